@@ -1,0 +1,105 @@
+//! Captured values into patterns.
+
+use crate::{Capture, Captures, Part, Pattern};
+use alloc::string::String;
+use core::fmt;
+
+impl Pattern<'_> {
+    /// Fills captured values in: the key that this pattern stands for. `field` gives the value of
+    /// a config field that is an offset.
+    ///
+    /// Named captures are looked up by name, `*` and `**` by position among the unnamed. If all
+    /// captures are of the other sort, and as many as the pattern has, they are taken by position.
+    ///
+    /// `None` if a value is missing or no index, a field unknown, or an index overflows.
+    pub fn key(
+        &self,
+        captures: &Captures<'_>,
+        field: impl Fn(&str) -> Option<u64>,
+    ) -> Option<String> {
+        let mut out = String::new();
+        let (mut position, mut unnamed) = (0, 0);
+        for part in self.parts() {
+            let Some(name) = part.name() else {
+                if let Part::Text(text) = part {
+                    out.push_str(text);
+                }
+                continue;
+            };
+            let found = match name {
+                "" => captures.iter().filter(|capture| capture.name().is_empty()).nth(unnamed),
+                name => captures.get(name),
+            };
+            let value = found.or_else(|| self.by_position(captures, name.is_empty(), position))?;
+            match part {
+                Part::Index { offset, .. } => {
+                    let shown = value.as_index()?.checked_add(offset.value(&field)?)?;
+                    fmt::write(&mut out, format_args!("{shown}")).ok()?;
+                }
+                _ => fmt::write(&mut out, format_args!("{value}")).ok()?,
+            }
+            position += 1;
+            unnamed += usize::from(name.is_empty());
+        }
+        Some(out)
+    }
+
+    /// The capture at `position`, if all captures are of the other sort than the part that wants
+    /// one, and there is one for each part.
+    fn by_position<'c, 'n>(
+        &self,
+        captures: &'c Captures<'n>,
+        wants_unnamed: bool,
+        position: usize,
+    ) -> Option<&'c Capture<'n>> {
+        let other_sort = captures.iter().all(|capture| capture.name().is_empty() != wants_unnamed);
+        let one_each = captures.len() == self.names().count();
+        if other_sort && one_each { captures.iter().nth(position) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `to` becomes with the captures that `from` takes from `key`.
+    fn carried(from: &'static str, key: &str, to: &str) -> Option<String> {
+        let fields = |name: &str| (name == "n").then_some(61);
+        let captures = Pattern::new(from).captures_with(key, &fields)?;
+        Pattern::new(to).key(&captures, fields)
+    }
+
+    #[test]
+    fn values_go_by_name_or_else_by_position() {
+        for (from, key, to, want) in [
+            ("a.{l}.{e}", "a.1.2", "b.{e}.{l}", Some("b.2.1")),
+            ("a.*.*", "a.1.x", "b.*.*", Some("b.1.x")),
+            ("**.x.*", "a.b.x.c", "**.y.*", Some("a.b.y.c")),
+            ("a.{l}", "a.1", "b.c", Some("b.c")),
+            ("a.{w:word}", "a.q", "b.{w:word}", Some("b.q")),
+            ("a.{w:word}", "a.7", "b.{w}", Some("b.7")),
+            // All of the other sort.
+            ("a.*.*", "a.1.2", "b.{l}.{e}", Some("b.1.2")),
+            ("a.{l}.{e}", "a.1.2", "b.*.*", Some("b.1.2")),
+            // Mixed: unnamed ones count among themselves.
+            ("*.{a}.{b}", "x.1.2", "{a}.{b}.*", Some("1.2.x")),
+            ("*.{a}.*", "x.1.y", "*.*.{a}", Some("x.y.1")),
+            // Offsets.
+            ("m.{n + i}", "m.61", "mtp.{i}", Some("mtp.0")),
+            ("mtp.{i}", "mtp.1", "m.{n + i}", Some("m.62")),
+            ("a.{2 + i}", "a.5", "b.{i}", Some("b.3")),
+            // What is missing is not made up from another name or another position.
+            ("a.{l}", "a.1", "b.{e}", None),
+            ("a.{l}.{x}", "a.1.2", "b.{l}.{e}", None),
+            ("a.{l}.{x}", "a.1.2", "b.*", None),
+            ("a.*", "a.1", "b.*.*", None),
+            ("a.*.{l}", "a.x.1", "b.{e}.{l}", None),
+            ("a.{w:word}", "a.q", "b.{w}", None),
+            ("a.*", "a.x", "b.{l}", None),
+            ("a.{l}", "a.1", "b.{unknown + l}", None),
+            ("a.{l}", "a.18446744073709551615", "b.{1 + l}", None),
+        ] {
+            assert_eq!(carried(from, key, to).as_deref(), want, "{from} {key} {to}");
+        }
+    }
+}
