@@ -1,0 +1,47 @@
+use connector_core::param_schema;
+use connector_core::schema::Model;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    num_layers: usize,
+    num_experts: usize,
+    hidden: usize,
+    vocab: usize,
+    tied: bool,
+}
+
+impl Config {
+    fn is_moe(&self, layer: usize) -> bool {
+        self.num_experts > 0 && layer > 0
+    }
+}
+
+param_schema! {
+    /// A small mixture of experts.
+    pub SmallModel(c: Config) {
+        axis layer = c.num_layers;
+        axis e = c.num_experts;
+        field num_layers = c.num_layers;
+        flag tied = c.tied;
+        flag moe(layer) = c.is_moe(layer);
+
+        "embedding.weight": [c.vocab, c.hidden];
+        "output_layer.weight": [c.vocab, c.hidden] if !tied;
+        "final_norm.{p:weight|bias}": [c.hidden] keep f32 aka "norm.{p}";
+        "layers.{layer}" {
+            "mlp.weight": [4 * c.hidden, c.hidden] if !moe;
+            "mlp" if moe {
+                "router.weight": [c.num_experts, c.hidden];
+                "experts.weight{e}": [c.hidden, c.hidden] aka "experts.{e}.weight";
+            }
+        }
+        "layers.{num_layers + e}.extra.weight": [e + 1];
+    }
+}
+
+fn main() {
+    let config = Config { num_layers: 2, num_experts: 4, hidden: 8, vocab: 16, tied: true };
+    let model = SmallModel::new(config);
+    let parameters = SmallModel::instance(model.config()).unwrap();
+    assert_eq!(parameters.shape(0, &[0, 0]), [16, 8]);
+}

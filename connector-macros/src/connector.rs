@@ -1,0 +1,287 @@
+use crate::args;
+use crate::core_path;
+use crate::errors::Errors;
+use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::spanned::Spanned;
+use syn::{Attribute, Generics, LitStr, Path, Token, Type};
+
+/// Which of the two attributes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    Import,
+    Export,
+}
+
+impl Direction {
+    fn attribute(self) -> &'static str {
+        match self {
+            Direction::Import => "model_importer",
+            Direction::Export => "model_exporter",
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Direction::Import => &["architectures", "export", "dynamic", "crate"],
+            Direction::Export => &["architectures", "dynamic", "crate"],
+        }
+    }
+}
+
+/// `#[model_importer]` and `#[model_exporter]`: the impl with its model filled in, and its entry
+/// in the registry.
+pub fn expand(direction: Direction, arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let errors = Errors::new();
+    let arguments = Arguments::parse(direction, arguments, &errors);
+    let private = core_path::private(arguments.core.as_ref());
+    let Some(block) = errors.ok(syn::parse2::<ImplBlock>(item.clone())) else {
+        let errors = errors.finish();
+        return quote!(#item #errors);
+    };
+    block.check(direction, &errors);
+    let missing = block.missing(&private, &arguments, direction, &errors);
+    let block_with_missing = block.with(missing);
+    let registration =
+        errors.is_empty().then(|| registration(direction, &arguments, &block, &private));
+    let errors = errors.finish();
+    quote!(#block_with_missing #errors #registration)
+}
+
+/// `(LlamaModel, "hf", architectures = ["LlamaForCausalLM"], export, dynamic, crate = path)`.
+#[derive(Default)]
+struct Arguments {
+    model: Option<Type>,
+    format: Option<LitStr>,
+    architectures: Vec<LitStr>,
+    exports: bool,
+    dynamic: bool,
+    core: Option<Path>,
+}
+
+impl Arguments {
+    fn parse(direction: Direction, tokens: TokenStream, errors: &Errors) -> Self {
+        let mut this = Arguments::default();
+        let attribute = direction.attribute();
+        let parse = |input: ParseStream<'_>| {
+            this.model_and_format(attribute, input)?;
+            input.parse::<TokenStream>()
+        };
+        let Some(rest) = errors.ok(parse.parse2(tokens)) else { return this };
+        args::read(attribute, rest, direction.arguments(), errors, |name, input| {
+            match name.to_string().as_str() {
+                "architectures" => {
+                    input.parse::<Token![=]>()?;
+                    this.architectures = list(input)?;
+                }
+                "export" => this.exports = true,
+                "dynamic" => this.dynamic = true,
+                _ => {
+                    input.parse::<Token![=]>()?;
+                    this.core = Some(core_path::parse_value(input)?);
+                }
+            }
+            Ok(())
+        });
+        for (i, name) in this.architectures.iter().enumerate() {
+            if name.value().is_empty() {
+                errors.on(name, "an architecture's name may not be empty");
+            } else if this.architectures[..i].iter().any(|earlier| earlier.value() == name.value())
+            {
+                errors.on(name, format!("`{}` is listed twice; keep one", name.value()));
+            }
+        }
+        if let Some(format) = this.format.iter().find(|format| format.value().is_empty()) {
+            errors.on(format, "the name of a format may not be empty; Hugging Face's is \"hf\"");
+        }
+        this
+    }
+
+    fn model_and_format(&mut self, attribute: &str, input: ParseStream<'_>) -> syn::Result<()> {
+        let usage = |at: Span| {
+            let message =
+                format!("begin with the model and the format: `{attribute}(MyModel, \"hf\")`");
+            syn::Error::new(at, message)
+        };
+        if input.is_empty() || input.peek(LitStr) {
+            return Err(usage(input.span()));
+        }
+        self.model = Some(input.parse()?);
+        if !(input.peek(Token![,]) && input.peek2(LitStr)) {
+            return Err(usage(self.model.span()));
+        }
+        input.parse::<Token![,]>()?;
+        self.format = Some(input.parse()?);
+        if input.is_empty() {
+            return Ok(());
+        }
+        input.parse::<Token![,]>().map(drop)
+    }
+}
+
+fn list(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    let content;
+    syn::bracketed!(content in input);
+    Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?.into_iter().collect())
+}
+
+/// An impl block whose body stays tokens, so that half-typed methods do not hide the rest.
+struct ImplBlock {
+    head: TokenStream,
+    attributes: Vec<Attribute>,
+    generics: Generics,
+    /// `None` for an inherent impl.
+    of_trait: Option<Path>,
+    self_ty: Type,
+    body: Group,
+}
+
+impl Parse for ImplBlock {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let all: TokenStream = input.fork().parse()?;
+        let attributes = input.call(Attribute::parse_outer)?;
+        input.parse::<Option<Token![unsafe]>>()?;
+        if !input.peek(Token![impl]) {
+            return Err(input.error("expected `impl ModelConnector for MyConnector { … }`"));
+        }
+        input.parse::<Token![impl]>()?;
+        let mut generics: Generics = input.parse()?;
+        let first: Type = input.parse()?;
+        let (of_trait, self_ty) = match (input.parse::<Option<Token![for]>>()?, first) {
+            (None, ty) => (None, ty),
+            (Some(_), Type::Path(ty)) => (Some(ty.path), input.parse()?),
+            (Some(_), other) => return Err(syn::Error::new_spanned(other, "expected a trait")),
+        };
+        generics.where_clause = input.parse()?;
+        let body: Group = input.parse()?;
+        let mut head: Vec<TokenTree> = all.into_iter().collect();
+        head.pop();
+        let head = head.into_iter().collect();
+        Ok(ImplBlock { head, attributes, generics, of_trait, self_ty, body })
+    }
+}
+
+impl ImplBlock {
+    fn check(&self, direction: Direction, errors: &Errors) {
+        let attribute = direction.attribute();
+        if self.of_trait.is_none() {
+            let ty = self.self_ty.to_token_stream();
+            let message = format!(
+                "`#[{attribute}]` belongs on the impl of the trait: \
+                 `impl ModelConnector for {ty} {{ … }}`"
+            );
+            errors.on(&self.self_ty, message);
+        }
+        if !self.generics.params.is_empty() {
+            let message = "a connector is registered as one type and cannot be generic";
+            errors.on(&self.generics, message);
+        }
+    }
+
+    /// What the impl needs and does not have: the model, and after a mistake a mapping without
+    /// rows in place of the missing one.
+    fn missing(
+        &self,
+        private: &TokenStream,
+        arguments: &Arguments,
+        direction: Direction,
+        errors: &Errors,
+    ) -> TokenStream {
+        let mut out = TokenStream::new();
+        if self.of_trait.is_none() {
+            return out;
+        }
+        match &arguments.model {
+            Some(model) if !self.has("type", "Model") => out.extend(quote!(type Model = #model;)),
+            _ => {}
+        }
+        if !self.has("const", "MAPPING") {
+            let ty = self.self_ty.to_token_stream();
+            let (from, to) = match direction {
+                Direction::Import => ("the format", "the model"),
+                Direction::Export => ("the model", "the format"),
+            };
+            let message = format!(
+                "`{ty}` has no mapping: add `const MAPPING: Mapping = mapping! {{ … }};` with the \
+                 rows from {from} to {to}"
+            );
+            errors.on(&self.self_ty, message);
+            out.extend(quote!(const MAPPING: #private::Mapping = #private::Mapping { rows: &[] };));
+        }
+        out
+    }
+
+    /// Whether an item of the body begins with `keyword name`.
+    fn has(&self, keyword: &str, name: &str) -> bool {
+        let is = |token: &TokenTree, text: &str| matches!(token, TokenTree::Ident(i) if i == text);
+        let tokens: Vec<TokenTree> = self.body.stream().into_iter().collect();
+        tokens.windows(2).any(|pair| is(&pair[0], keyword) && is(&pair[1], name))
+    }
+
+    fn with(&self, missing: TokenStream) -> TokenStream {
+        let (head, inside) = (&self.head, self.body.stream());
+        let mut body = Group::new(Delimiter::Brace, quote!(#missing #inside));
+        body.set_span(self.body.span());
+        quote!(#head #body)
+    }
+}
+
+fn registration(
+    direction: Direction,
+    arguments: &Arguments,
+    block: &ImplBlock,
+    private: &TokenStream,
+) -> TokenStream {
+    let Arguments { model, format, architectures, exports, dynamic, .. } = arguments;
+    let ty = &block.self_ty;
+    let cfgs = block.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    // A hand-written exporter's targets are the format's keys, which no schema declares.
+    let proven = direction == Direction::Import;
+    let direction = Ident::new(
+        match direction {
+            Direction::Import => "Import",
+            Direction::Export => "Export",
+        },
+        Span::call_site(),
+    );
+    let at = core_path::location(private, ty.span());
+    let cfgs: Vec<&Attribute> = cfgs.collect();
+    let proof = (proven && !dynamic).then(|| {
+        let prove = quote! {
+            #private::prove(
+                ::core::stringify!(#ty),
+                <#model as #private::Model>::SCHEMA,
+                &<#ty as #private::ModelConnector>::MAPPING,
+                #exports,
+            )
+        };
+        // What is wrong is reported at the connector's type, not at the whole attribute.
+        let prove = core_path::spanned(ty.span(), prove);
+        quote! {
+            #(#cfgs)*
+            #[allow(unused_qualifications)]
+            const _: () = #prove;
+        }
+    });
+    quote! {
+        #proof
+        #(#cfgs)*
+        const _: () = {
+            #private::inventory::submit! {
+                #private::Registration {
+                    direction: #private::Direction::#direction,
+                    model: ::core::stringify!(#model),
+                    format: #format,
+                    architectures: &[#(#architectures),*],
+                    exports: #exports,
+                    dynamic: #dynamic,
+                    name: ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#ty)),
+                    at: #at,
+                    connector: &#private::Erased::<#ty>(#private::PhantomData),
+                }
+            }
+        };
+    }
+}

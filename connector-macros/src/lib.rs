@@ -1,0 +1,192 @@
+//! The macros of `connector-core`. Use them through that crate, which re-exports them:
+//!
+//! | macro | says |
+//! |---|---|
+//! | [`state_transform`] | how tensors become others, and beside it which ones |
+//! | [`param_schema!`] | which parameters a model has |
+//! | [`mapping!`] | which tensor comes from which |
+//! | [`model_importer`], [`model_exporter`] | that a connector is for a model and a format |
+//!
+//! They expand to values of `connector-core`'s types and nothing else: what they say can be read
+//! as data, by the compiler's proofs and by the plan. Every mistake in one invocation is reported
+//! at once, and after a mistake there is still a type of the right name, so that one mistake is
+//! one error.
+//!
+//! The generated code refers to `::connector_core`. A crate that re-exports it under another path
+//! says so: `crate = path` among the arguments of the attributes, `crate = path;` as the first
+//! words of the others.
+
+extern crate proc_macro;
+
+mod args;
+mod captures;
+mod condition;
+mod connector;
+mod core_path;
+mod errors;
+mod fold;
+mod mapping;
+mod pattern;
+mod schema;
+mod signature;
+mod state_transform;
+
+use connector::Direction;
+use proc_macro::TokenStream;
+
+/// Makes a function on tensors a step of conversions: a rule of its own if it states keys, an
+/// operation that rows of [`mapping!`] apply with `via` if not.
+///
+/// ```ignore
+#[doc = include_str!("../doc/state_transform.rs")]
+/// ```
+///
+/// The function stays what it is. Beside it stands a type of its name, which carries the rule, so
+/// that mappings and `transforms![…]` list it by name.
+///
+/// # Syntax
+///
+/// The arguments are separated by commas, in any order.
+///
+/// | argument | meaning |
+/// |---|---|
+/// | `source_key = "…"`, `= ("…", "…")` | the keys of the tensors that the function takes, in its order |
+/// | `source_key(q = "…", k = "…")` | the same by the names of the parameters |
+/// | `target_key = "…"`, `= ("…", "…")` | the keys of the tensors that it returns |
+/// | `inverse = path` | the state transform or operation that undoes it; export needs it |
+/// | `when = flags` | the rule applies where the schema's flags say so: `tied && !(moe \|\| bias)` |
+/// | `optional` | the sources may be absent; then the targets are not produced |
+/// | `stack = axis` | called for each index of an axis that only the sources have; the results become one tensor, the axis first |
+/// | `unstack = axis` | called for each index of the sources' first dimension, which becomes an axis of the targets |
+/// | `reads = "…"`, `= ("…", "…")` | other source tensors that the function asks its context for |
+/// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
+///
+/// - Parameters: first, if wanted, `&TransformCtx`; then one `Tensor` for each source key; last,
+///   if wanted, `&[Tensor]`: all tensors along the one axis that its source key has and the target
+///   has not.
+/// - Result: `Tensor`; for several target keys a tuple or an array; `Vec<Tensor>` for one along
+///   the one axis that the target key has and the sources have not. Each may be in a `Result`
+///   with any error.
+/// - Keys are patterns, see `connector_core::key`. All keys of a rule capture the same, but for an
+///   axis that is folded. A rule whose keys only have `*` binds them by position. A choice,
+///   `{p:weight|bias}`, makes one rule for each text; other keys repeat it as `{p}`.
+/// - The function is free-standing, and not `async`, `unsafe` or generic.
+#[proc_macro_attribute]
+pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    state_transform::expand(arguments.into(), item.into()).into()
+}
+
+/// Declares a model by its parameters: their names, their shapes, and when they exist.
+///
+/// ```ignore
+#[doc = include_str!("../doc/param_schema.rs")]
+/// ```
+///
+/// Makes the struct, with `new(config)` and `config(&self)`, and implements `Model` and
+/// `ParamSchema` for it.
+///
+/// # Syntax
+///
+/// Attributes, visibility, the model's name, and in parentheses what the config is called in
+/// expressions and its type: `pub MyModel(c: MyConfig) { … }`. Inside:
+///
+/// | entry | meaning |
+/// |---|---|
+/// | `axis name = usize;` | what an index `{name}` in names runs over: from 0 up to this |
+/// | `field name = usize;` | a number that operations and offsets, `{name + axis}`, ask for |
+/// | `flag name = bool;` | what conditions are made of; at most 8 |
+/// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
+/// | `"name": [shape];` | a parameter, or one for each index of the axes in its name |
+/// | `"prefix" { … }`, `"prefix" if flags { … }` | parameters whose names begin with `prefix.` |
+///
+/// After a shape, in any order:
+///
+/// | suffix | meaning |
+/// |---|---|
+/// | `if flags` | the parameter exists where this holds, `moe && !(tied \|\| bias)` |
+/// | `keep f32` | the type that `--dtype` leaves it in |
+/// | `aka "…", "…"` | other spellings of its name, under the same prefix |
+///
+/// - Expressions see the config and, as `usize`, the axes that the name or the head of the field
+///   or flag has.
+/// - A choice in a name, `{p:weight|bias}`, makes one parameter for each text.
+/// - `crate = path;` as the first words says where `connector_core` is.
+#[proc_macro]
+pub fn param_schema(tokens: TokenStream) -> TokenStream {
+    schema::expand(tokens.into()).into()
+}
+
+/// Writes down which tensor comes from which: an expression of type `Mapping`, for constants.
+///
+/// ```ignore
+#[doc = include_str!("../doc/mapping.rs")]
+/// ```
+///
+/// # Syntax
+///
+/// Rows, separated by commas; after `}` none is needed.
+///
+/// | row | meaning |
+/// |---|---|
+/// | `"src" => "dst"` | the tensor under another name |
+/// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] |
+/// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
+/// | `..PATH` | the rows of another mapping |
+/// | `name` | the rule of a keyed state transform |
+/// | `one_of { name { rows } name { rows } }` | the branch whose keys the source has; export writes the first |
+/// | `"a" == "b"` | `a`, if it is there, must hold the same bytes as `b` |
+/// | `ignore "a"` | left behind on purpose, and reported |
+///
+/// After the keys, in any order:
+///
+/// | suffix | meaning | after |
+/// |---|---|---|
+/// | `when flags` | the row applies where the model's flags say so, `tied && !(moe \|\| bias)` | all but names and includes |
+/// | `stack axis` | the operation is applied for each index of an axis that only the source has; the results become one tensor, the axis first | `=>` |
+/// | `unstack axis` | the operation is applied for each index of the source's first dimension, which becomes an axis of the target | `=>` |
+/// | `optional` | the source may be absent; then the target is not produced | `=>` |
+///
+/// - Keys are patterns, see `connector_core::key`. Both sides of a row capture the same, but for
+///   an axis that is folded; so do the two heads of a block, unless the rows inside fold the
+///   difference. Rows whose keys only have `*` bind them by position.
+/// - A choice, `{p:weight|bias}`, makes one row for each text; the other keys of the row, and the
+///   rows of a block whose head has it, repeat it as `{p}`.
+/// - `crate = path;` as the first words says where `connector_core` is.
+#[proc_macro]
+pub fn mapping(tokens: TokenStream) -> TokenStream {
+    mapping::expand(tokens.into()).into()
+}
+
+/// Registers a connector as the importer of a model from a format.
+///
+/// ```ignore
+#[doc = include_str!("../doc/model_importer.rs")]
+/// ```
+///
+/// Fills in `type Model`, unless it is written. The mapping goes from the format to the model.
+///
+/// # Syntax
+///
+/// First the model and the name of the format, `(MyModel, "hf")`, then, in any order:
+///
+/// | argument | meaning |
+/// |---|---|
+/// | `architectures = ["…"]` | the names in `architectures` of a `config.json` that it is for |
+/// | `export` | the mapping read backwards is the exporter; every row needs an inverse |
+/// | `dynamic` | it converts in its own way, which no compiler proves |
+/// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
+#[proc_macro_attribute]
+pub fn model_importer(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    connector::expand(Direction::Import, arguments.into(), item.into()).into()
+}
+
+/// Registers a connector as the exporter of a model to a format. The mapping goes from the model
+/// to the format; see [`model_importer`] for an example.
+///
+/// # Syntax
+///
+/// As [`model_importer`], without `export`.
+#[proc_macro_attribute]
+pub fn model_exporter(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    connector::expand(Direction::Export, arguments.into(), item.into()).into()
+}

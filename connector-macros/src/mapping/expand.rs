@@ -1,0 +1,225 @@
+use super::fold::FoldScope;
+use super::parse::{BlockRow, Branch, Entry, RuleRow};
+use crate::args::count;
+use crate::captures::{Place, agree, all, disagreement};
+use crate::condition::Condition;
+use crate::core_path;
+use crate::errors::Errors;
+use crate::pattern::{Chosen, Key, KeySpan, combinations, distinct, expand_all, keys};
+use proc_macro2::{Ident, TokenStream};
+use quote::{format_ident, quote};
+use syn::{LitStr, Path};
+
+/// Turns rows as they are written into rows of the core.
+pub struct Expansion<'a> {
+    private: &'a TokenStream,
+    errors: &'a Errors,
+    /// Free constants, beside the rows, in which the compiler looks up and checks operations.
+    pub checks: TokenStream,
+    operations: usize,
+}
+
+/// What the rows inside a block inherit.
+#[derive(Clone, Default)]
+struct Scope {
+    chosen: Vec<Chosen>,
+    folds: FoldScope,
+}
+impl<'a> Expansion<'a> {
+    pub fn new(private: &'a TokenStream, errors: &'a Errors) -> Self {
+        Expansion { private, errors, checks: TokenStream::new(), operations: 0 }
+    }
+
+    /// Rows of the core.
+    pub fn rows(&mut self, entries: &[Entry]) -> Vec<TokenStream> {
+        self.inside(entries, &Scope::default())
+    }
+
+    fn inside(&mut self, entries: &[Entry], scope: &Scope) -> Vec<TokenStream> {
+        let mut rows = Vec::new();
+        for entry in entries {
+            self.entry(entry, scope, &mut rows);
+        }
+        rows
+    }
+
+    fn entry(&mut self, entry: &Entry, scope: &Scope, rows: &mut Vec<TokenStream>) {
+        let private = self.private;
+        match entry {
+            Entry::Rule(rule) => self.rule(rule, scope, rows),
+            Entry::Block(block) => self.block(block, scope, rows),
+            Entry::Include(path) => rows.push(quote!(#private::Row::Include(#path))),
+            Entry::Rules(path) => {
+                rows.push(quote!(#private::Row::Rules(<#path as #private::StateTransform>::RULES)));
+            }
+            Entry::OneOf(span, branches) => {
+                let at = core_path::location(private, *span);
+                let branches = branches.iter().map(|Branch { name, rows }| {
+                    let name = name.to_string();
+                    let rows = self.inside(rows, scope);
+                    quote!(#private::Branch { name: #name, rows: &[#(#rows),*] })
+                });
+                let branches: Vec<_> = branches.collect();
+                rows.push(quote! {
+                    #private::Row::OneOf(#private::OneOf { branches: &[#(#branches),*], at: #at })
+                });
+            }
+            Entry::Equal { left, right, when } => self.equal(left, right, when, scope, rows),
+            Entry::Ignore { pattern, when } => self.ignore(pattern, when, scope, rows),
+        }
+    }
+
+    fn rule(&mut self, rule: &RuleRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
+        let RuleRow { sources, targets, suffix } = rule;
+        let (private, errors) = (self.private, self.errors);
+        if suffix.via.is_none() && (sources.len(), targets.len()) != (1, 1) {
+            let message = format!(
+                "a row with {} and {} needs an operation: add `via` and its name",
+                count(sources.len(), "source key"),
+                count(targets.len(), "target key"),
+            );
+            errors.at(sources[0].span(), message);
+        }
+        let operation = suffix.via.as_ref().map(|path| (self.operation(path), path));
+        let literals = sources.iter().chain(targets);
+        let Some(combinations) = combinations(literals, &scope.chosen, errors) else { return };
+        let (when, optional) = (suffix.when.clone().unwrap_or_default(), suffix.optional);
+        let when = when.expand(private);
+        let at = core_path::location(private, sources[0].span());
+        let mut checked = false;
+        for chosen in combinations {
+            let (sources, targets) =
+                (keys(sources, &chosen, errors), keys(targets, &chosen, errors));
+            let (Some(sources), Some(targets)) = (sources, targets) else { continue };
+            distinct(&sources, errors);
+            distinct(&targets, errors);
+            let fold = match scope.folds.fold(rule, &sources, &targets) {
+                Ok(fold) => fold.expand(private),
+                Err(error) => {
+                    errors.add(error);
+                    continue;
+                }
+            };
+            if let (Some((name, path)), false) = (&operation, checked) {
+                let (n, m) = (sources.len(), targets.len());
+                let check = quote!(#private::check_row(&#name, #n, #m, #fold));
+                let check = core_path::at(path, check);
+                self.checks.extend(quote!(const _: () = #check;));
+                checked = true;
+            }
+            let operation = match &operation {
+                Some((name, _)) => quote!(#name),
+                None => quote!(<#private::ops::rename as #private::Transform>::OPERATION),
+            };
+            let (sources, targets) = (expand_all(&sources, private), expand_all(&targets, private));
+            rows.push(quote! {
+                #private::Row::Rule(#private::Rule {
+                    sources: #sources,
+                    targets: #targets,
+                    operation: #operation,
+                    fold: #fold,
+                    when: #when,
+                    optional: #optional,
+                    reads: &[],
+                    at: #at,
+                })
+            });
+        }
+    }
+
+    /// A constant that holds the operation, so that a path that names none is reported once.
+    fn operation(&mut self, path: &Path) -> Ident {
+        let private = self.private;
+        let name = format_ident!("__CONNECTOR_OPERATION_{}", self.operations);
+        self.operations += 1;
+        let operation = quote!(<#path as #private::Transform>::OPERATION);
+        self.checks.extend(quote!(const #name: #private::Operation = #operation;));
+        name
+    }
+
+    fn block(&mut self, block: &BlockRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
+        let (private, errors) = (self.private, self.errors);
+        let heads = [block.source.clone(), block.target.clone()];
+        let Some(combinations) = combinations(&heads, &scope.chosen, errors) else { return };
+        let when = block.when.expand(private);
+        let at = core_path::location(private, block.source.span());
+        for chosen in combinations {
+            // A head may be empty: the rows inside then have their whole keys.
+            let [source, target] = heads.each_ref().map(|literal| match literal.value().as_str() {
+                "" => Some(None),
+                _ => Key::new("", literal, &chosen, errors).map(Some),
+            });
+            let (Some(source), Some(target)) = (source, target) else { continue };
+            let mut inner = scope.clone();
+            inner.chosen = chosen;
+            let (head, other) = (source.as_slice(), target.as_slice());
+            errors.ok(inner.folds.enter(&block.rows, head, other));
+            let pattern = |key: Option<Key>| match key {
+                Some(key) => key.expand(private),
+                None => quote!(#private::Pattern::EMPTY),
+            };
+            let (source, target) = (pattern(source), pattern(target));
+            let inside = self.inside(&block.rows, &inner);
+            rows.push(quote! {
+                #private::Row::Block(#private::Block {
+                    source: #source,
+                    target: #target,
+                    when: #when,
+                    rows: &[#(#inside),*],
+                    at: #at,
+                })
+            });
+        }
+    }
+
+    fn equal(
+        &mut self,
+        left: &LitStr,
+        right: &LitStr,
+        when: &Condition,
+        scope: &Scope,
+        rows: &mut Vec<TokenStream>,
+    ) {
+        let (private, errors) = (self.private, self.errors);
+        let Some(combinations) = combinations([left, right], &scope.chosen, errors) else { return };
+        let when = when.expand(private);
+        let at = core_path::location(private, left.span());
+        for chosen in combinations {
+            let left = Key::new("", left, &chosen, errors);
+            let right = Key::new("", right, &chosen, errors);
+            let (Some(left), Some(right)) = (left, right) else { continue };
+            let both = [left, right];
+            distinct(&both, errors);
+            if !agree(&all(&both), &[]) {
+                let (left, right) = both.split_at(1);
+                errors.on(KeySpan(left, right), disagreement(Place::Equal, left, right));
+            }
+            let [left, right] = both.map(|key| key.expand(private));
+            rows.push(quote! {
+                #private::Row::Equal(#private::Equal {
+                    left: #left, right: #right, when: #when, at: #at
+                })
+            });
+        }
+    }
+
+    fn ignore(
+        &mut self,
+        literal: &LitStr,
+        when: &Condition,
+        scope: &Scope,
+        rows: &mut Vec<TokenStream>,
+    ) {
+        let (private, errors) = (self.private, self.errors);
+        let Some(combinations) = combinations([literal], &scope.chosen, errors) else { return };
+        let when = when.expand(private);
+        let at = core_path::location(private, literal.span());
+        for chosen in combinations {
+            let Some(key) = Key::new("", literal, &chosen, errors) else { continue };
+            let pattern = key.expand(private);
+            rows.push(quote! {
+                #private::Row::Ignore(#private::Ignore { pattern: #pattern, when: #when, at: #at })
+            });
+        }
+    }
+}

@@ -1,0 +1,216 @@
+use crate::args::{self, skip_to_comma};
+use crate::condition::Condition;
+use crate::errors::Errors;
+use crate::fold::{Written, axis};
+use proc_macro2::{Ident, Span};
+use syn::parse::ParseStream;
+use syn::{LitStr, Path, Token, braced, token};
+
+/// One entry of a mapping as it is written.
+pub enum Entry {
+    Rule(RuleRow),
+    Block(BlockRow),
+    Include(Path),
+    Rules(Path),
+    OneOf(Span, Vec<Branch>),
+    Equal { left: LitStr, right: LitStr, when: Condition },
+    Ignore { pattern: LitStr, when: Condition },
+}
+
+/// `SRC => DST [via op] [stack axis | unstack axis] [when flags] [optional]`
+pub struct RuleRow {
+    pub sources: Vec<LitStr>,
+    pub targets: Vec<LitStr>,
+    pub suffix: Suffix,
+}
+
+/// `"prefix" => "prefix" [when flags] { rows }`
+pub struct BlockRow {
+    pub source: LitStr,
+    pub target: LitStr,
+    pub when: Condition,
+    pub rows: Vec<Entry>,
+}
+
+/// `name { rows }` in a `one_of`.
+pub struct Branch {
+    pub name: Ident,
+    pub rows: Vec<Entry>,
+}
+
+/// What follows the keys of a row, in any order.
+#[derive(Default)]
+pub struct Suffix {
+    pub via: Option<Path>,
+    pub fold: Option<Written>,
+    pub when: Option<Condition>,
+    pub optional: bool,
+    /// The first word of each, for messages.
+    words: Vec<Ident>,
+}
+
+mod word {
+    syn::custom_keyword!(via);
+    syn::custom_keyword!(stack);
+    syn::custom_keyword!(unstack);
+    syn::custom_keyword!(when);
+    syn::custom_keyword!(optional);
+    syn::custom_keyword!(ignore);
+    syn::custom_keyword!(one_of);
+}
+
+/// Rows up to the end of `input`. A mistake costs one row; reading goes on after the next comma.
+pub fn rows(input: ParseStream<'_>, errors: &Errors) -> Vec<Entry> {
+    let mut rows = Vec::new();
+    while !input.is_empty() {
+        let row = errors.ok(entry(input, errors));
+        let closed = matches!(row, Some(Entry::Block(_) | Entry::OneOf(..)));
+        if row.is_none() {
+            skip_to_comma(input);
+        } else if !closed && !input.is_empty() && !input.peek(Token![,]) {
+            let message = "expected `,`, or one of `via`, `stack`, `unstack`, `when`, `optional`";
+            errors.add(input.error(message));
+            skip_to_comma(input);
+        }
+        rows.extend(row);
+        // Cannot fail: what stands here is a comma, a row after a block, or the end.
+        let _ = input.parse::<Option<Token![,]>>();
+    }
+    rows
+}
+
+fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    if input.peek(LitStr) || input.peek(token::Paren) {
+        return keyed(input, errors);
+    }
+    if input.peek(Token![..]) {
+        input.parse::<Token![..]>()?;
+        return Ok(Entry::Include(input.call(Path::parse_mod_style)?));
+    }
+    if input.peek(word::ignore) && input.peek2(LitStr) {
+        input.parse::<word::ignore>()?;
+        let pattern = input.parse()?;
+        return Ok(Entry::Ignore { pattern, when: only_when(input, "`ignore`")? });
+    }
+    if input.peek(word::one_of) && input.peek2(token::Brace) {
+        return one_of(input, errors);
+    }
+    if input.peek(syn::Ident)
+        || input.peek(Token![::])
+        || input.peek(Token![crate])
+        || input.peek(Token![self])
+        || input.peek(Token![super])
+    {
+        return Ok(Entry::Rules(input.call(Path::parse_mod_style)?));
+    }
+    Err(input.error(
+        "expected a row: `\"source\" => \"target\"`, `\"a\" == \"b\"`, `ignore \"key\"`, \
+         `..OTHER_MAPPING`, `one_of { … }`, or the name of a state transform",
+    ))
+}
+
+/// A row that begins with a key or a tuple of keys.
+fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    let sources = args::strings(input)?;
+    if input.peek(Token![==]) {
+        let token: Token![==] = input.parse()?;
+        let [left] = &sources[..] else {
+            let message = "`==` compares two keys, not tuples of them";
+            return Err(syn::Error::new_spanned(token, message));
+        };
+        let (left, right) = (left.clone(), input.parse()?);
+        return Ok(Entry::Equal { left, right, when: only_when(input, "`==`")? });
+    }
+    if !input.peek(Token![=>]) {
+        return Err(input.error("expected `=>` and the target, or `==` and the key it equals"));
+    }
+    input.parse::<Token![=>]>()?;
+    let targets = args::strings(input)?;
+    let suffix = suffix(input, errors)?;
+    if !input.peek(token::Brace) {
+        return Ok(Entry::Rule(RuleRow { sources, targets, suffix }));
+    }
+    let content;
+    braced!(content in input);
+    let rows = rows(&content, errors);
+    let ([source], [target]) = (&sources[..], &targets[..]) else {
+        let message = "a block has one prefix on each side";
+        return Err(syn::Error::new(sources[0].span(), message));
+    };
+    for word in suffix.words.iter().filter(|word| *word != "when") {
+        let message = format!("`{word}` belongs to the rows inside; a block only takes `when`");
+        errors.at(word.span(), message);
+    }
+    let (source, target) = (source.clone(), target.clone());
+    Ok(Entry::Block(BlockRow { source, target, when: suffix.when.unwrap_or_default(), rows }))
+}
+
+fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
+    let mut suffix = Suffix::default();
+    loop {
+        let word: Ident = if input.peek(word::via)
+            || input.peek(word::stack)
+            || input.peek(word::unstack)
+            || input.peek(word::when)
+            || input.peek(word::optional)
+        {
+            input.parse()?
+        } else {
+            return Ok(suffix);
+        };
+        let folds = |word: &Ident| word == "stack" || word == "unstack";
+        if suffix.words.contains(&word) {
+            errors.at(word.span(), format!("`{word}` is given twice; keep one"));
+        } else if folds(&word) && suffix.words.iter().any(folds) {
+            errors.at(word.span(), "a row stacks or unstacks one axis: keep one of them");
+        }
+        match word.to_string().as_str() {
+            "via" => suffix.via = Some(input.parse()?),
+            "stack" => suffix.fold = Some(Written::Stack(axis(input, "stack expert")?)),
+            "unstack" => suffix.fold = Some(Written::Unstack(axis(input, "unstack expert")?)),
+            "when" => suffix.when = Some(input.parse()?),
+            _ => suffix.optional = true,
+        }
+        suffix.words.push(word);
+    }
+}
+
+/// The suffix of a row that takes nothing but `when`.
+fn only_when(input: ParseStream<'_>, row: &str) -> syn::Result<Condition> {
+    if input.peek(word::when) {
+        input.parse::<word::when>()?;
+        return input.parse();
+    }
+    match input.is_empty() || input.peek(Token![,]) {
+        true => Ok(Condition::default()),
+        false => Err(input.error(format!("expected `,`, or `when`: {row} takes nothing else"))),
+    }
+}
+
+fn one_of(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    let token: word::one_of = input.parse()?;
+    let content;
+    braced!(content in input);
+    let mut branches: Vec<Branch> = Vec::new();
+    while !content.is_empty() {
+        if !(content.peek(syn::Ident) && content.peek2(token::Brace)) {
+            return Err(content.error("expected a branch, `name { rows }`"));
+        }
+        let name: Ident = content.parse()?;
+        if branches.iter().any(|earlier| earlier.name == name) {
+            errors.at(
+                name.span(),
+                format!("a branch is called `{name}` already; choose another name"),
+            );
+        }
+        let inner;
+        braced!(inner in content);
+        branches.push(Branch { name, rows: rows(&inner, errors) });
+        content.parse::<Option<Token![,]>>()?;
+    }
+    if branches.len() < 2 {
+        let message = "`one_of` is a choice: give it at least two branches, `name { rows }`";
+        errors.at(token.span, message);
+    }
+    Ok(Entry::OneOf(token.span, branches))
+}

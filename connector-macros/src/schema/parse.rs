@@ -1,0 +1,245 @@
+use crate::args;
+use crate::condition::Condition;
+use crate::core_path;
+use crate::errors::Errors;
+use proc_macro2::{Ident, TokenStream, TokenTree};
+use syn::parse::ParseStream;
+use syn::punctuated::Punctuated;
+use syn::{
+    Attribute, LitStr, Path, Token, Type, Visibility, braced, bracketed, parenthesized, token,
+};
+
+/// A schema as it is written.
+pub struct Declaration {
+    pub core: Option<Path>,
+    pub attributes: Vec<Attribute>,
+    pub vis: Visibility,
+    pub name: Ident,
+    /// What the config is called in expressions.
+    pub config: Ident,
+    pub config_ty: Type,
+    pub axes: Vec<Value>,
+    pub fields: Vec<Value>,
+    pub flags: Vec<Value>,
+    pub entries: Vec<Entry>,
+}
+
+/// `axis layer = …;`, `field groups(layer) = …;`, `flag moe(layer) = …;`
+pub struct Value {
+    pub name: Ident,
+    /// What it depends on.
+    pub of: Vec<Ident>,
+    /// The expression. It stays tokens: what is wrong in it is the compiler's to say.
+    pub value: TokenStream,
+}
+
+pub enum Entry {
+    Parameter(Parameter),
+    /// `"prefix" [if flags] { … }`
+    Block {
+        prefix: LitStr,
+        when: Condition,
+        entries: Vec<Entry>,
+    },
+}
+
+/// `"name": [shape] [if flags] [keep dtype] [aka "…", …];`
+pub struct Parameter {
+    pub name: LitStr,
+    /// What stands between the brackets.
+    pub shape: TokenStream,
+    pub when: Condition,
+    pub keep: Option<Ident>,
+    pub aka: Vec<LitStr>,
+}
+
+mod word {
+    syn::custom_keyword!(axis);
+    syn::custom_keyword!(field);
+    syn::custom_keyword!(flag);
+    syn::custom_keyword!(keep);
+    syn::custom_keyword!(aka);
+}
+
+impl Declaration {
+    /// Reads the whole declaration; after its head a mistake costs one entry.
+    pub fn parse(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Self> {
+        let core = core_path::parse_leading(input)?;
+        let attributes = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        if !input.peek(syn::Ident) {
+            return Err(
+                input.error("expected the model and its config, `pub MyModel(c: MyConfig) { … }`")
+            );
+        }
+        let name: Ident = input.parse()?;
+        if !input.peek(token::Paren) {
+            let message = format!("expected the config, as in `{name}(c: MyConfig) {{ … }}`");
+            return Err(input.error(message));
+        }
+        let head;
+        parenthesized!(head in input);
+        let config = head.parse()?;
+        head.parse::<Token![:]>()?;
+        let config_ty = head.parse()?;
+        head.parse::<Option<Token![,]>>()?;
+        let body;
+        braced!(body in input);
+        let mut this = Declaration {
+            core,
+            attributes,
+            vis,
+            name,
+            config,
+            config_ty,
+            axes: Vec::new(),
+            fields: Vec::new(),
+            flags: Vec::new(),
+            entries: Vec::new(),
+        };
+        this.body(&body, errors);
+        if !input.is_empty() {
+            return Err(input.error(
+                "the schema ends here; declare each model in a `param_schema!` of its own",
+            ));
+        }
+        Ok(this)
+    }
+
+    fn body(&mut self, input: ParseStream<'_>, errors: &Errors) {
+        while !input.is_empty() {
+            let read = if input.peek(word::axis) && input.peek2(syn::Ident) {
+                value(input).map(|value| {
+                    if !value.of.is_empty() {
+                        let message =
+                            "an axis has one length for the whole model: write `axis name = …;`";
+                        errors.at(value.name.span(), message);
+                    }
+                    self.axes.push(value);
+                })
+            } else if input.peek(word::field) && input.peek2(syn::Ident) {
+                value(input).map(|value| self.fields.push(value))
+            } else if input.peek(word::flag) && input.peek2(syn::Ident) {
+                value(input).map(|value| self.flags.push(value))
+            } else {
+                entry(input, errors, true).map(|entry| self.entries.push(entry))
+            };
+            if errors.ok(read).is_none() {
+                skip(input);
+            }
+        }
+    }
+}
+
+fn value(input: ParseStream<'_>) -> syn::Result<Value> {
+    let kind: Ident = input.parse()?;
+    let name: Ident = input.parse()?;
+    let mut of = Vec::new();
+    if input.peek(token::Paren) {
+        let content;
+        parenthesized!(content in input);
+        of = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?.into_iter().collect();
+    }
+    if !input.peek(Token![=]) {
+        return Err(input.error(format!("expected `=` and the value of the {kind} `{name}`")));
+    }
+    input.parse::<Token![=]>()?;
+    let mut tokens = Vec::new();
+    while !input.is_empty() && !input.peek(Token![;]) {
+        tokens.push(input.parse::<TokenTree>()?);
+    }
+    if tokens.is_empty() {
+        return Err(input.error(format!("expected the value of the {kind} `{name}`")));
+    }
+    input.parse::<Token![;]>()?;
+    Ok(Value { name, of, value: tokens.into_iter().collect() })
+}
+
+fn entry(input: ParseStream<'_>, errors: &Errors, top: bool) -> syn::Result<Entry> {
+    if !input.peek(LitStr) {
+        return Err(input.error(match top {
+            true => {
+                "expected `axis name = …;`, `field name = …;`, `flag name = …;`, a parameter \
+                 `\"name\": [shape];`, or a block `\"prefix\" { … }`"
+            }
+            false => {
+                "expected a parameter `\"name\": [shape];`, or a block `\"prefix\" { … }`; axes, \
+                 fields and flags are declared outside of blocks"
+            }
+        }));
+    }
+    let name: LitStr = input.parse()?;
+    if input.peek(Token![:]) {
+        return parameter(name, input, errors).map(Entry::Parameter);
+    }
+    let mut when = Condition::default();
+    if input.peek(Token![if]) {
+        input.parse::<Token![if]>()?;
+        when = input.parse()?;
+    }
+    if !input.peek(token::Brace) {
+        return Err(input
+            .error("expected `: [shape];` after a parameter's name, or `{ … }` after a prefix"));
+    }
+    let content;
+    braced!(content in input);
+    let mut entries = Vec::new();
+    while !content.is_empty() {
+        match errors.ok(entry(&content, errors, false)) {
+            Some(entry) => entries.push(entry),
+            None => skip(&content),
+        }
+    }
+    Ok(Entry::Block { prefix: name, when, entries })
+}
+
+fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Result<Parameter> {
+    input.parse::<Token![:]>()?;
+    if !input.peek(token::Bracket) {
+        return Err(input.error("expected the shape, as in `[c.rows, c.hidden]`"));
+    }
+    let content;
+    bracketed!(content in input);
+    let shape = content.parse()?;
+    let mut parameter =
+        Parameter { name, shape, when: Condition::default(), keep: None, aka: Vec::new() };
+    let mut seen: Vec<String> = Vec::new();
+    while !input.is_empty() && !input.peek(Token![;]) {
+        let known = input.peek(Token![if]) || input.peek(word::keep) || input.peek(word::aka);
+        if !known {
+            return Err(input.error("expected `;`, or one of `if`, `keep`, `aka`"));
+        }
+        let word = input.call(<Ident as syn::ext::IdentExt>::parse_any)?;
+        if seen.iter().any(|earlier| word == earlier) {
+            errors.at(word.span(), format!("`{word}` is given twice; keep one"));
+        }
+        match word.to_string().as_str() {
+            "if" => parameter.when = input.parse()?,
+            "keep" => parameter.keep = Some(input.parse()?),
+            _ => parameter.aka = spellings(input)?,
+        }
+        seen.push(word.to_string());
+    }
+    input.parse::<Token![;]>()?;
+    Ok(parameter)
+}
+
+/// `"…", "…"`
+fn spellings(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    let mut list = args::strings(input)?;
+    while input.peek(Token![,]) {
+        input.parse::<Token![,]>()?;
+        list.push(input.parse()?);
+    }
+    Ok(list)
+}
+
+/// Drops tokens up to where the next entry begins: after a `;` or a block.
+fn skip(input: ParseStream<'_>) {
+    while !input.is_empty() {
+        let (semicolon, brace) = (input.peek(Token![;]), input.peek(token::Brace));
+        if input.parse::<TokenTree>().is_err() || semicolon || brace {
+            return;
+        }
+    }
+}
