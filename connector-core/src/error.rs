@@ -1,0 +1,195 @@
+use crate::Location;
+use crate::checkpoint::safetensors::{HeaderError, LayoutError, OpenError};
+use crate::plan::Finding;
+use crate::transform::BoxError;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The result of most functions of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an import, an export or a look at a checkpoint did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The system refused to read, write or rename a file.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was being done: "read", "create", "rename".
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A safetensors file is not well-formed.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// There is no checkpoint of safetensors files where one was expected.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The tensors cannot be laid out in safetensors files.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The path cannot be that of an output.
+    #[error("`{}` cannot be the output: {reason}", path.display())]
+    InvalidOutput {
+        /// The path as given.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The output exists, and nobody asked to replace it.
+    #[error("{} already exists; pass --overwrite to replace it, or another --output", path.display())]
+    OutputExists {
+        /// The output.
+        path: PathBuf,
+    },
+    /// The output exists and is nothing that may be replaced, even on request.
+    #[error("{} is not replaced: {reason}; remove it yourself or pass another --output", path.display())]
+    NotReplaceable {
+        /// The output.
+        path: PathBuf,
+        /// What it is.
+        reason: &'static str,
+    },
+    /// The output is the source, lies inside it, or holds it.
+    #[error(
+        "the output {} and the source {} overlap; pass an --output outside of the source",
+        output.display(), input.display()
+    )]
+    NotSeparate {
+        /// The source.
+        input: PathBuf,
+        /// The output.
+        output: PathBuf,
+    },
+    /// Another run is writing the same output.
+    #[error("another process{} is writing {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
+    Locked {
+        /// The output.
+        path: PathBuf,
+        /// The process, if it could be found out.
+        pid: Option<u32>,
+    },
+    /// The checkpoint, its config and the mapping do not fit together.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A user's function failed.
+    #[error("{name} ({at}) failed at {output}: {source}")]
+    Function {
+        /// The function.
+        name: &'static str,
+        /// Where it is written.
+        at: Location,
+        /// The tensor that it was to make.
+        output: String,
+        /// What it said.
+        source: BoxError,
+    },
+    /// The plan calls a user's function, and this build has no candle.
+    #[error("{name} ({at}) works on tensors; build with the feature `candle`")]
+    NeedsCandle {
+        /// The function.
+        name: &'static str,
+        /// Where it is written.
+        at: Location,
+    },
+    /// candle could not make, move or read a tensor.
+    #[error("candle: {0}")]
+    Candle(String),
+    /// What was written is not what was planned, which is a defect of this crate or of the disk.
+    #[error("{} was not published: {what}", path.display())]
+    WrittenWrong {
+        /// The output.
+        path: PathBuf,
+        /// What differs.
+        what: String,
+    },
+    /// A thread of the engine panicked, which is a defect of this crate.
+    #[error("a worker thread panicked; this is a defect, please report it")]
+    WorkerPanicked,
+    /// No importer is registered for the checkpoint.
+    #[error(
+        "no importer from {format} for {wanted}; registered: {}\n\
+         help: name one with --model, or, if its crate is a dependency, link it: `use my_crate as _;`",
+        if registered.is_empty() { "none".into() } else { registered.join("; ") }
+    )]
+    NoImporter {
+        /// The model or architectures.
+        wanted: String,
+        /// The format.
+        format: String,
+        /// All importers there are.
+        registered: Vec<String>,
+    },
+    /// Connectors that claim the same model, format or architecture.
+    #[error("{conflicts}")]
+    Registry {
+        /// Both places of each conflict, one a line.
+        conflicts: String,
+    },
+    /// The model's config cannot be written, or not changed as asked.
+    #[error("the model's config: {reason}")]
+    ModelConfig {
+        /// Why.
+        reason: String,
+    },
+    /// The connector was written without `source_config`, which export needs.
+    #[error("{connector} does not export: it has no `source_config`")]
+    NoExport {
+        /// The connector's type.
+        connector: &'static str,
+    },
+    /// Stopped on request, with nothing left behind.
+    #[error("stopped on request; nothing was written")]
+    Cancelled,
+}
+
+impl Error {
+    /// A refusal with these findings.
+    pub(crate) fn refused(findings: Vec<Finding>) -> Self {
+        Error::Refused(Refusal { subject: String::new(), findings })
+    }
+
+    /// An error of candle, without the backtrace that its own text carries.
+    #[cfg(feature = "candle")]
+    pub(crate) fn candle(error: candle_core::Error) -> Self {
+        let text = error.to_string();
+        Error::Candle(text.lines().next().unwrap_or_default().into())
+    }
+
+    /// For `map_err`: the error of `action` on `path`.
+    pub(crate) fn io(
+        action: &'static str,
+        path: impl AsRef<Path>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        move |source| Error::Io { action, path: path.as_ref().into(), source }
+    }
+}
+
+/// Everything that keeps a checkpoint from being converted. Nothing was written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What was refused, and by whom: "this checkpoint does not fit the Llama importer".
+    pub subject: String,
+    /// What is wrong, grouped.
+    pub findings: Vec<Finding>,
+}
+
+impl std::error::Error for Refusal {}
+
+/// All findings, numbered.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = if self.subject.is_empty() { "refused" } else { &self.subject };
+        let (count, s) = (self.findings.len(), if self.findings.len() == 1 { "" } else { "s" });
+        write!(f, "{subject} ({count} finding{s}); nothing was written")?;
+        for (number, finding) in self.findings.iter().enumerate() {
+            write!(f, "\n\n  {}  {}", number + 1, finding.to_string().replace('\n', "\n   "))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,106 @@
+//! Moves large language models between Hugging Face and Megatron/NeMo checkpoints.
+//!
+//! Both hold the same numbers under other names and in other layouts. A *mapping* says which tensor
+//! comes from which; a *plan* holds it against the headers of one checkpoint and is complete or
+//! refused; the *engine* runs the plan in bounded memory, and the output appears whole or not at
+//! all.
+//!
+//! ```
+//! use connector_core::{ImportOptions, import_ckpt};
+//! # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+//! # let scratch = std::env::temp_dir().join(format!("connector-doc-{}", std::process::id()));
+//! # let (source, output) = (std::path::Path::new(fixture), scratch.as_path());
+//!
+//! // A Hugging Face directory in, a directory with `weights/` and `context/` out.
+//! let imported = import_ckpt(source, output, ImportOptions::default())?;
+//!
+//! assert_eq!(imported.record.model, "LlamaModel");
+//! assert_eq!(imported.record.plan.parameters, 15);
+//! # std::fs::remove_dir_all(output).unwrap();
+//! # Ok::<(), connector_core::Error>(())
+//! ```
+//!
+//! # Importing a model that is known
+//!
+//! [`import_ckpt`] finds the importer by the architecture that `config.json` names. To look before
+//! anything is written, make a [`PlannedImport`]: it has the [`plan`](plan::Plan), the files that
+//! will be written and the memory it takes, and [`PlannedImport::run`] does it. The command line
+//! ([`cli`]) does the same.
+//!
+//! # Writing an importer
+//!
+//! 1. Declare the parameters with [`param_schema!`]: names, shapes, and when they exist.
+//! 2. Write the rows with [`mapping!`], in the key patterns of [`key`].
+//! 3. Where no built-in operation ([`ops`]) does it, write a function on tensors and annotate it with
+//!    [`state_transform`].
+//! 4. Join them in a [`ModelConnector`] annotated with [`model_importer`], which also translates the
+//!    config.
+//!
+//! `examples/own_model` walks this path on one model.
+//!
+//! # In NeMo's words
+//!
+//! | NeMo 2 | here |
+//! |---|---|
+//! | `@io.state_transform(source_key, target_key)` | [`#[state_transform]`](state_transform) |
+//! | `io.apply_transforms(source, target, mapping, transforms)` | `apply_transforms` |
+//! | `TransformCTX` | [`TransformCtx`] |
+//! | `_ModelState` | `ModelState` |
+//! | `TransformFns.merge_qkv`, … | [`ops::merge_qkv`](struct@ops::merge_qkv), … |
+//! | `@io.model_importer(Model, "hf")` | [`#[model_importer(Model, "hf")]`](model_importer) |
+//! | `io.ModelConnector` | [`ModelConnector`] |
+//! | `llm.import_ckpt` | [`import_ckpt`] |
+//!
+//! One thing is different on purpose: NeMo pairs source and target tensors by their rank in a sorted
+//! list; here they are joined by the value that the pattern captured, so that a gap, another order
+//! or a missing member is a finding and not a shifted layer.
+//!
+//! # Features
+//!
+//! | feature | what it adds | default |
+//! |---|---|---|
+//! | `candle` | functions on tensors, `apply_transforms` | yes |
+//! | `cli` | the command line | yes |
+//! | `cuda`, `metal` | devices for functions on tensors | no |
+//!
+//! Everything that only moves bytes works without candle.
+
+// The macros write `::connector_core::…`, which must also work inside this crate.
+extern crate self as connector_core;
+
+mod cancel;
+pub mod checkpoint;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod connector;
+mod device;
+pub mod engine;
+mod error;
+mod failpoint;
+pub mod families;
+mod location;
+pub mod mapping;
+pub mod plan;
+mod proof;
+pub mod schema;
+pub mod store;
+pub mod testing;
+pub mod transform;
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private_v0_1_0;
+
+pub use cancel::Cancel;
+pub use connector::{ImportOptions, Imported, ModelConnector, PlannedImport, import_ckpt};
+#[cfg(feature = "candle")]
+pub use connector::{ModelState, apply_transforms};
+pub use connector_key as key;
+pub use connector_macros::{
+    mapping, model_exporter, model_importer, param_schema, state_transform,
+};
+pub use device::DeviceChoice;
+pub use error::{Error, Refusal, Result};
+pub use location::Location;
+pub use mapping::Mapping;
+pub use transform::{Tensor, TransformCtx, ops};

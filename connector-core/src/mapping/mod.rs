@@ -1,0 +1,133 @@
+//! Which tensor comes from which: the rows of a mapping, as data.
+//!
+//! [`mapping!`](crate::mapping) writes them, [`state_transform`](crate::state_transform) adds
+//! single rows beside functions. The compiler reads the same data as the plan.
+
+mod flat;
+
+pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule};
+
+use crate::Location;
+use crate::key::{Condition, Pattern};
+use crate::transform::Operation;
+
+/// The rows that convert one model between two checkpoints.
+#[derive(Clone, Copy, Debug)]
+pub struct Mapping {
+    /// The rows, in the order in which they are written.
+    pub rows: &'static [Row],
+}
+
+/// One entry of a mapping.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Row {
+    /// `SRC => DST [via op] …`
+    Rule(Rule),
+    /// `"prefix" => "prefix" { … }`
+    Block(Block),
+    /// `..CONST`
+    Include(Mapping),
+    /// The rows of a keyed state transform, by its name.
+    Rules(&'static [Rule]),
+    /// `one_of { name { … } … }`
+    OneOf(OneOf),
+    /// `a == b`
+    Equal(Equal),
+    /// `ignore "…"`
+    Ignore(Ignore),
+}
+
+/// Source tensors that become target tensors through an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The source keys, in the order of the operation's arguments.
+    pub sources: &'static [Pattern<'static>],
+    /// The target keys, in the order of the operation's results.
+    pub targets: &'static [Pattern<'static>],
+    /// What happens to the numbers.
+    pub operation: Operation,
+    /// Whether an axis in the keys of one side becomes part of the tensors of the other.
+    pub fold: Fold,
+    /// When the rule applies, beside its targets' own conditions.
+    pub when: Condition,
+    /// Whether the sources may be absent; then the targets are not produced.
+    pub optional: bool,
+    /// Other source tensors that the function may ask its context for.
+    pub reads: &'static [Pattern<'static>],
+    /// Where the rule is written.
+    pub at: Location,
+}
+
+/// An axis that only one side of a rule has in its keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fold {
+    /// Both sides have the same axes.
+    None,
+    /// `stack axis`: the tensors along the axis become one, with the axis as first dimension.
+    Stack(&'static str),
+    /// `unstack axis`: the first dimension becomes the axis.
+    Unstack(&'static str),
+    /// The function takes all tensors along the axis as its last argument, `&[Tensor]`.
+    Gather(&'static str),
+    /// The function returns all tensors along the axis, `Vec<Tensor>`.
+    Spread(&'static str),
+}
+
+/// Rows under a common prefix.
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    /// The prefix of the source keys; may be empty.
+    pub source: Pattern<'static>,
+    /// The prefix of the target keys; may be empty.
+    pub target: Pattern<'static>,
+    /// When the rows apply.
+    pub when: Condition,
+    /// The rows.
+    pub rows: &'static [Row],
+    /// Where the block is written.
+    pub at: Location,
+}
+
+/// Several ways in which a source may hold the same parameters; its keys tell which.
+#[derive(Clone, Copy, Debug)]
+pub struct OneOf {
+    /// The ways. The first one is written on export.
+    pub branches: &'static [Branch],
+    /// Where the choice is written.
+    pub at: Location,
+}
+
+/// One way of a [`OneOf`].
+#[derive(Clone, Copy, Debug)]
+pub struct Branch {
+    /// Its name, for messages.
+    pub name: &'static str,
+    /// Its rows.
+    pub rows: &'static [Row],
+}
+
+/// A source tensor that adds nothing: if it is there, it must be the same bytes as another.
+#[derive(Clone, Copy, Debug)]
+pub struct Equal {
+    /// The tensor that may be there.
+    pub left: Pattern<'static>,
+    /// The tensor whose bytes it must have.
+    pub right: Pattern<'static>,
+    /// When the row applies.
+    pub when: Condition,
+    /// Where the row is written.
+    pub at: Location,
+}
+
+/// Source tensors that are left behind on purpose, and reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Ignore {
+    /// Their keys.
+    pub pattern: Pattern<'static>,
+    /// When the row applies.
+    pub when: Condition,
+    /// Where the row is written.
+    pub at: Location,
+}

@@ -1,0 +1,246 @@
+use super::branches::Branches;
+use super::finding::{self, Problem, Single};
+use super::step::{self, Stop};
+use super::{
+    EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
+    natural_order, parse_patterns, sources, targets,
+};
+use crate::key::{Captures, Pattern};
+use crate::mapping::FlatRule;
+use crate::store::TensorInfo;
+use crate::transform::{Numbers, Shape};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// Everything known while a plan is made.
+pub(super) struct Builder<'a> {
+    pub request: &'a Request<'a>,
+    /// The source tensors that are not left out, by name.
+    pub by_name: HashMap<&'a str, usize>,
+    /// Which source tensors some step reads.
+    pub used: Vec<bool>,
+    /// Source keys that a rule asked for in vain.
+    pub missing: BTreeSet<String>,
+    pub findings: Vec<Single>,
+    /// Rules that could not be carried out somewhere. What they would read is no leftover.
+    pub failed: BTreeSet<usize>,
+    /// The branches that are taken.
+    pub branches: Branches,
+    pub steps: Vec<Step>,
+    pub outputs: Vec<Output>,
+    /// Sources that an operation or a row wants to be the same.
+    pub equal: Vec<EqualCheck>,
+    /// Which step a rule and its captures already have.
+    known: HashMap<(usize, Captures<'static>), Option<usize>>,
+    /// For rules that fold an axis that no schema knows: the indices that it runs over.
+    pub folded: HashMap<usize, BTreeSet<u64>>,
+    /// Targets of `optional` rules whose sources are not there.
+    pub absent: Vec<String>,
+}
+
+/// A target of a rule: its name and, with a schema, its shape and whether `--dtype` spares it.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub name: String,
+    pub shape: Option<Shape>,
+    pub keep: bool,
+}
+
+pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
+    let ignore = parse_patterns(&request.options.ignore)?;
+    let only = parse_patterns(&request.options.only)?;
+    let mut builder = Builder::new(request);
+    builder.refuse_repeated();
+    let ignored = builder.leave_out(&ignore);
+
+    match request.instance {
+        Some(instance) => targets::build(&mut builder, instance)?,
+        None => sources::build(&mut builder),
+    }
+    let left_behind = leftovers::settle(&mut builder);
+    let mut absent = std::mem::take(&mut builder.absent);
+    absent.sort_by_cached_key(|name| natural_order(name));
+    if builder.findings.is_empty() {
+        builder.refuse_idle(&only);
+    }
+    if !builder.findings.is_empty() {
+        return Err(finding::group(builder.findings));
+    }
+
+    // The steps of an unstacked axis all ask for the same comparison.
+    let mut compared = HashSet::new();
+    builder.equal.retain(|equal| compared.insert((equal.left, equal.right)));
+    let mut plan = Plan {
+        mapping: request.mapping.clone(),
+        steps: builder.steps,
+        outputs: builder.outputs,
+        equal: builder.equal,
+        ignored: ignored.into_iter().chain(left_behind).collect(),
+        skipped: 0,
+        absent,
+        configs: format!("{} {}", request.model.json(), request.format.json()),
+    };
+    keep_only(&mut plan, &only);
+    sort(&mut plan);
+    Ok(plan)
+}
+
+/// Drops the steps none of whose outputs was asked for.
+fn keep_only(plan: &mut Plan, only: &[(Pattern<'_>, &str)]) {
+    if only.is_empty() {
+        return;
+    }
+    let wanted = |output: &Output| only.iter().any(|(pattern, _)| pattern.matches(&output.name));
+    let keep: Vec<bool> =
+        plan.steps.iter().map(|s| s.outputs.iter().any(|&o| wanted(&plan.outputs[o]))).collect();
+    let (mut steps, mut outputs) = (Vec::new(), Vec::new());
+    for (mut step, _) in std::mem::take(&mut plan.steps).into_iter().zip(&keep).filter(|k| *k.1) {
+        for output in &mut step.outputs {
+            outputs.push(Output { step: steps.len(), ..plan.outputs[*output].clone() });
+            *output = outputs.len() - 1;
+        }
+        steps.push(step);
+    }
+    plan.skipped = plan.outputs.len() - outputs.len();
+    (plan.steps, plan.outputs) = (steps, outputs);
+    // What is not converted needs no comparison: the two may be the largest tensors there are.
+    let read: HashSet<usize> =
+        plan.steps.iter().flat_map(|s| &s.inputs).map(|i| i.tensor).collect();
+    plan.equal.retain(|equal| read.contains(&equal.right));
+}
+
+/// Puts the outputs in the order in which they are written.
+fn sort(plan: &mut Plan) {
+    let mut order: Vec<usize> = (0..plan.outputs.len()).collect();
+    order.sort_by_cached_key(|&o| natural_order(&plan.outputs[o].name));
+    let mut place = vec![0; order.len()];
+    for (new, &old) in order.iter().enumerate() {
+        place[old] = new;
+    }
+    plan.outputs = order.iter().map(|&old| plan.outputs[old].clone()).collect();
+    for step in &mut plan.steps {
+        for output in &mut step.outputs {
+            *output = place[*output];
+        }
+    }
+}
+
+impl<'a> Builder<'a> {
+    fn new(request: &'a Request<'a>) -> Self {
+        let names = request.tensors.iter().enumerate().map(|(i, t)| (t.name.as_str(), i));
+        Builder {
+            request,
+            by_name: names.collect(),
+            used: vec![false; request.tensors.len()],
+            missing: BTreeSet::new(),
+            findings: Vec::new(),
+            failed: BTreeSet::new(),
+            branches: Branches::default(),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+            equal: Vec::new(),
+            known: HashMap::new(),
+            folded: HashMap::new(),
+            absent: Vec::new(),
+        }
+    }
+
+    /// Two tensors of one name: rules would take either for the other.
+    fn refuse_repeated(&mut self) {
+        for (number, tensor) in self.request.tensors.iter().enumerate() {
+            if self.by_name[tensor.name.as_str()] != number {
+                self.used[number] = true;
+                let note = vec!["nothing says which of the two is meant".into()];
+                let (kind, problem) = (FindingKind::Files, Problem::Repeated);
+                self.finding(kind, problem, &tensor.name, None, note);
+            }
+        }
+    }
+
+    /// A pattern of `--only` that no parameter matches: a slip would leave an empty checkpoint.
+    fn refuse_idle(&mut self, only: &[(Pattern<'_>, &str)]) {
+        for (pattern, text) in only {
+            if !self.outputs.iter().any(|output| pattern.matches(&output.name)) {
+                let note = vec!["it is a pattern of --only".into()];
+                self.finding(FindingKind::Rule, Problem::Idle, text, None, note);
+            }
+        }
+    }
+
+    /// Takes the tensors that the user does not want out of the source.
+    fn leave_out(&mut self, ignore: &[(Pattern<'_>, &str)]) -> Vec<Ignored> {
+        let mut ignored = Vec::new();
+        for (number, tensor) in self.request.tensors.iter().enumerate() {
+            if let Some((_, text)) = ignore.iter().find(|(p, _)| p.matches(&tensor.name)) {
+                self.by_name.remove(tensor.name.as_str());
+                self.used[number] = true;
+                let by = IgnoredBy::Option(text.to_string());
+                ignored.push(Ignored { tensor: number, by });
+            }
+        }
+        ignored
+    }
+
+    pub fn tensor(&self, number: usize) -> &'a TensorInfo {
+        &self.request.tensors[number]
+    }
+
+    pub fn rule(&self, number: usize) -> &'a FlatRule {
+        &self.request.mapping.rules[number]
+    }
+
+    pub fn finding(
+        &mut self,
+        kind: FindingKind,
+        problem: Problem,
+        key: &str,
+        rule: Option<usize>,
+        notes: Vec<String>,
+    ) {
+        if matches!(kind, FindingKind::Ambiguous | FindingKind::Rule) {
+            self.failed.extend(rule);
+        }
+        let rule = rule.map(|rule| self.rule(rule).rule.at);
+        self.findings.push(Single { kind, key: key.into(), problem, notes, rule });
+    }
+
+    /// The numbers of the model, for index offsets and operations.
+    pub fn numbers<'b>(&'b self, at: &'b [usize]) -> Numbers<'b> {
+        Numbers::new(self.request.model, self.request.instance.map(|instance| (instance, at)))
+    }
+
+    /// The same for the offsets of patterns.
+    pub fn field<'b>(&'b self, at: &'b [usize]) -> impl Fn(&str) -> Option<u64> + 'b {
+        let numbers = self.numbers(at);
+        move |name| numbers.get(name).map(|n| n as u64)
+    }
+
+    /// The step that applies `rule` at `captures`, made at the first call. `None` if it cannot be
+    /// made, which is then a finding, or need not be (`optional`).
+    ///
+    /// `targets` are in the order of the rule's; for a spread axis they are its members.
+    pub fn step(
+        &mut self,
+        rule: usize,
+        captures: Captures<'static>,
+        at: &[usize],
+        targets: &[Target],
+    ) -> Option<usize> {
+        let key = (rule, captures);
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let made = match step::make(self, rule, &key.1, at, targets) {
+            Ok(step) => Some(step),
+            Err(Stop::Absent) => {
+                self.absent.extend(targets.iter().map(|target| target.name.clone()));
+                None
+            }
+            Err(Stop::Finding(kind, problem, notes)) => {
+                self.finding(kind, problem, &targets[0].name, Some(rule), notes);
+                None
+            }
+        };
+        self.known.insert(key, made);
+        made
+    }
+}

@@ -1,0 +1,155 @@
+use super::{IgnoredBy, Plan};
+use crate::store::{Dtype, Source};
+use serde::Serialize;
+
+/// What the plan does with one tensor, of either side.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// The rule's operation; empty if no rule is applied.
+    pub operation: String,
+    /// Where the rule is written.
+    pub at: String,
+    /// What its patterns captured.
+    pub captures: String,
+    /// The tensors that it reads.
+    pub inputs: Vec<InputView>,
+    /// The tensors that it writes.
+    pub outputs: Vec<OutputView>,
+    /// How many moves of elements it is; 0 for a user's function.
+    pub moves: usize,
+    /// Why the tensor is not converted, if it is not.
+    pub remark: Option<String>,
+}
+
+/// A source tensor, with its place.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct InputView {
+    /// Its key.
+    pub name: String,
+    /// Its dimensions.
+    pub shape: Vec<usize>,
+    /// Its type.
+    pub dtype: String,
+    /// The index along its first dimension, if one is taken.
+    pub index: Option<usize>,
+    /// The file, and its first byte and the one behind its last, for each piece.
+    pub places: Vec<(String, u64, u64)>,
+}
+
+/// A tensor that is written.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct OutputView {
+    /// Its key.
+    pub name: String,
+    /// Its number in [`Plan::outputs`].
+    pub number: usize,
+    /// Its dimensions, if they are known before the function runs.
+    pub shape: Option<Vec<usize>>,
+    /// Its type.
+    pub dtype: String,
+    /// Its size in bytes.
+    pub bytes: Option<u64>,
+    /// The type it is cast from, if it is cast.
+    pub cast_from: Option<String>,
+}
+
+impl Plan {
+    /// What happens to `key`, a name of either side; `None` if neither has it.
+    pub fn explain(&self, key: &str, source: &dyn Source) -> Option<Vec<Explanation>> {
+        let tensors = source.tensors();
+        let tensor = tensors.iter().position(|tensor| tensor.name == key);
+        let steps = self.steps.iter().enumerate().filter(|(number, step)| {
+            step.inputs.iter().any(|input| Some(input.tensor) == tensor)
+                || self.outputs.iter().any(|output| output.step == *number && output.name == key)
+        });
+        let mut found: Vec<Explanation> =
+            steps.map(|(number, _)| self.explain_step(number, source)).collect();
+        let remark = |remark: String| Explanation {
+            operation: String::new(),
+            at: String::new(),
+            captures: String::new(),
+            inputs: tensor.into_iter().map(|t| input_view(t, None, source)).collect(),
+            outputs: Vec::new(),
+            moves: 0,
+            remark: Some(remark),
+        };
+        let is = |number: usize| Some(number) == tensor;
+        found.extend(self.ignored.iter().filter(|ignored| is(ignored.tensor)).map(|ignored| {
+            remark(match &ignored.by {
+                IgnoredBy::Row(at) => format!("left behind by an `ignore` row at {at}"),
+                IgnoredBy::Option(pattern) => format!("left behind by --ignore {pattern}"),
+            })
+        }));
+        found.extend(self.equal.iter().filter(|equal| is(equal.left)).map(|equal| {
+            let right = &tensors[equal.right].name;
+            remark(format!("adds nothing: it must hold the same bytes as {right} ({})", equal.at))
+        }));
+        let reads = self.steps.iter().filter(|step| step.reads.iter().any(|&read| is(read)));
+        found.extend(reads.map(|step| {
+            let rule = self.mapping.rules[step.rule].rule;
+            let output = &self.outputs[step.outputs[0]].name;
+            remark(format!("read by {} for {output} ({})", rule.operation.name, rule.at))
+        }));
+        if self.absent.iter().any(|absent| absent == key) {
+            found.push(remark(
+                "not written: an `optional` row makes it, and its sources are absent".into(),
+            ));
+        }
+        // A plan is complete, so that what it has nothing to say about was not asked for.
+        if found.is_empty() && tensor.is_some() {
+            found.push(remark("not converted: nothing of it was asked for with --only".into()));
+        }
+        (!found.is_empty()).then_some(found)
+    }
+
+    fn explain_step(&self, number: usize, source: &dyn Source) -> Explanation {
+        let step = &self.steps[number];
+        let rule = &self.mapping.rules[step.rule];
+        let cast = |made: Dtype, dtype: Dtype| (made != dtype).then(|| made.to_string());
+        Explanation {
+            operation: rule.rule.operation.name.into(),
+            at: rule.rule.at.to_string(),
+            captures: step.captures.to_string(),
+            inputs: step.inputs.iter().map(|i| input_view(i.tensor, i.index, source)).collect(),
+            outputs: step
+                .outputs
+                .iter()
+                .map(|&number| {
+                    let output = &self.outputs[number];
+                    OutputView {
+                        name: output.name.clone(),
+                        number,
+                        shape: output.shape.clone(),
+                        dtype: output.dtype.to_string(),
+                        bytes: output.bytes(),
+                        cast_from: cast(output.made_as, output.dtype),
+                    }
+                })
+                .collect(),
+            moves: match &step.work {
+                super::Work::Moves(moves) => moves.len(),
+                super::Work::Function { .. } => 0,
+            },
+            remark: None,
+        }
+    }
+}
+
+fn input_view(tensor: usize, index: Option<usize>, source: &dyn Source) -> InputView {
+    let tensor = &source.tensors()[tensor];
+    let places = tensor.pieces.iter().map(|piece| {
+        let elements = piece.size.iter().map(|&n| n as u64).product();
+        let bytes = tensor.dtype.size(elements).unwrap_or(0);
+        (source.path(piece.file).display().to_string(), piece.offset, piece.offset + bytes)
+    });
+    InputView {
+        name: tensor.name.clone(),
+        shape: tensor.shape.clone(),
+        dtype: tensor.dtype.to_string(),
+        index,
+        places: places.collect(),
+    }
+}

@@ -1,0 +1,167 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Keys that differ only in their indices, as one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyGroup {
+    /// The keys with ranges in the place of indices: `model.layers.{0..31}.mlp.down_proj.weight`.
+    pub text: String,
+    /// The keys, in natural order.
+    pub keys: Vec<String>,
+}
+
+/// Groups keys that differ only in their indices. Groups come in natural order.
+///
+/// ```
+/// use connector_core::plan::group_keys;
+///
+/// let keys = (0..32).map(|i| format!("model.layers.{i}.norm.weight"));
+/// let groups = group_keys(keys);
+/// assert_eq!(groups[0].text, "model.layers.{0..31}.norm.weight");
+/// assert_eq!(groups[0].keys.len(), 32);
+/// ```
+pub fn group_keys(keys: impl IntoIterator<Item = String>) -> Vec<KeyGroup> {
+    let mut templates: BTreeMap<Vec<Chunk>, Vec<(Vec<u64>, String)>> = BTreeMap::new();
+    for key in keys {
+        let (template, indices) = split(&key);
+        templates.entry(template).or_default().push((indices, key));
+    }
+    let mut groups: Vec<_> = templates
+        .into_iter()
+        .map(|(template, mut members)| {
+            members.sort();
+            let text = render(&template, &members);
+            (
+                members[0].1.clone(),
+                KeyGroup { text, keys: members.into_iter().map(|m| m.1).collect() },
+            )
+        })
+        .collect();
+    groups.sort_by_cached_key(|group| natural_order(&group.0));
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+/// A sort key under which indices compare as numbers: layer 2 before layer 10.
+pub fn natural_order(key: &str) -> Vec<(String, u64)> {
+    let (template, indices) = split(key);
+    let mut indices = indices.into_iter();
+    template
+        .into_iter()
+        .map(|chunk| match chunk {
+            Chunk::Text(text) => (text, 0),
+            Chunk::Index => (String::new(), indices.next().unwrap_or_default()),
+        })
+        .collect()
+}
+
+/// The key with `text` in the place of each index.
+pub(super) fn indices_as(key: &str, text: &str) -> String {
+    let chunks = split(key).0.into_iter().map(|chunk| match chunk {
+        Chunk::Text(text) => text,
+        Chunk::Index => text.into(),
+    });
+    chunks.collect()
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Chunk {
+    Text(String),
+    Index,
+}
+
+/// Cuts a key into text and the runs of digits that are indices: those that are a segment, or
+/// follow `weight` or `bias` (`linear_fc1.weight3`), but not those inside a name (`linear_fc1`,
+/// `w2`) and not those with a leading zero, which are no indices in a pattern either.
+fn split(key: &str) -> (Vec<Chunk>, Vec<u64>) {
+    let (mut chunks, mut indices) = (Vec::new(), Vec::new());
+    let mut text = String::new();
+    for (i, segment) in key.split('.').enumerate() {
+        if i > 0 {
+            text.push('.');
+        }
+        let name = segment.trim_end_matches(|c: char| c.is_ascii_digit());
+        // `weight3` is the form of grouped experts; other names may end in digits of their own.
+        let digits = &segment[name.len()..];
+        let is_index = (name.is_empty() || matches!(name, "weight" | "bias"))
+            && (digits == "0" || !digits.starts_with('0'));
+        match digits.parse::<u64>() {
+            Ok(index) if is_index => {
+                text.push_str(name);
+                chunks.push(Chunk::Text(std::mem::take(&mut text)));
+                chunks.push(Chunk::Index);
+                indices.push(index);
+            }
+            _ => text.push_str(segment),
+        }
+    }
+    chunks.push(Chunk::Text(text));
+    (chunks, indices)
+}
+
+fn render(template: &[Chunk], members: &[(Vec<u64>, String)]) -> String {
+    let mut out = String::new();
+    let mut position = 0;
+    for chunk in template {
+        match chunk {
+            Chunk::Text(text) => out.push_str(text),
+            Chunk::Index => {
+                let values: BTreeSet<u64> = members.iter().map(|m| m.0[position]).collect();
+                out.push_str(&range(&values));
+                position += 1;
+            }
+        }
+    }
+    out
+}
+
+/// `3`, `{0..31}`, `{0,2,5}`, or for many scattered values `{0..31, 17 of them}`.
+fn range(values: &BTreeSet<u64>) -> String {
+    const LISTED: usize = 5;
+    let (Some(first), Some(last)) = (values.first(), values.last()) else { return String::new() };
+    let count = values.len() as u64;
+    if count == 1 {
+        first.to_string()
+    } else if last - first == count - 1 && count > 2 {
+        format!("{{{first}..{last}}}")
+    } else if values.len() <= LISTED {
+        let list: Vec<_> = values.iter().map(u64::to_string).collect();
+        format!("{{{}}}", list.join(","))
+    } else {
+        format!("{{{first}..{last}, {count} of them}}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(keys: &[&str]) -> Vec<String> {
+        group_keys(keys.iter().map(|k| k.to_string())).into_iter().map(|g| g.text).collect()
+    }
+
+    #[test]
+    fn groups() {
+        for (keys, want) in [
+            (&["a.0.x", "a.1.x", "a.2.x"][..], &["a.{0..2}.x"][..]),
+            (&["a.0.x", "a.1.x"], &["a.{0,1}.x"]),
+            (&["a.10.x", "a.2.x", "b"], &["a.{2,10}.x", "b"]),
+            (&["a.3.x"], &["a.3.x"]),
+            (&["l.0.e.0.w", "l.0.e.1.w", "l.1.e.0.w"], &["l.{0,1}.e.{0,1}.w"]),
+            (&["m.linear_fc1.weight0", "m.linear_fc1.weight1"], &["m.linear_fc1.weight{0,1}"]),
+            (&["m.linear_fc1", "m.linear_fc2"], &["m.linear_fc1", "m.linear_fc2"]),
+            (&["99999999999999999999.a"], &["99999999999999999999.a"]),
+            (&["", "."], &["", "."]),
+            (&["a.007.x", "a.7.x"], &["a.7.x", "a.007.x"]),
+            (&["a.0.x", "a.1.x", "a.3.x", "a.5.x", "a.8.x"], &["a.{0,1,3,5,8}.x"]),
+            (&["0", "1", "3", "5", "8", "9"], &["{0..9, 6 of them}"]),
+        ] {
+            assert_eq!(texts(keys), want, "{keys:?}");
+        }
+    }
+
+    #[test]
+    fn layers_sort_as_numbers() {
+        let mut keys = vec!["a.10.x", "a.2.x", "a.2.b", "b"];
+        keys.sort_by_key(|key| natural_order(key));
+        assert_eq!(keys, ["a.2.b", "a.2.x", "a.10.x", "b"]);
+    }
+}

@@ -1,0 +1,358 @@
+use super::build::{Builder, Target};
+use super::finding::Problem;
+use super::{EqualCheck, FindingKind, Input, Output, Step, Work};
+use crate::key::{Capture, Captures, Pattern};
+use crate::mapping::{FlatRule, Fold};
+use crate::store::{Dtype, Encoding};
+use crate::transform::{Kernel, LayOut, Move, Moves, Shape};
+use std::collections::BTreeSet;
+
+/// Why a step is not made.
+pub(super) enum Stop {
+    /// The rule is optional and its sources are absent.
+    Absent,
+    /// Something is wrong with the first target.
+    Finding(FindingKind, Problem, Vec<String>),
+}
+
+/// One application of a rule, while it is made.
+struct Application<'b, 'a> {
+    builder: &'b Builder<'a>,
+    number: usize,
+    rule: &'a FlatRule,
+    captures: &'b Captures<'static>,
+    at: &'b [usize],
+}
+
+/// The tensors of each call of the operation.
+type Calls<T> = Vec<Vec<T>>;
+
+/// Makes the step and its outputs.
+pub(super) fn make(
+    builder: &mut Builder<'_>,
+    number: usize,
+    captures: &Captures<'static>,
+    at: &[usize],
+    targets: &[Target],
+) -> Result<usize, Stop> {
+    index_folded_axis(builder, number, at);
+    let application = Application { builder, number, rule: builder.rule(number), captures, at };
+    let keys = application.keys()?;
+    let found = application.find(&keys);
+    let absent = keys.iter().flatten().filter(|key| !builder.by_name.contains_key(key.0.as_str()));
+    let absent: BTreeSet<String> = absent.map(|key| key.0.clone()).collect();
+    // What is there of an incomplete group is spoken for: it is no leftover.
+    let reserved: Vec<usize> = found.iter().flatten().flatten().map(|input| input.tensor).collect();
+    // Without members along its axis a rule has fewer keys than source patterns.
+    let members = keys.iter().map(Vec::len).sum::<usize>() >= application.rule.sources.len();
+    let made = match complete(found).filter(|_| members) {
+        Some(calls) => application.outputs(&calls, targets).map(|made| (calls, made)),
+        None => Err(application.incomplete(&absent, reserved.is_empty())),
+    };
+    builder.missing.extend(absent);
+    for tensor in reserved {
+        builder.used[tensor] = true;
+    }
+    let (calls, Made { shapes, dtype, work, equal, reads }) = made?;
+    for &tensor in &reads {
+        builder.used[tensor] = true;
+    }
+
+    let step = builder.steps.len();
+    let rule_at = builder.rule(number).rule.at;
+    let arity = calls[0].len();
+    let inputs: Vec<Input> = calls.into_iter().flatten().collect();
+    // Each is compared with the first tensor of its own call.
+    builder.equal.extend(equal.into_iter().map(|source| EqualCheck {
+        left: inputs[source].tensor,
+        right: inputs[source - source % arity].tensor,
+        at: rule_at,
+    }));
+    let first = builder.outputs.len();
+    for (target, shape) in targets.iter().zip(shapes) {
+        let wanted = builder.request.options.dtype.filter(|_| dtype.is_castable() && !target.keep);
+        builder.outputs.push(Output {
+            name: target.name.clone(),
+            shape,
+            dtype: wanted.unwrap_or(dtype),
+            made_as: dtype,
+            step,
+        });
+    }
+    builder.steps.push(Step {
+        rule: number,
+        captures: captures.clone(),
+        at: at.to_vec(),
+        inputs,
+        reads,
+        outputs: (first..builder.outputs.len()).collect(),
+        work,
+    });
+    Ok(step)
+}
+
+/// What a step gives.
+struct Made {
+    shapes: Vec<Option<Shape>>,
+    dtype: Dtype,
+    work: Work,
+    equal: Vec<usize>,
+    reads: Vec<usize>,
+}
+
+fn complete(found: Calls<Option<Input>>) -> Option<Calls<Input>> {
+    found.into_iter().map(|call| call.into_iter().collect()).collect()
+}
+
+/// For an axis that no schema knows: the indices that it runs over, those of all sources of the
+/// rule. An axis has one length, so that a member that only some layers have is missing in the
+/// others.
+fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[usize]) {
+    /// How many missing members are named. The last index may be any number that a key can hold.
+    const HOLES: usize = 8;
+    let rule = builder.rule(number);
+    let (Fold::Stack(axis) | Fold::Gather(axis)) = rule.rule.fold else { return };
+    let declared = builder.request.instance.is_some_and(|i| i.schema().axes.contains(&axis));
+    if declared || builder.folded.contains_key(&number) {
+        return;
+    }
+    let field = builder.field(at);
+    let mut found = BTreeSet::new();
+    for source in rule.sources.iter().filter(|source| source.has(axis)) {
+        let captures = builder.by_name.keys().filter_map(|name| source.captures_with(name, &field));
+        found.extend(captures.filter_map(|captures| captures.index(axis)));
+    }
+    drop(field);
+    let last = found.last().copied().unwrap_or_default();
+    let holes: Vec<u64> = (0..last).filter(|index| !found.contains(index)).take(HOLES).collect();
+    found.extend(holes);
+    builder.folded.insert(number, found);
+}
+
+impl<'a> Application<'_, 'a> {
+    fn name(&self) -> &'static str {
+        self.rule.rule.operation.name
+    }
+
+    /// The source keys of each call, and the index along their first dimension.
+    fn keys(&self) -> Result<Calls<(String, Option<usize>)>, Stop> {
+        let rule = self.rule;
+        let unable = |note| Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]);
+        let unstacked = match rule.rule.fold {
+            Fold::Unstack(axis) => {
+                let index = self.captures.index(axis).and_then(|index| index.try_into().ok());
+                let note =
+                    || unable(format!("its target has no index {{{axis}}} to unstack along"));
+                Some(index.ok_or_else(note)?)
+            }
+            _ => None,
+        };
+        let field = self.builder.field(self.at);
+        let key = |source: &Pattern<'static>, captures: &Captures<'static>| {
+            let note = || unable(format!("{source} needs a capture or a number that is not there"));
+            source.key(captures, &field).map(|key| (key, unstacked)).ok_or_else(note)
+        };
+        let keys = |sources: &[Pattern<'static>], captures: &Captures<'static>| {
+            sources.iter().map(|source| key(source, captures)).collect::<Result<Vec<_>, _>>()
+        };
+        let along = |axis| {
+            let captures = move |index| self.captures.with(Capture::index(axis, index));
+            self.indices(axis).into_iter().map(captures)
+        };
+        match rule.rule.fold {
+            Fold::Stack(axis) => along(axis).map(|c| keys(&rule.sources, &c)).collect(),
+            Fold::Gather(axis) => {
+                let (single, group) = rule.sources.split_at(rule.sources.len().saturating_sub(1));
+                let mut call = keys(single, self.captures)?;
+                for captures in along(axis) {
+                    call.extend(keys(group, &captures)?);
+                }
+                Ok(vec![call])
+            }
+            _ => Ok(vec![keys(&rule.sources, self.captures)?]),
+        }
+    }
+
+    /// The indices of the folded axis: from the schema, or those that the source has.
+    fn indices(&self, axis: &'static str) -> Vec<u64> {
+        if let Some(instance) = self.builder.request.instance
+            && let Some(axis) = instance.schema().axes.iter().position(|name| *name == axis)
+        {
+            return (0..instance.axis(axis) as u64).collect();
+        }
+        self.builder.folded[&self.number].iter().copied().collect()
+    }
+
+    fn find(&self, keys: &Calls<(String, Option<usize>)>) -> Calls<Option<Input>> {
+        let find = |(key, index): &(String, Option<usize>)| {
+            let tensor = *self.builder.by_name.get(key.as_str())?;
+            Some(Input { tensor, index: *index })
+        };
+        keys.iter().map(|call| call.iter().map(find).collect()).collect()
+    }
+
+    fn incomplete(&self, absent: &BTreeSet<String>, all_absent: bool) -> Stop {
+        if self.rule.rule.optional && all_absent {
+            return Stop::Absent;
+        }
+        let needs = |key| format!("{} needs {key}, which is not in the checkpoint", self.name());
+        let mut notes: Vec<String> = absent.iter().map(needs).collect();
+        if notes.is_empty() {
+            notes.push(format!("{} needs tensors along its axis; there are none", self.name()));
+        }
+        Stop::Finding(FindingKind::MissingSource, Problem::NeverProduced, notes)
+    }
+
+    /// What comes out, once all sources are there.
+    fn outputs(&self, calls: &Calls<Input>, targets: &[Target]) -> Result<Made, Stop> {
+        let reads = self.reads()?;
+        let dtype = self.dtype(calls)?;
+        let shapes = self.shapes(calls)?;
+        let (shapes, work, equal) = match self.rule.rule.operation.kernel {
+            Kernel::Function(function) => {
+                let shapes: Vec<_> = targets.iter().map(|target| target.shape.clone()).collect();
+                (shapes, Work::Function { function, calls: calls.len() }, Vec::new())
+            }
+            Kernel::Moves(operation) => {
+                let Moves { shapes, moves, equal } = self.lay_out(operation, &shapes, targets)?;
+                (shapes.into_iter().map(Some).collect(), Work::Moves(moves), equal)
+            }
+        };
+        if shapes.len() != targets.len() {
+            let (name, given, named) = (self.name(), shapes.len(), targets.len());
+            let note = format!("{name} gives {given} tensors, the rule names {named} targets");
+            return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
+        }
+        self.check_shapes(&shapes, targets, calls)?;
+        Ok(Made { shapes, dtype, work, equal, reads })
+    }
+
+    fn reads(&self) -> Result<Vec<usize>, Stop> {
+        let field = self.builder.field(self.at);
+        let find = |pattern: &Pattern<'static>| {
+            let key = pattern.key(self.captures, &field).unwrap_or_else(|| pattern.to_string());
+            self.builder.by_name.get(key.as_str()).copied().ok_or_else(|| {
+                let note = format!("{} reads {key}, which is not in the checkpoint", self.name());
+                Stop::Finding(FindingKind::MissingSource, Problem::NeverProduced, vec![note])
+            })
+        };
+        self.rule.reads.iter().map(find).collect()
+    }
+
+    /// The type that all sources have.
+    fn dtype(&self, calls: &Calls<Input>) -> Result<Dtype, Stop> {
+        let mut tensors = calls.iter().flatten().map(|input| self.builder.tensor(input.tensor));
+        let mut all = tensors.clone();
+        if let Some(coded) = all.find(|tensor| tensor.encoding != Encoding::Raw) {
+            // As numbers without their scales the elements mean nothing.
+            let note =
+                format!("{} is quantised: no operation takes its scales into account", coded.name);
+            return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
+        }
+        let Some(first) = tensors.next() else {
+            let note = format!("{} has no sources", self.name());
+            return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
+        };
+        match tensors.find(|tensor| tensor.dtype != first.dtype) {
+            None => Ok(first.dtype),
+            Some(other) => {
+                let notes = [first, other].map(|t| format!("{} is {}", t.name, t.dtype));
+                Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, notes.into()))
+            }
+        }
+    }
+
+    fn shapes(&self, calls: &Calls<Input>) -> Result<Calls<Shape>, Stop> {
+        let shape = |input: &Input| {
+            let tensor = self.builder.tensor(input.tensor);
+            let Some(index) = input.index else { return Ok(tensor.shape.clone()) };
+            let wanted = self.unstacked_len(calls);
+            match tensor.shape.split_first() {
+                Some((&len, rest)) if index < len && wanted.is_none_or(|wanted| wanted == len) => {
+                    Ok(rest.to_vec())
+                }
+                _ => {
+                    let len = wanted.map_or(format!("more than {index}"), |n| n.to_string());
+                    let (name, shape) = (&tensor.name, &tensor.shape);
+                    let note = format!("{name} is {shape:?}: its first dimension should be {len}");
+                    Err(Stop::Finding(FindingKind::Shape, Problem::WrongShape, vec![note]))
+                }
+            }
+        };
+        calls.iter().map(|call| call.iter().map(shape).collect()).collect()
+    }
+
+    /// How long the first dimension of an unstacked tensor must be: as the schema says, or else as
+    /// that of the first source.
+    fn unstacked_len(&self, calls: &Calls<Input>) -> Option<usize> {
+        let Fold::Unstack(axis) = self.rule.rule.fold else { return None };
+        let declared = self.builder.request.instance.and_then(|instance| {
+            let number = instance.schema().axes.iter().position(|name| *name == axis)?;
+            Some(instance.axis(number))
+        });
+        let first = calls.iter().flatten().next()?;
+        declared.or_else(|| self.builder.tensor(first.tensor).shape.first().copied())
+    }
+
+    /// The shapes and moves of a built-in operation over all its calls.
+    fn lay_out(
+        &self,
+        operation: &dyn LayOut,
+        calls: &Calls<Shape>,
+        targets: &[Target],
+    ) -> Result<Moves, Stop> {
+        let stacked = self.rule.is_stacked();
+        let wrong = |notes| Stop::Finding(FindingKind::Shape, Problem::WrongShape, notes);
+        if let Some(ragged) = calls.iter().find(|call| **call != calls[0]) {
+            let note = format!("the tensors along the axis differ: {:?}, {ragged:?}", calls[0]);
+            return Err(wrong(vec![note]));
+        }
+        let wanted = targets.iter().map(|target| {
+            let shape = target.shape.as_deref()?;
+            Some(if stacked { shape.get(1..)?.to_vec() } else { shape.to_vec() })
+        });
+        let wanted: Option<Vec<Shape>> = wanted.collect();
+        let numbers = self.builder.numbers(self.at);
+        let made = operation.lay_out(&numbers, &calls[0], wanted.as_deref()).map_err(|error| {
+            let mut notes = vec![format!("{}: {error}", self.name())];
+            let sources = self.rule.sources.iter().zip(&calls[0]);
+            notes.extend(sources.map(|(pattern, shape)| format!("{pattern} is {shape:?}")));
+            wrong(notes)
+        })?;
+        if !stacked {
+            return Ok(made);
+        }
+        let arity = calls[0].len();
+        let mut moves = Vec::with_capacity(made.moves.len() * calls.len());
+        for call in 0..calls.len() {
+            moves.extend(made.moves.iter().map(|m| {
+                let size: u64 = made.shapes[m.target].iter().map(|&n| n as u64).product();
+                Move { source: m.source + call * arity, to: m.to + call as u64 * size, ..*m }
+            }));
+        }
+        let equal = (0..calls.len()).flat_map(|c| made.equal.iter().map(move |e| e + c * arity));
+        let equal = equal.collect();
+        let stack = |shape: Shape| [&[calls.len()], shape.as_slice()].concat();
+        Ok(Moves { shapes: made.shapes.into_iter().map(stack).collect(), moves, equal })
+    }
+
+    fn check_shapes(
+        &self,
+        shapes: &[Option<Shape>],
+        targets: &[Target],
+        calls: &Calls<Input>,
+    ) -> Result<(), Stop> {
+        let wrong = targets.iter().zip(shapes).find_map(|(target, shape)| {
+            let (want, got) = (target.shape.as_ref()?, shape.as_ref()?);
+            (want != got).then_some((target, want, got))
+        });
+        let Some((target, want, got)) = wrong else { return Ok(()) };
+        let mut notes = vec![format!("{} is {want:?} under this config", target.name)];
+        notes.push(format!("the checkpoint gives {got:?}"));
+        notes.extend(calls.iter().flatten().take(4).map(|input| {
+            let tensor = self.builder.tensor(input.tensor);
+            format!("from {} {:?}", tensor.name, tensor.shape)
+        }));
+        Err(Stop::Finding(FindingKind::Shape, Problem::WrongShape, notes))
+    }
+}

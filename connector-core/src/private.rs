@@ -1,0 +1,161 @@
+//! Not public API. Used by generated code, under a name that carries the version, so that the
+//! macros of one version cannot be used with the core of another.
+
+pub use crate::Location;
+pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
+pub use crate::key::{Condition, Pattern, Term};
+pub use crate::mapping::{Block, Branch, Equal, Fold, Ignore, Mapping, OneOf, Row, Rule};
+pub use crate::proof::prove;
+pub use crate::schema::{Configured, Instance, Model, ModelConfig, ParamSchema, Parameter, Schema};
+pub use crate::store::Dtype;
+pub use crate::transform::{
+    BoxError, Class, Function, Kernel, Operation, SPREAD, StateTransform, Tensor, Transform,
+    TransformArg, TransformCtx, TransformOutput, ops,
+};
+pub use inventory;
+pub use std::boxed::Box;
+pub use std::marker::PhantomData;
+pub use std::vec::Vec;
+
+use crate::proof::Message;
+use std::format;
+
+/// The tensors of a call as the function's arguments.
+pub fn arguments<const N: usize>(
+    name: &str,
+    tensors: Vec<Tensor>,
+) -> Result<[Tensor; N], BoxError> {
+    let given = tensors.len();
+    tensors
+        .try_into()
+        .map_err(|_| format!("`{name}` takes {N} tensors and was given {given}").into())
+}
+
+/// The tensors of a call as the function's arguments and its group.
+pub fn arguments_and_group<const N: usize>(
+    name: &str,
+    mut tensors: Vec<Tensor>,
+) -> Result<([Tensor; N], Vec<Tensor>), BoxError> {
+    let group = tensors.split_off(tensors.len().min(N));
+    Ok((arguments(name, tensors)?, group))
+}
+
+/// The fingerprint of a function: FNV-1a of its text, which the macro has computed, continued
+/// over the version of its crate.
+pub const fn fingerprint(text: u64, version: Option<&str>) -> u64 {
+    let bytes = match version {
+        Some(version) => version.as_bytes(),
+        None => &[],
+    };
+    let (mut hash, mut i) = (text, 0);
+    while i < bytes.len() {
+        hash = (hash ^ bytes[i] as u64).wrapping_mul(0x0000_0100_0000_01b3);
+        i += 1;
+    }
+    hash
+}
+
+pub(crate) const fn takes_group(operation: &Operation) -> bool {
+    matches!(operation.kernel, Kernel::Function(Function { group: true, .. }))
+}
+
+/// Refuses an operation that does not fit the keys of its row: their number, or the axis that only
+/// one side has.
+#[track_caller]
+pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fold: Fold) {
+    let group = takes_group(operation);
+    let spread = operation.targets == SPREAD;
+    let name = Message::EMPTY.text("`").text(operation.name).text("` ");
+    let message = if operation.sources + group as usize != sources
+        || operation.targets != targets && !spread
+    {
+        name.text("takes ")
+            .takes(operation)
+            .text(" and gives ")
+            .gives(operation)
+            .text(", but this row has ")
+            .count(sources, "source key")
+            .text(" and ")
+            .count(targets, "target key")
+    } else {
+        match fold {
+            Fold::Gather(axis) if !group => name
+                .text("takes no group of tensors, but only the last source key of this row captures `{")
+                .text(axis)
+                .text("}`: say `stack ")
+                .text(axis)
+                .text("` if the tensors along it become one, or give the function a last parameter `&[Tensor]`"),
+            Fold::Spread(axis) if !spread => name
+                .text("returns no `Vec<Tensor>`, but only the target key of this row captures `{")
+                .text(axis)
+                .text("}`: say `unstack ")
+                .text(axis)
+                .text("` if one tensor becomes those along it"),
+            Fold::None | Fold::Stack(_) | Fold::Unstack(_) if group => name.text(
+                "takes a group of tensors: the last source key of this row must capture an axis that its target does not",
+            ),
+            _ => return,
+        }
+    };
+    panic!("{}", message.as_str());
+}
+
+/// Refuses an inverse that does not take what the operation gives, or give what it takes.
+#[track_caller]
+pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
+    let back = if operation.targets == SPREAD {
+        takes_group(inverse) && inverse.sources == 0
+    } else {
+        !takes_group(inverse) && inverse.sources == operation.targets
+    };
+    let forth = if takes_group(operation) {
+        inverse.targets == SPREAD && operation.sources == 0
+    } else {
+        inverse.targets == operation.sources
+    };
+    if !(back && forth) {
+        let message = Message::EMPTY
+            .text("`")
+            .text(inverse.name)
+            .text("` cannot be the inverse of `")
+            .text(operation.name)
+            .text("`: `")
+            .text(operation.name)
+            .text("` takes ")
+            .takes(operation)
+            .text(" and gives ")
+            .gives(operation)
+            .text(", `")
+            .text(inverse.name)
+            .text("` takes ")
+            .takes(inverse)
+            .text(" and gives ")
+            .gives(inverse)
+            .text("; an inverse takes what the operation gives and gives what it takes");
+        panic!("{}", message.as_str());
+    }
+}
+
+/// The parameters of a declared model under `config`.
+pub fn instance<M: ParamSchema>(config: &M::Config) -> Box<dyn Instance> {
+    Box::new(Configured::<M>(config.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wrong_number_of_tensors_is_an_error() {
+        let error = arguments::<2>("merge", Vec::new()).unwrap_err();
+        assert_eq!(error.to_string(), "`merge` takes 2 tensors and was given 0");
+        assert!(arguments_and_group::<1>("merge", Vec::new()).is_err());
+        assert!(arguments_and_group::<0>("merge", Vec::new()).is_ok());
+    }
+
+    #[test]
+    fn the_version_is_part_of_a_fingerprint() {
+        assert_ne!(fingerprint(1, Some("0.1.0")), fingerprint(1, Some("0.1.1")));
+        assert_ne!(fingerprint(1, Some("0.1.0")), fingerprint(2, Some("0.1.0")));
+    }
+}

@@ -1,0 +1,186 @@
+use crate::__private_v0_1_0::takes_group;
+use crate::Location;
+use crate::key::{Offset, Part, Pattern, Truth};
+use crate::transform::{Operation, SPREAD};
+
+/// A text that is put together in a constant. What does not fit is cut off.
+#[derive(Clone, Copy)]
+pub struct Message {
+    bytes: [u8; Message::CAPACITY],
+    len: usize,
+}
+
+impl Message {
+    const CAPACITY: usize = 4096;
+
+    /// The empty text.
+    pub const EMPTY: Message = Message { bytes: [0; Message::CAPACITY], len: 0 };
+
+    /// Adds a text.
+    pub const fn text(mut self, text: &str) -> Self {
+        let bytes = text.as_bytes();
+        let mut i = 0;
+        while i < bytes.len() && self.len < Message::CAPACITY {
+            self.bytes[self.len] = bytes[i];
+            self.len += 1;
+            i += 1;
+        }
+        self
+    }
+
+    /// How many bytes it has.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Adds a pattern as it is written.
+    pub const fn pattern(mut self, pattern: &Pattern<'_>) -> Self {
+        let mut i = 0;
+        while let Some(part) = pattern.part(i) {
+            self = match part {
+                Part::Text(text) => self.text(text),
+                Part::Word { name } if name.is_empty() => self.text("*"),
+                Part::Word { name } => self.text("{").text(name).text(":word}"),
+                Part::Index { name, offset: Offset::None } => self.text("{").text(name).text("}"),
+                Part::Index { name, offset: Offset::Field(field) } => {
+                    self.text("{").text(field).text(" + ").text(name).text("}")
+                }
+                Part::Index { name, offset: Offset::Constant(n) } => {
+                    self.text("{").number(n as usize).text(" + ").text(name).text("}")
+                }
+                _ => self.text("**"),
+            };
+            i += 1;
+        }
+        self
+    }
+
+    /// Adds a place in source code, on a line of its own.
+    pub const fn at(self, at: Location) -> Self {
+        self.text("\n      at ").text(at.file).text(":").number(at.line as usize)
+    }
+
+    /// Adds one combination of flags for which `truth` holds, as short as it gets: `tied && !bias`.
+    pub const fn flags(mut self, truth: Truth, names: &[&str]) -> Self {
+        let mut bits = 0u8;
+        while !truth.holds(bits) {
+            bits += 1;
+        }
+        // A flag is named only if the others do not settle it.
+        let (mut named, mut flag) = (0u8, 0);
+        while flag < names.len() {
+            named |= 1 << flag;
+            flag += 1;
+        }
+        flag = 0;
+        while flag < names.len() {
+            let without = named & !(1 << flag);
+            if holds_for_all(truth, bits, without) {
+                named = without;
+            }
+            flag += 1;
+        }
+        let mut first = true;
+        flag = 0;
+        while flag < names.len() {
+            if named >> flag & 1 == 1 {
+                self = if first { self } else { self.text(" && ") };
+                self = if bits >> flag & 1 == 1 { self } else { self.text("!") };
+                self = self.text(names[flag]);
+                first = false;
+            }
+            flag += 1;
+        }
+        self
+    }
+
+    /// Adds a number.
+    pub const fn number(mut self, n: usize) -> Self {
+        if n >= 10 {
+            self = self.number(n / 10);
+        }
+        let digit = [b'0' + (n % 10) as u8];
+        match std::str::from_utf8(&digit) {
+            Ok(digit) => self.text(digit),
+            Err(_) => self,
+        }
+    }
+
+    /// Adds `1 key`, `2 keys`.
+    pub const fn count(self, n: usize, what: &str) -> Self {
+        let this = self.number(n).text(" ").text(what);
+        if n == 1 { this } else { this.text("s") }
+    }
+
+    /// Adds what an operation takes.
+    pub const fn takes(self, operation: &Operation) -> Self {
+        let this = match (operation.sources, takes_group(operation)) {
+            (0, true) => return self.text("a group of tensors"),
+            (n, _) => self.count(n, "tensor"),
+        };
+        if takes_group(operation) { this.text(" and a group") } else { this }
+    }
+
+    /// Adds what an operation gives.
+    pub const fn gives(self, operation: &Operation) -> Self {
+        match operation.targets {
+            SPREAD => self.text("a `Vec` of tensors"),
+            n => self.count(n, "tensor"),
+        }
+    }
+
+    /// The text.
+    pub const fn as_str(&self) -> &str {
+        // A character that was cut in the middle is left out.
+        match std::str::from_utf8(self.bytes.split_at(self.len).0) {
+            Ok(text) => text,
+            Err(error) => match std::str::from_utf8(self.bytes.split_at(error.valid_up_to()).0) {
+                Ok(text) => text,
+                Err(_) => "",
+            },
+        }
+    }
+}
+
+/// Whether `truth` holds for every combination that agrees with `bits` in the flags of `fixed`.
+const fn holds_for_all(truth: Truth, bits: u8, fixed: u8) -> bool {
+    let mut other = 0u8;
+    loop {
+        if other & fixed == bits & fixed && !truth.holds(other) {
+            return false;
+        }
+        if other == u8::MAX {
+            return true;
+        }
+        other += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_cut_at_a_character() {
+        assert_eq!(Message::EMPTY.text("n = ").number(1070).as_str(), "n = 1070");
+        let long = "…".repeat(Message::CAPACITY);
+        let cut = Message::EMPTY.text(&long);
+        assert_eq!(cut.as_str().chars().count(), Message::CAPACITY / 3);
+    }
+
+    #[test]
+    fn patterns_places_and_flags_are_written() {
+        let at = Location { file: "src/a.rs", line: 57, column: 3 };
+        let message = Message::EMPTY.pattern(&Pattern::new("a.{l}.*.{2 + m}.**")).at(at);
+        assert_eq!(message.as_str(), "a.{l}.*.{2 + m}.**\n      at src/a.rs:57");
+        let (tied, bias) = (Truth::flag(0), Truth::flag(1));
+        for (truth, want) in [
+            (tied, "tied"),
+            (tied.not(), "!tied"),
+            (tied.and(bias.not()), "tied && !bias"),
+            (Truth::ALWAYS, ""),
+        ] {
+            assert_eq!(Message::EMPTY.flags(truth, &["tied", "bias"]).as_str(), want);
+        }
+    }
+}

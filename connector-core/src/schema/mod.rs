@@ -1,0 +1,95 @@
+//! What parameters a model has: names, shapes and the conditions under which they exist.
+//!
+//! [`param_schema!`](crate::param_schema) declares them once; the compiler holds the mappings
+//! against the declaration and the plan expands it under a config.
+
+mod instance;
+
+pub use instance::{Configured, Instance, expand, flags_at};
+
+use crate::Location;
+use crate::key::{Condition, Pattern};
+use crate::store::Dtype;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Every parameter of a model. Made by [`param_schema!`](crate::param_schema), usable in
+/// constants.
+#[derive(Clone, Copy, Debug)]
+pub struct Schema {
+    /// The model's type, `LlamaModel`.
+    pub model: &'static str,
+    /// The axes that indices run over, `layer`.
+    pub axes: &'static [&'static str],
+    /// Numbers of the config that operations and index offsets ask for by name.
+    pub fields: &'static [&'static str],
+    /// The flags that conditions are made of.
+    pub flags: &'static [&'static str],
+    /// The parameters.
+    pub parameters: &'static [Parameter],
+    /// Where the schema is declared.
+    pub at: Location,
+}
+
+/// One parameter of a model, or one per value of the axes in its name.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub pattern: Pattern<'static>,
+    /// When it exists.
+    pub when: Condition,
+    /// Other spellings of its name.
+    pub aka: &'static [Pattern<'static>],
+    /// The type that `--dtype` leaves it in.
+    pub keep: Option<Dtype>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// A model's config: the numbers and switches that its parameters and its computation follow.
+///
+/// Implemented for whatever serde can write and read; `model.yaml` holds it.
+pub trait ModelConfig: Serialize + DeserializeOwned + Clone + Send + Sync + 'static {}
+
+impl<T: Serialize + DeserializeOwned + Clone + Send + Sync + 'static> ModelConfig for T {}
+
+/// A model that checkpoints are converted to.
+///
+/// [`param_schema!`](crate::param_schema) implements it. Implement it by hand for a model without
+/// a schema: its mappings are then driven by what the source has, and nothing tells whether a
+/// parameter is missing.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a model",
+    note = "declare its parameters with `param_schema! {{ pub {Self}(c: Config) {{ … }} }}`"
+)]
+pub trait Model: Send + Sync + 'static {
+    /// Its config.
+    type Config: ModelConfig;
+
+    /// Its parameters.
+    const SCHEMA: Option<Schema> = None;
+
+    /// Its parameters under `config`; `None` without a schema.
+    fn instance(config: &Self::Config) -> Option<Box<dyn Instance>> {
+        let _ = config;
+        None
+    }
+}
+
+/// A model whose parameters are declared. Implemented by [`param_schema!`](crate::param_schema).
+///
+/// The functions evaluate the declaration under a config. `at` holds the index of each axis that
+/// is bound, by the axis's number in [`Schema::axes`]; the others are 0.
+pub trait ParamSchema: Model {
+    /// The declaration.
+    const PARAMETERS: Schema;
+
+    /// The length of axis number `axis`.
+    fn axis(config: &Self::Config, axis: usize) -> usize;
+    /// The value of field number `field`.
+    fn field(config: &Self::Config, field: usize, at: &[usize]) -> u64;
+    /// The value of flag number `flag`.
+    fn flag(config: &Self::Config, flag: usize, at: &[usize]) -> bool;
+    /// The shape of parameter number `parameter`.
+    fn shape(config: &Self::Config, parameter: usize, at: &[usize]) -> Vec<usize>;
+}

@@ -1,0 +1,18 @@
+//! For the tests of crates that register connectors.
+
+use crate::Result;
+use crate::connector::Registry;
+
+/// Checks that no two of the linked connectors claim the same model and format, or the same
+/// architecture.
+///
+/// ```
+/// connector_core::testing::assert_registry()?;
+/// # Ok::<(), connector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Registry`](crate::Error::Registry), with both places of each conflict.
+pub fn assert_registry() -> Result<()> {
+    Registry::get().map(|_| ())
+}

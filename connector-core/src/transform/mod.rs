@@ -1,0 +1,103 @@
+//! What happens to the numbers: operations on tensors.
+//!
+//! An [`Operation`] is either built in ([`ops`]), and then a list of moves of elements that runs
+//! on bytes, or a user's function on tensors. Both have a place in mappings, `via`, and both may
+//! name an inverse, which export needs.
+
+mod context;
+mod function;
+mod moves;
+pub mod ops;
+
+#[cfg(feature = "candle")]
+pub(crate) use context::ReadTensor;
+pub use context::{Config, Numbers, TransformCtx};
+pub use function::{Function, SPREAD, Tensor, TransformArg, TransformOutput};
+pub use moves::{LayOut, Move, Moves, Repeat, Shape};
+
+use crate::mapping::Rule;
+
+/// An error of a user's function, of any type.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How tensors become other tensors.
+#[derive(Clone, Copy, Debug)]
+pub struct Operation {
+    /// The name in messages: that of the built-in operation or of the user's function.
+    pub name: &'static str,
+    /// What can be lost.
+    pub class: Class,
+    /// How many tensors it takes; of a function with a group, how many before the group.
+    pub sources: usize,
+    /// How many tensors it gives; [`SPREAD`] if it decides itself.
+    pub targets: usize,
+    /// How it is done.
+    pub kernel: Kernel,
+    /// The operation that brings the sources back.
+    pub inverse: Option<fn() -> Operation>,
+}
+
+/// What an operation can lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Class {
+    /// Every element of the sources lands exactly once.
+    Bijective,
+    /// Elements are repeated, dropped or filled in.
+    Copy,
+    /// Numbers change.
+    Lossy,
+}
+
+/// How an operation is done.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Kernel {
+    /// By moving elements.
+    Moves(&'static dyn LayOut),
+    /// By a function on tensors.
+    Function(Function),
+}
+
+/// A type that stands for an operation: a row applies it with `via`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an operation",
+    note = "`via` takes one of `connector_core::ops` or a function with `#[state_transform]`"
+)]
+pub trait Transform {
+    /// The operation.
+    const OPERATION: Operation;
+}
+
+/// A function annotated with `#[state_transform(source_key = …, target_key = …)]`: a type of the
+/// function's name carries its rules.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` states no keys",
+    note = "a row of its own needs `#[state_transform(source_key = …, target_key = …)]`; an operation without keys is applied with `via`"
+)]
+pub trait StateTransform: Transform {
+    /// One rule, or one for each text of the choices in its keys.
+    const RULES: &'static [Rule];
+}
+
+/// Lists keyed state transforms, as NeMo's `transforms=[…]`.
+///
+/// ```
+/// # #[cfg(feature = "candle")] {
+/// use connector_core::{Tensor, state_transform, transforms};
+///
+/// #[state_transform(source_key = ("a.{i}", "b.{i}"), target_key = "ab.{i}")]
+/// fn join(a: Tensor, b: Tensor) -> candle_core::Result<Tensor> {
+///     Tensor::cat(&[a, b], 0)
+/// }
+///
+/// let rules = transforms![join];
+/// assert_eq!(rules[0][0].targets[0].to_string(), "ab.{i}");
+/// # }
+/// ```
+#[macro_export]
+macro_rules! transforms {
+    ($($name:path),* $(,)?) => {
+        [$(<$name as $crate::transform::StateTransform>::RULES),*]
+    };
+}
