@@ -1,0 +1,215 @@
+//! The files of a checkpoint to be written, computed before the first byte is.
+
+use super::index::to_json;
+use super::json::Entry;
+use super::rules::{shown, size_of};
+use super::{INDEX, InvalidTensor, MAX_HEADER, METADATA, SINGLE};
+use crate::store::{Dtype, FileId};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
+
+/// The tensors begin at a multiple of this. The format asks for nothing, and its own writer pads
+/// to 8; a cache line suits vector loads from a mapped file, and any padding by spaces is legal.
+const ALIGNMENT: usize = 64;
+
+/// A tensor to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OutputTensor {
+    /// The key.
+    pub name: String,
+    /// The type of an element.
+    pub dtype: Dtype,
+    /// The dimensions, outermost first.
+    pub shape: Vec<usize>,
+}
+
+/// Where every tensor of a checkpoint will lie, and every byte around them.
+///
+/// The same tensors make the same layout, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    files: Vec<ShardFile>,
+    placements: Vec<Placement>,
+    index: Option<Vec<u8>>,
+}
+
+/// A safetensors file to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardFile {
+    /// The file name.
+    pub name: String,
+    /// Everything before the tensors: the header with its length in front.
+    pub header: Vec<u8>,
+    /// The length of the file in bytes.
+    pub len: u64,
+}
+
+/// Where a tensor will lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Its file, counted in [`Layout::files`].
+    pub file: FileId,
+    /// Its first byte in the file.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub len: u64,
+}
+
+/// Tensors that no safetensors checkpoint can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// A tensor's name or size is refused.
+    #[error(transparent)]
+    Tensor(#[from] InvalidTensor),
+    /// Two tensors have one name.
+    #[error("two tensors are called `{}`", shown(name))]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// The tensors' size does not fit in 64 bits.
+    #[error("the size of all tensors together does not fit in 64 bits")]
+    Overflow,
+    /// A shard has too many tensors.
+    #[error(
+        "the header of `{shard}` would have {len} bytes; at most {MAX_HEADER} are allowed; \
+         smaller shards have smaller headers"
+    )]
+    HeaderTooLarge {
+        /// The file name.
+        shard: String,
+        /// The length of the header.
+        len: usize,
+    },
+}
+
+impl Layout {
+    /// Puts the tensors into files, in the order given, each of at most `max_shard_size` bytes of
+    /// tensors. A larger tensor gets a file of its own.
+    ///
+    /// # Errors
+    /// If a tensor or a header cannot be written in a form that every reader takes.
+    pub fn new(tensors: &[OutputTensor], max_shard_size: u64) -> Result<Self, LayoutError> {
+        let mut names = HashSet::with_capacity(tensors.len());
+        let mut sizes = Vec::with_capacity(tensors.len());
+        let mut total = 0u64;
+        for OutputTensor { name, dtype, shape } in tensors {
+            let size = size_of(name, *dtype, shape)?;
+            if !names.insert(name.as_str()) {
+                return Err(LayoutError::DuplicateName { name: name.clone() });
+            }
+            // Headers are far smaller than the 2^63 bytes left free here.
+            total = total
+                .checked_add(size)
+                .filter(|&total| total <= i64::MAX as u64)
+                .ok_or(LayoutError::Overflow)?;
+            sizes.push(size);
+        }
+        let shards = split(&sizes, max_shard_size);
+        let mut files = Vec::with_capacity(shards.len());
+        let mut placements = vec![Placement { file: 0, offset: 0, len: 0 }; tensors.len()];
+        let count = shards.len();
+        for (file, members) in shards.into_iter().enumerate() {
+            let name = shard_name(file, count);
+            let placed = &mut placements[members.clone()];
+            files.push(lay_out(name, file, &tensors[members.clone()], &sizes[members], placed)?);
+        }
+        let index = (count > 1).then(|| {
+            let shard = |place: &Placement| files[place.file].name.as_str();
+            let names = tensors.iter().map(|tensor| tensor.name.as_str());
+            let map: BTreeMap<_, _> = names.zip(placements.iter().map(shard)).collect();
+            to_json(&map, total)
+        });
+        Ok(Layout { files, placements, index })
+    }
+
+    /// The files, at least one.
+    pub fn files(&self) -> &[ShardFile] {
+        &self.files
+    }
+
+    /// The place of each tensor, in the order in which they were given.
+    pub fn placements(&self) -> &[Placement] {
+        &self.placements
+    }
+
+    /// The name and the bytes of the index, if there is more than one file.
+    pub fn index(&self) -> Option<(&'static str, &[u8])> {
+        self.index.as_deref().map(|bytes| (INDEX, bytes))
+    }
+}
+
+/// Cuts the sequence of tensors into shards.
+fn split(sizes: &[u64], max_shard_size: u64) -> Vec<Range<usize>> {
+    let mut shards = Vec::new();
+    let (mut start, mut filled) = (0, 0);
+    for (i, &size) in sizes.iter().enumerate() {
+        if i > start && filled + size > max_shard_size {
+            shards.push(start..i);
+            (start, filled) = (i, 0);
+        }
+        filled += size;
+    }
+    shards.push(start..sizes.len());
+    shards
+}
+
+fn shard_name(file: FileId, count: usize) -> String {
+    match count {
+        1 => SINGLE.into(),
+        _ => format!("model-{:05}-of-{count:05}.safetensors", file + 1),
+    }
+}
+
+/// Lays out one file, and notes in `placed` where each of its tensors is.
+fn lay_out(
+    name: String,
+    file: FileId,
+    tensors: &[OutputTensor],
+    sizes: &[u64],
+    placed: &mut [Placement],
+) -> Result<ShardFile, LayoutError> {
+    let mut order: Vec<usize> = (0..tensors.len()).collect();
+    // The largest elements first: every tensor then begins at a multiple of its element's size.
+    order.sort_by_key(|&i| Reverse(tensors[i].dtype.bits()));
+    let mut json = format!(r#"{{"{METADATA}":{{"format":"pt"}}"#).into_bytes();
+    let mut end = 0;
+    for i in order {
+        let OutputTensor { name, dtype, shape } = &tensors[i];
+        let (begin, len) = (end, sizes[i]);
+        end += len;
+        placed[i] = Placement { file, offset: begin, len };
+        let data_offsets = (begin, end);
+        let entry = Entry { dtype: dtype.name().into(), shape: shape.into(), data_offsets };
+        json.push(b',');
+        append_json(&mut json, name);
+        json.push(b':');
+        append_json(&mut json, &entry);
+    }
+    json.push(b'}');
+    let header = frame(&name, json)?;
+    let data_start = header.len() as u64;
+    for place in placed {
+        place.offset += data_start;
+    }
+    Ok(ShardFile { name, len: data_start + end, header })
+}
+
+/// Pads a header's JSON and puts its length in front.
+fn frame(shard: &str, mut json: Vec<u8>) -> Result<Vec<u8>, LayoutError> {
+    json.resize((8 + json.len()).next_multiple_of(ALIGNMENT) - 8, b' ');
+    let len = json.len();
+    if len as u64 > MAX_HEADER {
+        return Err(LayoutError::HeaderTooLarge { shard: shard.into(), len });
+    }
+    Ok([&(len as u64).to_le_bytes()[..], &json].concat())
+}
+
+fn append_json(json: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {
+    serde_json::to_writer(json, value).expect("strings and numbers go into a Vec");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,99 @@
+use super::*;
+
+fn tensor(name: &str, dtype: Dtype, shape: &[usize]) -> OutputTensor {
+    OutputTensor { name: name.into(), dtype, shape: shape.into() }
+}
+
+fn bytes(name: &str, size: usize) -> OutputTensor {
+    tensor(name, Dtype::U8, &[size])
+}
+
+fn header(layout: &Layout, file: FileId) -> &str {
+    std::str::from_utf8(&layout.files()[file].header[8..]).unwrap()
+}
+
+#[test]
+fn one_file_has_no_index_and_large_elements_first() {
+    let tensors = [
+        tensor("a", Dtype::U8, &[3]),
+        tensor("b", Dtype::F32, &[2]),
+        tensor("c", Dtype::Bf16, &[1]),
+        tensor("d", Dtype::F32, &[]),
+    ];
+    let layout = Layout::new(&tensors, u64::MAX).unwrap();
+    assert_eq!(layout.index(), None);
+    assert_eq!(layout.files().len(), 1);
+    assert_eq!(layout.files()[0].name, "model.safetensors");
+    assert_eq!(
+        header(&layout, 0).trim_end_matches(' '),
+        concat!(
+            r#"{"__metadata__":{"format":"pt"},"#,
+            r#""b":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"#,
+            r#""d":{"dtype":"F32","shape":[],"data_offsets":[8,12]},"#,
+            r#""c":{"dtype":"BF16","shape":[1],"data_offsets":[12,14]},"#,
+            r#""a":{"dtype":"U8","shape":[3],"data_offsets":[14,17]}}"#,
+        )
+    );
+    let start = layout.files()[0].header.len() as u64;
+    assert_eq!(start % 64, 0);
+    assert_eq!(layout.files()[0].len, start + 17);
+    assert_eq!(layout.placements()[0], Placement { file: 0, offset: start + 14, len: 3 });
+    assert_eq!(layout.placements()[1], Placement { file: 0, offset: start, len: 8 });
+}
+
+#[test]
+fn no_tensors_make_one_file() {
+    let layout = Layout::new(&[], 0).unwrap();
+    assert_eq!(layout.files().len(), 1);
+    assert_eq!(layout.files()[0].len, 64);
+    assert_eq!(layout.index(), None);
+}
+
+#[test]
+fn shards() {
+    let counts = |sizes: &[u64], max| split(sizes, max).iter().map(Range::len).collect::<Vec<_>>();
+    assert_eq!(counts(&[4, 4, 4], 12), [3]);
+    assert_eq!(counts(&[4, 4, 4], 8), [2, 1]);
+    assert_eq!(counts(&[4, 4, 4], 7), [1, 1, 1]);
+    assert_eq!(counts(&[1, 9, 1, 1], 4), [1, 1, 2]);
+    assert_eq!(counts(&[9, 0], 4), [1, 1]);
+    assert_eq!(counts(&[0, 0, 1], 0), [2, 1]);
+    assert_eq!(counts(&[0, 0], 0), [2]);
+    assert_eq!(counts(&[], 0), [0]);
+}
+
+#[test]
+fn shards_have_numbered_names_and_an_index() {
+    let layout = Layout::new(&[bytes("b", 4), bytes("a", 4), bytes("c", 1)], 5).unwrap();
+    let names: Vec<_> = layout.files().iter().map(|file| file.name.as_str()).collect();
+    assert_eq!(names, ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
+    let (name, json) = layout.index().unwrap();
+    assert_eq!(name, "model.safetensors.index.json");
+    let json: serde_json::Value = serde_json::from_slice(json).unwrap();
+    assert_eq!(json["metadata"]["total_size"], 9);
+    assert_eq!(json["weight_map"]["b"], names[0]);
+    assert_eq!(json["weight_map"]["a"], names[1]);
+    assert_eq!(json["weight_map"]["c"], names[1]);
+}
+
+#[test]
+fn refused() {
+    let name = || "a".to_owned();
+    let cases = [
+        (vec![bytes("", 1)], InvalidTensor::EmptyName.into()),
+        (vec![bytes(METADATA, 1)], InvalidTensor::ReservedName.into()),
+        (vec![bytes("a", 1), bytes("a", 2)], LayoutError::DuplicateName { name: name() }),
+        ((0..5).map(|i| bytes(&i.to_string(), usize::MAX / 8)).collect(), LayoutError::Overflow),
+    ];
+    for (tensors, error) in cases {
+        assert_eq!(Layout::new(&tensors, 1), Err(error));
+    }
+}
+
+#[test]
+fn a_header_over_100_mb_is_refused() {
+    // The longest that ends at a multiple of 64 has 99,999,992 bytes.
+    assert!(frame("x", vec![b' '; 99_999_992]).is_ok());
+    let error = frame("x", vec![b' '; 99_999_993]).unwrap_err();
+    assert_eq!(error, LayoutError::HeaderTooLarge { shard: "x".into(), len: 100_000_056 });
+}

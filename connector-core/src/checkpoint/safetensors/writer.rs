@@ -1,0 +1,106 @@
+//! Files laid out by a [`Layout`], as a [`Sink`].
+
+use super::{Layout, ShardFile};
+use crate::Error;
+use crate::store::positioned::write_all_at;
+use crate::store::{FileId, Sink};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+/// A safetensors checkpoint being written into a directory.
+///
+/// The files have their full length from the start; bytes that are never written are zero, and
+/// engines may count on it for padding. The header is there from the start too, so an unfinished
+/// file looks like a finished one: write into a directory that is published afterwards.
+///
+/// After an error, or if it is dropped without [`finish`](Writer::finish), the files stay as they
+/// are; the directory's owner removes them.
+#[derive(Debug)]
+pub struct Writer {
+    dir: PathBuf,
+    layout: Layout,
+    files: Vec<File>,
+}
+
+impl Writer {
+    /// Creates the files in `dir` at their full length, and writes their headers. A full disk
+    /// shows here, where the file system can tell.
+    ///
+    /// # Errors
+    /// If a file exists already, or the system refuses.
+    pub fn create(dir: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
+        let dir = dir.as_ref();
+        let mut files = Vec::with_capacity(layout.files().len());
+        for ShardFile { name, header, len } in layout.files() {
+            let path = dir.join(name);
+            let file = create_new(&path)?;
+            allocate(&file, *len).map_err(Error::io("reserve space for", &path))?;
+            write_all_at(&file, header, 0).map_err(Error::io("write", &path))?;
+            files.push(file);
+        }
+        Ok(Writer { dir: dir.into(), layout, files })
+    }
+
+    /// Makes all files durable, then writes the index, if there is one, and makes it durable. The
+    /// directory's own entry is left to whoever publishes it.
+    ///
+    /// # Errors
+    /// If the system refuses; some data may then not be on the disk.
+    pub fn finish(self) -> Result<(), Error> {
+        for (file, ShardFile { name, .. }) in self.files.iter().zip(self.layout.files()) {
+            file.sync_all().map_err(Error::io("sync", self.dir.join(name)))?;
+        }
+        if let Some((name, bytes)) = self.layout.index() {
+            let path = self.dir.join(name);
+            let mut file = create_new(&path)?;
+            file.write_all(bytes).map_err(Error::io("write", &path))?;
+            file.sync_all().map_err(Error::io("sync", &path))?;
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Writer {
+    fn is_random_access(&self) -> bool {
+        true
+    }
+
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let ShardFile { name, header, len } = &self.layout.files()[file];
+        let inside = |end| offset >= header.len() as u64 && end <= *len;
+        let written = match offset.checked_add(bytes.len() as u64) {
+            Some(end) if inside(end) => write_all_at(&self.files[file], bytes, offset),
+            // It would destroy the header or lengthen the file, and nobody would notice.
+            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the tensors' bytes")),
+        };
+        written.map_err(|error| Error::io("write", self.dir.join(name))(error))
+    }
+
+    fn local_file(&self, file: FileId) -> Option<&File> {
+        self.files.get(file)
+    }
+}
+
+fn create_new(path: &Path) -> Result<File, Error> {
+    OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("create", path))
+}
+
+/// Gives an empty file its length, with space on the disk where the system can promise it.
+fn allocate(file: &File, len: u64) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{FallocateFlags, fallocate};
+        use rustix::io::{Errno, retry_on_intr};
+        match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, len)) {
+            Ok(()) => return Ok(()),
+            // Not every file system has it: NFS before 4.2, some of FUSE.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    file.set_len(len)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,106 @@
+use crate::{Error, Result};
+use std::fs;
+use std::path::Path;
+
+/// Endings of files that hold weights in some format, or list such files.
+const WEIGHTS: [&str; 12] = [
+    ".safetensors",
+    ".safetensors.index.json",
+    ".bin",
+    ".bin.index.json",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".gguf",
+    ".h5",
+    ".msgpack",
+    ".onnx",
+    ".distcp",
+];
+
+/// The file that the import writes beside the copies.
+const OURS: &str = "model.yaml";
+
+/// How deep folders are followed: a hub repository has `original/` and `additional_chat_templates/`.
+const DEPTH: usize = 3;
+
+/// Copies every file of a checkpoint that holds no weights: tokenizer files whatever their names,
+/// the configs, templates, the licence. Links to files are followed, hidden files and links to
+/// folders are not. Returns the names, sorted.
+pub(crate) fn copy_sidecars(from: &Path, to: &Path) -> Result<Vec<String>> {
+    let mut copied = Vec::new();
+    copy_folder(from, to, "", DEPTH, &mut copied)?;
+    copied.sort();
+    Ok(copied)
+}
+
+fn copy_folder(
+    from: &Path,
+    to: &Path,
+    prefix: &str,
+    depth: usize,
+    copied: &mut Vec<String>,
+) -> Result<()> {
+    let entries = fs::read_dir(from).map_err(Error::io("read", from))?;
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", from))?;
+        let Ok(name) = entry.file_name().into_string() else {
+            tracing::warn!(file = ?entry.file_name(), "left out: its name is not UTF-8");
+            continue;
+        };
+        let source = entry.path();
+        if name == OURS {
+            tracing::warn!(file = OURS, "left out: the model's own config takes this name");
+            continue;
+        }
+        if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
+            continue;
+        }
+        let kind = entry.file_type().map_err(Error::io("read", &source))?;
+        if kind.is_dir() && depth > 0 {
+            copy_folder(&source, &to.join(&name), &format!("{prefix}{name}/"), depth - 1, copied)?;
+        } else if source.is_file() {
+            fs::create_dir_all(to).map_err(Error::io("create", to))?;
+            let target = to.join(&name);
+            // Not `fs::copy`: that would carry the source's mode, a hub cache's files are read-only.
+            let mut reader = fs::File::open(&source).map_err(Error::io("read", &source))?;
+            let mut writer = fs::File::create_new(&target).map_err(Error::io("create", &target))?;
+            std::io::copy(&mut reader, &mut writer).map_err(Error::io("copy", &source))?;
+            copied.push(format!("{prefix}{name}"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_but_weights_is_copied() {
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir_all(from.join("original/onnx")).unwrap();
+        for name in [
+            "config.json",
+            "tokenizer.model",
+            "weird name.txt",
+            "model.safetensors",
+            ".gitattributes",
+            "model.safetensors.index.json",
+            "pytorch_model.bin",
+            "original/params.json",
+            "original/consolidated.00.pth",
+            "original/onnx/model.onnx",
+        ] {
+            fs::write(from.join(name), name).unwrap();
+        }
+        let copied = copy_sidecars(&from, &to).unwrap();
+        let want = ["config.json", "original/params.json", "tokenizer.model", "weird name.txt"];
+        assert_eq!(copied, want);
+        for name in want {
+            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), name);
+        }
+        assert!(!to.join("original/onnx").exists());
+    }
+}

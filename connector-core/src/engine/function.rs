@@ -1,0 +1,301 @@
+use super::cast::Tally;
+use super::whole::{extent, read_elements, write_part};
+use super::{Context, Job};
+use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
+use crate::store::{Dtype, Source, TensorInfo};
+use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
+use crate::{Error, Result};
+use candle_core::{CpuStorage, DType, Device, Shape, Storage, WithDType};
+use half::{bf16, f16};
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs a step that calls a user's function, once for each index of a stacked axis.
+pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    let step = &job.plan.steps[number];
+    let Work::Function { function, calls } = step.work else { return Ok(()) };
+    let arity = step.inputs.len() / calls.max(1);
+    let load = |tensor: &TensorInfo, from, len, shape: &[usize]| {
+        load(job.source, tensor, from, len, shape, job.context.device)
+    };
+    for call in 0..calls {
+        job.cancel.check()?;
+        let inputs = step.inputs[call * arity..][..arity].iter().map(|&input| {
+            let tensor = &job.source.tensors()[input.tensor];
+            let (from, len) = extent(tensor, input);
+            load(tensor, from, len, input_shape(tensor, input))
+        });
+        let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
+        let read = |tensor: &TensorInfo| Ok(load(tensor, 0, tensor.elements(), &tensor.shape)?);
+        let results = call_function(
+            job.plan,
+            step,
+            function,
+            inputs,
+            &job.context,
+            job.source.tensors(),
+            &read,
+        )?;
+        for (&output, result) in step.outputs.iter().zip(&results) {
+            let first = check(job.plan, output, result, calls, call)?;
+            store(result, |bytes| write_part(job, output, first, bytes, tally))?;
+        }
+    }
+    Ok(())
+}
+
+/// Calls functions on tensors of zeros of the sources' shapes, before anything is written: every
+/// one whose result's shape only it knows, of the others one for each rule. So a function that
+/// returns what the schema does not want is refused here, and its type is known; `requested` is
+/// the type that floats are cast to.
+///
+/// # Errors
+/// [`Error::Function`] if a function fails, [`Error::Refused`] if its result does not fit.
+pub(crate) fn probe(
+    plan: &mut Plan,
+    source: &dyn Source,
+    requested: Option<Dtype>,
+    context: &Context<'_>,
+) -> Result<()> {
+    let mut known: HashMap<usize, Vec<Dtype>> = HashMap::new();
+    for number in 0..plan.steps.len() {
+        let step = plan.steps[number].clone();
+        let Work::Function { function, calls } = step.work else { continue };
+        let complete = step.outputs.iter().all(|&output| plan.outputs[output].shape.is_some());
+        let dtypes = match known.get(&step.rule).filter(|_| complete) {
+            Some(dtypes) => dtypes.clone(),
+            None => {
+                let results = call_on_zeros(plan, &step, function, calls, source, context)?;
+                let stacked = plan.mapping.rules[step.rule].is_stacked();
+                for (&output, result) in step.outputs.iter().zip(&results) {
+                    let stack: &[usize] = if stacked { &[calls] } else { &[] };
+                    let shape = [stack, result.dims()].concat();
+                    let shape = plan.outputs[output].shape.get_or_insert(shape).clone();
+                    let part = if stacked { &shape[1..] } else { &shape[..] };
+                    if part != result.dims() {
+                        return Err(does_not_fit(plan, output, result, part));
+                    }
+                }
+                results.iter().map(|r| dtype_of(plan, &step, r)).collect::<Result<Vec<_>>>()?
+            }
+        };
+        for (&output, &dtype) in step.outputs.iter().zip(&dtypes) {
+            let output = &mut plan.outputs[output];
+            // A parameter that the schema keeps was not to be cast from its source's type either.
+            let kept = output.made_as.is_castable() && requested != Some(output.dtype);
+            output.made_as = dtype;
+            output.dtype = requested.filter(|_| dtype.is_castable() && !kept).unwrap_or(dtype);
+        }
+        known.insert(step.rule, dtypes);
+    }
+    Ok(())
+}
+
+fn call_on_zeros(
+    plan: &Plan,
+    step: &Step,
+    function: Function,
+    calls: usize,
+    source: &dyn Source,
+    context: &Context<'_>,
+) -> Result<Vec<Tensor>> {
+    let zeros = |tensor: &TensorInfo, shape: &[usize]| -> Result<Tensor> {
+        let dtype = to_candle_dtype(tensor.dtype).ok_or_else(|| unsupported(tensor))?;
+        Tensor::zeros(shape, dtype, context.device).map_err(Error::candle)
+    };
+    let inputs = step.inputs[..step.inputs.len() / calls.max(1)].iter().map(|&input| {
+        let tensor = &source.tensors()[input.tensor];
+        zeros(tensor, input_shape(tensor, input))
+    });
+    let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
+    let read = |tensor: &TensorInfo| Ok(zeros(tensor, &tensor.shape)?);
+    call_function(plan, step, function, inputs, context, source.tensors(), &read)
+}
+
+fn dtype_of(plan: &Plan, step: &Step, result: &Tensor) -> Result<Dtype> {
+    from_candle_dtype(result.dtype()).ok_or_else(|| {
+        let problem = format!("the function's result is {:?}", result.dtype());
+        let name = &plan.outputs[step.outputs[0]].name;
+        let rule = plan.mapping.rules[step.rule].rule.at;
+        Error::refused(vec![Finding::new(FindingKind::Dtype, name, problem).rule(rule)])
+    })
+}
+
+/// The dimensions of an input: those of its tensor, or of one index of the first.
+fn input_shape(tensor: &TensorInfo, input: Input) -> &[usize] {
+    match input.index {
+        Some(_) => tensor.shape.get(1..).unwrap_or_default(),
+        None => &tensor.shape,
+    }
+}
+
+/// Calls a user's function. Its panics are errors: a mistake in one rule must not leave a
+/// half-written directory.
+pub(super) fn call_function(
+    plan: &Plan,
+    step: &Step,
+    function: Function,
+    inputs: Vec<Tensor>,
+    context: &Context<'_>,
+    tensors: &[TensorInfo],
+    load: &dyn Fn(&TensorInfo) -> Result<Tensor, BoxError>,
+) -> Result<Vec<Tensor>> {
+    let rule = &plan.mapping.rules[step.rule];
+    let read = |key: &str| -> Result<Tensor, BoxError> {
+        let listed = step.reads.iter().map(|&tensor| &tensors[tensor]);
+        match listed.into_iter().find(|tensor| tensor.name == key) {
+            Some(tensor) => load(tensor),
+            None => Err(format!("`{key}` is not among the tensors that this rule `reads`").into()),
+        }
+    };
+    let ctx = transform_ctx(step, context, &read);
+    let failed = |source: BoxError| Error::Function {
+        name: rule.rule.operation.name,
+        at: rule.rule.at,
+        output: plan.outputs[step.outputs[0]].name.clone(),
+        source,
+    };
+    let results = match catch_unwind(AssertUnwindSafe(|| (function.call)(&ctx, inputs))) {
+        Ok(results) => results.map_err(failed)?,
+        Err(panic) => {
+            let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            return Err(failed(format!("it panicked: {text}").into()));
+        }
+    };
+    if results.len() != step.outputs.len() {
+        let (got, want) = (results.len(), step.outputs.len());
+        return Err(failed(format!("it returned {got} tensors, {want} are wanted").into()));
+    }
+    Ok(results)
+}
+
+/// What an operation of a step may ask.
+pub(super) fn transform_ctx<'a>(
+    step: &'a Step,
+    context: &Context<'a>,
+    read: &'a ReadTensor<'a>,
+) -> TransformCtx<'a> {
+    let instance = context.instance.map(|instance| (instance, step.at.as_slice()));
+    TransformCtx {
+        numbers: Numbers::new(context.model, instance),
+        format: context.format,
+        captures: &step.captures,
+        export: context.export,
+        read,
+        device: context.device,
+    }
+}
+
+/// Checks a result against the plan. Returns the element at which it begins in the output.
+fn check(plan: &Plan, output: usize, result: &Tensor, calls: usize, call: usize) -> Result<u64> {
+    let Output { shape, made_as, step, .. } = &plan.outputs[output];
+    let wanted = shape.as_deref().unwrap_or_default();
+    let stacked = plan.mapping.rules[plan.steps[*step].rule].is_stacked();
+    let part = if stacked { wanted.get(1..).unwrap_or_default() } else { wanted };
+    let fits = part == result.dims() && from_candle_dtype(result.dtype()) == Some(*made_as);
+    if !fits || (stacked && wanted.first() != Some(&calls)) {
+        return Err(does_not_fit(plan, output, result, part));
+    }
+    Ok(call as u64 * part.iter().map(|&n| n as u64).product::<u64>())
+}
+
+pub(super) fn does_not_fit(plan: &Plan, output: usize, result: &Tensor, wanted: &[usize]) -> Error {
+    let Output { name, made_as, step, .. } = &plan.outputs[output];
+    let rule = plan.mapping.rules[plan.steps[*step].rule].rule;
+    let (function, dtype, dims) = (rule.operation.name, result.dtype(), result.dims());
+    let finding = Finding::new(FindingKind::Shape, name, "the function's result does not fit")
+        .note(format!("{function} returned {dtype:?} {dims:?}"))
+        .note(format!("{made_as} {wanted:?} is wanted"))
+        .rule(rule.at);
+    Error::refused(vec![finding])
+}
+
+/// Reads elements straight into the memory that the tensor keeps.
+fn load(
+    source: &dyn Source,
+    tensor: &TensorInfo,
+    from: u64,
+    len: u64,
+    shape: &[usize],
+    device: &Device,
+) -> Result<Tensor> {
+    fn typed<T: WithDType + bytemuck::Pod>(
+        fill: &dyn Fn(&mut [u8]) -> Result<()>,
+        len: u64,
+        shape: &[usize],
+        device: &Device,
+    ) -> Result<Tensor> {
+        let mut elements = vec![<T as bytemuck::Zeroable>::zeroed(); len as usize];
+        fill(bytemuck::cast_slice_mut(&mut elements))?;
+        Tensor::from_vec(elements, Shape::from(shape), device).map_err(Error::candle)
+    }
+    let fill = |bytes: &mut [u8]| read_elements(source, tensor, from, len, bytes);
+    match tensor.dtype {
+        Dtype::U8 => typed::<u8>(&fill, len, shape, device),
+        Dtype::U32 => typed::<u32>(&fill, len, shape, device),
+        Dtype::I16 => typed::<i16>(&fill, len, shape, device),
+        Dtype::I32 => typed::<i32>(&fill, len, shape, device),
+        Dtype::I64 => typed::<i64>(&fill, len, shape, device),
+        Dtype::Bf16 => typed::<bf16>(&fill, len, shape, device),
+        Dtype::F16 => typed::<f16>(&fill, len, shape, device),
+        Dtype::F32 => typed::<f32>(&fill, len, shape, device),
+        Dtype::F64 => typed::<f64>(&fill, len, shape, device),
+        _ => Err(unsupported(tensor)),
+    }
+}
+
+/// Lends the tensor's bytes, in row-major order.
+fn store(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+    fn typed<T: WithDType + bytemuck::Pod>(storage: &CpuStorage) -> Result<&[u8]> {
+        Ok(bytemuck::cast_slice(T::cpu_storage_as_slice(storage).map_err(Error::candle)?))
+    }
+    // Files are written from the host's memory, wherever the function ran.
+    let tensor =
+        tensor.to_device(&Device::Cpu).and_then(|t| t.contiguous()).map_err(Error::candle)?;
+    let (storage, layout) = tensor.storage_and_layout();
+    let Storage::Cpu(storage) = &*storage else {
+        return Err(Error::Candle("the result could not be read back".into()));
+    };
+    let bytes = match tensor.dtype() {
+        DType::U8 => typed::<u8>(storage),
+        DType::U32 => typed::<u32>(storage),
+        DType::I16 => typed::<i16>(storage),
+        DType::I32 => typed::<i32>(storage),
+        DType::I64 => typed::<i64>(storage),
+        DType::BF16 => typed::<bf16>(storage),
+        DType::F16 => typed::<f16>(storage),
+        DType::F32 => typed::<f32>(storage),
+        DType::F64 => typed::<f64>(storage),
+        _ => return Err(Error::Candle("the result could not be read back".into())),
+    }?;
+    // A narrowed tensor shares the storage of the whole.
+    let size = tensor.dtype().size_in_bytes();
+    let start = layout.start_offset() * size;
+    write(&bytes[start..start + tensor.elem_count() * size])
+}
+
+/// candle's name for a type, where candle computes with it.
+pub(crate) fn to_candle_dtype(dtype: Dtype) -> Option<DType> {
+    Some(match dtype {
+        Dtype::U8 => DType::U8,
+        Dtype::U32 => DType::U32,
+        Dtype::I16 => DType::I16,
+        Dtype::I32 => DType::I32,
+        Dtype::I64 => DType::I64,
+        Dtype::Bf16 => DType::BF16,
+        Dtype::F16 => DType::F16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        _ => return None,
+    })
+}
+
+pub(crate) fn from_candle_dtype(dtype: DType) -> Option<Dtype> {
+    Dtype::all().find(|&ours| to_candle_dtype(ours) == Some(dtype))
+}
+
+fn unsupported(tensor: &TensorInfo) -> Error {
+    let problem = format!("candle cannot compute with {}", tensor.dtype);
+    Error::refused(vec![Finding::new(FindingKind::Dtype, &tensor.name, problem)])
+}

@@ -1,0 +1,106 @@
+use super::Context;
+use super::function::{call_function, does_not_fit, transform_ctx};
+use crate::plan::{Input, Plan, Work};
+use crate::store::TensorInfo;
+use crate::transform::{BoxError, Kernel, Tensor};
+use crate::{Error, Result};
+use std::collections::BTreeMap;
+
+/// Runs a plan on tensors, on whatever device they are: built-in operations in their candle form.
+/// `tensors` are those of `infos`, in the same order.
+pub(crate) fn run_in_memory(
+    plan: &Plan,
+    infos: &[TensorInfo],
+    tensors: &[Tensor],
+    context: &Context<'_>,
+) -> Result<BTreeMap<String, Tensor>> {
+    let mut made = BTreeMap::new();
+    for number in 0..plan.steps.len() {
+        let results = run_step(plan, number, infos, tensors, context)?;
+        let outputs = plan.steps[number].outputs.iter().map(|&o| plan.outputs[o].name.clone());
+        made.extend(outputs.zip(results));
+    }
+    Ok(made)
+}
+
+fn run_step(
+    plan: &Plan,
+    number: usize,
+    infos: &[TensorInfo],
+    tensors: &[Tensor],
+    context: &Context<'_>,
+) -> Result<Vec<Tensor>> {
+    let step = &plan.steps[number];
+    let rule = &plan.mapping.rules[step.rule];
+    let arity = rule.rule.operation.sources.max(1);
+    let stacked = rule.is_stacked();
+    let calls = match step.work {
+        Work::Function { calls, .. } => calls.max(1),
+        Work::Moves(_) if stacked => step.inputs.len() / arity,
+        Work::Moves(_) => 1,
+    };
+    let pick = |input: &Input| match input.index {
+        Some(index) => tensors[input.tensor].get(index),
+        None => Ok(tensors[input.tensor].clone()),
+    };
+    let read = |info: &TensorInfo| -> Result<Tensor, BoxError> {
+        let found = infos.iter().position(|other| other.name == info.name);
+        found.map(|tensor| tensors[tensor].clone()).ok_or_else(|| info.name.clone().into())
+    };
+    let mut results: Vec<Vec<Tensor>> = Vec::with_capacity(calls);
+    for inputs in step.inputs.chunks(step.inputs.len() / calls) {
+        let inputs = inputs.iter().map(pick).collect::<candle_core::Result<Vec<_>>>();
+        let inputs = inputs.map_err(Error::candle)?;
+        let outputs = match step.work {
+            Work::Function { function, .. } => {
+                let made = call_function(plan, step, function, inputs, context, infos, &read)?;
+                for (&output, tensor) in step.outputs.iter().zip(&made) {
+                    let Some(shape) = &plan.outputs[output].shape else { continue };
+                    let part = if stacked { &shape[1.min(shape.len())..] } else { &shape[..] };
+                    if part != tensor.dims() {
+                        return Err(does_not_fit(plan, output, tensor, part));
+                    }
+                }
+                made
+            }
+            Work::Moves(_) => built_in(plan, number, &inputs, stacked, context)?,
+        };
+        results.push(outputs);
+    }
+    if !stacked {
+        return Ok(results.pop().unwrap_or_default());
+    }
+    let stack = |target| {
+        let parts: Vec<&Tensor> = results.iter().map(|outputs| &outputs[target]).collect();
+        Tensor::stack(&parts, 0).map_err(Error::candle)
+    };
+    (0..step.outputs.len()).map(stack).collect()
+}
+
+fn built_in(
+    plan: &Plan,
+    number: usize,
+    inputs: &[Tensor],
+    stacked: bool,
+    context: &Context<'_>,
+) -> Result<Vec<Tensor>> {
+    let step = &plan.steps[number];
+    let rule = plan.mapping.rules[step.rule].rule;
+    let Kernel::Moves(operation) = rule.operation.kernel else { return Ok(Vec::new()) };
+    let wanted: Option<Vec<Vec<usize>>> = step
+        .outputs
+        .iter()
+        .map(|&output| {
+            let shape = plan.outputs[output].shape.as_deref()?;
+            Some(if stacked { shape.get(1..)?.to_vec() } else { shape.to_vec() })
+        })
+        .collect();
+    let read = |key: &str| Err(format!("{} reads nothing, not {key}", rule.operation.name).into());
+    let ctx = transform_ctx(step, context, &read);
+    operation.apply(&ctx, inputs, wanted.as_deref()).map_err(|source| Error::Function {
+        name: rule.operation.name,
+        at: rule.at,
+        output: plan.outputs[step.outputs[0]].name.clone(),
+        source,
+    })
+}

@@ -1,0 +1,123 @@
+//! Runs a plan: reads by position, moves or converts, writes at known offsets.
+//!
+//! What only moves bytes is cut into chunks that a few threads take in the order of the source
+//! file, each with a buffer of its own. A user's function runs one step at a time. So the memory
+//! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
+//! states that bound before anything is written.
+
+mod cast;
+mod chunks;
+mod compare;
+mod copy;
+#[cfg(feature = "candle")]
+mod function;
+#[cfg(feature = "candle")]
+mod memory;
+mod prepare;
+mod progress;
+mod whole;
+
+pub use cast::Loss;
+pub use prepare::{Bound, EngineOptions, Prepared};
+pub use progress::{NoProgress, Progress};
+#[cfg(feature = "candle")]
+pub(crate) use {
+    function::{from_candle_dtype, probe},
+    memory::run_in_memory,
+};
+
+use crate::cancel::Cancel;
+use crate::plan::Plan;
+use crate::schema::Instance;
+use crate::store::{FileId, Sink, Source};
+use crate::transform::Config;
+use crate::{Error, Result};
+
+/// What a plan runs on.
+pub struct Job<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// The plan's chunks and memory.
+    pub prepared: &'a Prepared,
+    /// Where the tensors are read.
+    pub source: &'a dyn Source,
+    /// Where they are written.
+    pub sink: &'a dyn Sink,
+    /// The file and first byte of each output, by its number in [`Plan::outputs`].
+    pub places: &'a [(FileId, u64)],
+    /// What user functions may ask.
+    pub context: Context<'a>,
+    /// Told how far it is.
+    pub progress: &'a dyn Progress,
+    /// Stops it.
+    pub cancel: &'a Cancel,
+}
+
+/// What user functions may ask of a conversion.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The model's config.
+    pub model: &'a Config,
+    /// The other side's config.
+    pub format: &'a Config,
+    /// The model's parameters under its config.
+    pub instance: Option<&'a dyn Instance>,
+    /// Whether the mapping is read backwards.
+    pub export: bool,
+    /// Where functions run.
+    #[cfg(feature = "candle")]
+    pub device: &'a candle_core::Device,
+}
+
+/// What was done.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Done {
+    /// What casts lost, for each output that lost something, by its number.
+    pub losses: Vec<(usize, Loss)>,
+}
+
+/// Compares the tensors that must be equal. Runs before anything is written.
+///
+/// # Errors
+/// [`Error::Refused`] with every pair that differs; [`Error::Io`]; [`Error::Cancelled`].
+pub fn check_equal(
+    plan: &Plan,
+    source: &dyn Source,
+    prepared: &Prepared,
+    cancel: &Cancel,
+) -> Result<()> {
+    let mut findings = Vec::new();
+    for equal in &plan.equal {
+        findings.extend(compare::compare(equal, source, prepared.buffer, cancel)?);
+    }
+    if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
+}
+
+/// Runs the plan into the sink.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Function`] where a user's function fails, [`Error::Cancelled`]. The
+/// sink then holds an incomplete result, which its owner drops.
+pub fn run(job: &Job<'_>) -> Result<Done> {
+    let tally = cast::Tally::new(job.plan.outputs.len());
+    job.progress.begin(job.prepared.bytes);
+    copy::run(job, &tally)?;
+    for &step in &job.prepared.whole {
+        whole::run(job, step, &tally)?;
+    }
+    run_functions(job, &tally)?;
+    Ok(Done { losses: tally.losses() })
+}
+
+#[cfg(feature = "candle")]
+fn run_functions(job: &Job<'_>, tally: &cast::Tally) -> Result<()> {
+    job.prepared.functions.iter().try_for_each(|&step| function::run(job, step, tally))
+}
+
+#[cfg(not(feature = "candle"))]
+fn run_functions(job: &Job<'_>, _: &cast::Tally) -> Result<()> {
+    let Some(&step) = job.prepared.functions.first() else { return Ok(()) };
+    let rule = job.plan.mapping.rules[job.plan.steps[step].rule].rule;
+    Err(Error::NeedsCandle { name: rule.operation.name, at: rule.at })
+}

@@ -1,0 +1,196 @@
+use super::chunks::{self, Chunk};
+use crate::plan::{Finding, FindingKind, Plan, Work};
+use crate::store::{Dtype, FileId, Source};
+use crate::transform::Move;
+use serde::Serialize;
+
+/// How a plan is run.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EngineOptions {
+    /// How many threads move bytes; at least 1.
+    pub threads: usize,
+    /// The most memory, in bytes, that buffers and the tensors of a step may take together.
+    pub max_memory: u64,
+}
+
+impl Default for EngineOptions {
+    fn default() -> Self {
+        // Two cores that share one disk gain nothing from more threads, and no disk that was
+        // measured gains from more than four.
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        EngineOptions { threads: cores.min(4), max_memory: 2 << 30 }
+    }
+}
+
+/// The size of a thread's buffer where memory allows: large enough that the cost of a request
+/// does not show, small enough that it stays in the cache of a core.
+const BUFFER: u64 = 4 << 20;
+/// The smallest useful buffer.
+const SMALLEST_BUFFER: u64 = 64 << 10;
+/// Each thread has a buffer to read into and one to cast into, which can be twice as large
+/// (`bf16` to `f32`) or more (`f16` to `f64`).
+const BUFFERS_PER_THREAD: u64 = 5;
+/// A step whose runs are shorter than this is done in memory: a request for each would cost more
+/// than the copy.
+const SHORTEST_RUN: u64 = 4 << 10;
+
+/// A plan cut into pieces of work, with the memory that they take.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The size of one buffer, in bytes.
+    pub(super) buffer: usize,
+    pub(super) threads: usize,
+    /// The bytes that only move or are cast, in the order of the source.
+    pub(super) chunks: Vec<Chunk>,
+    /// The steps that move elements in memory.
+    pub(super) whole: Vec<usize>,
+    /// The steps that call a user's function.
+    pub(super) functions: Vec<usize>,
+    /// The bytes that will be written.
+    pub bytes: u64,
+    /// The memory that running takes.
+    pub bound: Bound,
+}
+
+/// The memory that running a plan takes, in bytes, beside the program itself.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Bound {
+    /// The buffers.
+    pub pool: u64,
+    /// The sources and results of the largest step that is done in memory. What a user's
+    /// function allocates inside comes on top.
+    pub step: u64,
+    /// The target of that step.
+    pub largest: Option<String>,
+}
+
+impl Bound {
+    /// Both together.
+    pub fn total(&self) -> u64 {
+        self.pool + self.step
+    }
+}
+
+impl Prepared {
+    /// Cuts `plan` into pieces of work. `places` are the file and first byte of each output.
+    ///
+    /// # Errors
+    /// A finding if `max_memory` does not suffice, naming the rule that takes most, or if a
+    /// type whose elements share bytes would have to be cut inside a byte.
+    pub fn new(
+        plan: &Plan,
+        source: &dyn Source,
+        places: &[(FileId, u64)],
+        options: &EngineOptions,
+    ) -> Result<Prepared, Vec<Finding>> {
+        let threads = options.threads.max(1);
+        let (mut whole, mut functions, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, step) in plan.steps.iter().enumerate() {
+            match &step.work {
+                Work::Function { .. } => functions.push(number),
+                Work::Moves(moves) => {
+                    let dtype = source.tensors()[step.inputs[0].tensor].dtype;
+                    if dtype.bytes().is_none() && !moves.iter().all(|m| whole_bytes(m, dtype)) {
+                        let name = &plan.outputs[step.outputs[0]].name;
+                        let problem = format!(
+                            "{dtype} elements share bytes and would have to be cut inside one"
+                        );
+                        let rule = plan.mapping.rules[step.rule].rule.at;
+                        return Err(vec![
+                            Finding::new(FindingKind::Dtype, name, problem).rule(rule),
+                        ]);
+                    }
+                    let short = moves.iter().any(|m| {
+                        m.runs().nth(1).is_some()
+                            && m.runs().next().is_some_and(|(_, _, len)| {
+                                dtype.size(len).is_none_or(|bytes| bytes < SHORTEST_RUN)
+                            })
+                    });
+                    if short { whole.push(number) } else { moved.push(number) }
+                }
+            }
+        }
+
+        let sizes =
+            whole.iter().chain(&functions).map(|&step| (step_bytes(plan, source, step), step));
+        let largest = sizes.max();
+        let step = largest.map_or(0, |(bytes, _)| bytes);
+        let room = options.max_memory.saturating_sub(step) / (threads as u64 * BUFFERS_PER_THREAD);
+        let target =
+            largest.map(|(_, step)| plan.outputs[plan.steps[step].outputs[0]].name.clone());
+        if room < SMALLEST_BUFFER {
+            return Err(vec![too_large(plan, options, step, largest.map(|l| l.1))]);
+        }
+        // A whole number of elements of any type, and of pages.
+        let buffer = room.min(BUFFER) / SMALLEST_BUFFER * SMALLEST_BUFFER;
+
+        let chunks = chunks::chunks(plan, source, places, &moved, buffer);
+        Ok(Prepared {
+            buffer: buffer as usize,
+            threads,
+            chunks,
+            whole,
+            functions,
+            bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
+            bound: Bound {
+                pool: buffer * threads as u64 * BUFFERS_PER_THREAD,
+                step,
+                largest: target,
+            },
+        })
+    }
+}
+
+/// Whether every run of a move begins and ends between bytes.
+fn whole_bytes(m: &Move, dtype: Dtype) -> bool {
+    m.runs().all(|(from, to, len)| [from, to, len].iter().all(|&n| dtype.size(n).is_some()))
+}
+
+/// What a step holds in memory: its sources and results, of one call.
+fn step_bytes(plan: &Plan, source: &dyn Source, step: usize) -> u64 {
+    let step = &plan.steps[step];
+    let tensors = source.tensors();
+    let inputs: u64 = step
+        .inputs
+        .iter()
+        .map(|input| match input.index {
+            Some(_) => tensors[input.tensor].bytes() / tensors[input.tensor].shape[0].max(1) as u64,
+            None => tensors[input.tensor].bytes(),
+        })
+        .sum();
+    let outputs: u64 = step
+        .outputs
+        .iter()
+        .filter_map(|&output| {
+            let output = &plan.outputs[output];
+            output.made_as.size(output.elements()?)
+        })
+        .sum();
+    let calls = match step.work {
+        Work::Function { calls, .. } => calls.max(1) as u64,
+        Work::Moves(_) => 1,
+    };
+    // A function's results may have a shape that only it knows; like its sources, then.
+    let outputs = if outputs == 0 { inputs } else { outputs };
+    (inputs + outputs).div_ceil(calls)
+}
+
+fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usize>) -> Finding {
+    let pool = SMALLEST_BUFFER * options.threads as u64 * BUFFERS_PER_THREAD;
+    let least = bytes + pool;
+    let finding = match step {
+        Some(step) => {
+            let step = &plan.steps[step];
+            let rule = plan.mapping.rules[step.rule].rule;
+            let name = &plan.outputs[step.outputs[0]].name;
+            let problem = format!("{} takes {bytes} bytes in memory", rule.operation.name);
+            Finding::new(FindingKind::Resource, name, problem).rule(rule.at)
+        }
+        None => {
+            Finding::new(FindingKind::Resource, "--max-memory", "is too little for the buffers")
+        }
+    };
+    finding.note(format!("--max-memory is {} bytes; it takes at least {least}", options.max_memory))
+}

@@ -1,0 +1,109 @@
+use super::Job;
+use super::cast::{Tally, cast};
+use crate::Result;
+use crate::plan::{Input, Plan, Work};
+use crate::store::{Source, TensorInfo};
+
+/// Runs a step of many short moves (a transpose, interleaved rows) in memory.
+pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    let Job { plan, source, .. } = *job;
+    let step = &plan.steps[number];
+    let Work::Moves(moves) = &step.work else { return Ok(()) };
+    let inputs = step
+        .inputs
+        .iter()
+        .map(|&input| read_input(source, input))
+        .collect::<Result<Vec<Vec<u8>>>>()?;
+    let dtype = source.tensors()[step.inputs[0].tensor].dtype;
+    // That no run begins or ends inside a byte was checked when the plan was prepared.
+    let size = |elements: u64| (elements * dtype.bits() / 8) as usize;
+    for (target, &output) in step.outputs.iter().enumerate() {
+        job.cancel.check()?;
+        let made = &plan.outputs[output];
+        let mut bytes = vec![0u8; size(made.elements().unwrap_or(0))];
+        for m in moves.iter().filter(|m| m.target == target) {
+            let input = &inputs[m.source];
+            for (from, to, len) in m.runs() {
+                let (from, to, len) = (size(from), size(to), size(len));
+                bytes[to..to + len].copy_from_slice(&input[from..from + len]);
+            }
+        }
+        write_output(job, output, &bytes, tally)?;
+    }
+    Ok(())
+}
+
+/// Where an input begins in its tensor and how long it is, in elements.
+pub(super) fn extent(tensor: &TensorInfo, input: Input) -> (u64, u64) {
+    let slice = tensor.elements() / tensor.shape.first().map_or(1, |&n| n.max(1) as u64);
+    match input.index {
+        Some(index) => (index as u64 * slice, slice),
+        None => (0, tensor.elements()),
+    }
+}
+
+fn read_input(source: &dyn Source, input: Input) -> Result<Vec<u8>> {
+    let tensor = &source.tensors()[input.tensor];
+    let (from, len) = extent(tensor, input);
+    let size = tensor.dtype.size(len).unwrap_or_else(|| tensor.bytes());
+    let mut bytes = vec![0; size as usize];
+    read_elements(source, tensor, from, len, &mut bytes)?;
+    Ok(bytes)
+}
+
+/// Fills `bytes` with `len` elements of a tensor, from its pieces.
+pub(super) fn read_elements(
+    source: &dyn Source,
+    tensor: &TensorInfo,
+    from: u64,
+    len: u64,
+    bytes: &mut [u8],
+) -> Result<()> {
+    let mut at = 0;
+    for run in tensor.runs(from, len) {
+        let size = tensor.dtype.size(run.len).unwrap_or(bytes.len() as u64) as usize;
+        source.read_at(run.file, run.offset, &mut bytes[at..at + size])?;
+        at += size;
+    }
+    Ok(())
+}
+
+/// Writes an output that is whole in memory, cast on the way if its type changes.
+pub(super) fn write_output(
+    job: &Job<'_>,
+    output: usize,
+    bytes: &[u8],
+    tally: &Tally,
+) -> Result<()> {
+    write_part(job, output, 0, bytes, tally)
+}
+
+/// Writes a part of an output that begins at element `first`.
+pub(super) fn write_part(
+    job: &Job<'_>,
+    number: usize,
+    first: u64,
+    bytes: &[u8],
+    tally: &Tally,
+) -> Result<()> {
+    let Plan { outputs, .. } = job.plan;
+    let output = &outputs[number];
+    let (file, start) = job.places[number];
+    let mut at = start + output.dtype.size(first).unwrap_or(0);
+    let mut converted = Vec::new();
+    for part in bytes.chunks(job.prepared.buffer) {
+        job.cancel.check()?;
+        let written: &[u8] = if output.dtype == output.made_as {
+            part
+        } else {
+            let len = part.len() as u64 * output.dtype.bits() / output.made_as.bits();
+            converted.resize(len as usize, 0);
+            tally.add(number, cast(part, output.made_as, &mut converted, output.dtype));
+            &converted
+        };
+        job.sink.write_at(file, at, written)?;
+        at += written.len() as u64;
+        job.progress.advance(written.len() as u64);
+    }
+    Ok(())
+}

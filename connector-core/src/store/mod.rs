@@ -1,0 +1,22 @@
+//! What the engine asks of a place where tensors lie: a [`Source`] to read from, a [`Sink`] to
+//! write to, and a [`Staging`] directory that is published whole or not at all.
+
+mod dtype;
+mod lock;
+mod place;
+pub(crate) mod positioned;
+mod publish;
+mod sink;
+mod source;
+mod staging;
+mod sync;
+mod tensor;
+
+pub(crate) use publish::CONVERSION_JSON;
+
+pub use dtype::Dtype;
+pub use place::{available_space, check_separate};
+pub use sink::Sink;
+pub use source::Source;
+pub use staging::{Overwrite, Staging};
+pub use tensor::{Encoding, FileId, Piece, Run, TensorInfo};

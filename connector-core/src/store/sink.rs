@@ -1,0 +1,19 @@
+use super::FileId;
+use crate::Error;
+use std::fs::File;
+
+/// A checkpoint being written: its files and their lengths are known before the first write.
+pub trait Sink: Send + Sync {
+    /// Whether writes may come in any order. Local files can; object stores take a file's bytes
+    /// from first to last only.
+    fn is_random_access(&self) -> bool;
+
+    /// Writes `bytes` at `offset` of a file.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the file's path.
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error>;
+
+    /// The open file, if it is a local one: lets the kernel copy from file to file.
+    fn local_file(&self, file: FileId) -> Option<&File>;
+}

@@ -1,0 +1,30 @@
+use super::{FileId, TensorInfo};
+use crate::Error;
+use std::fs::File;
+use std::path::Path;
+
+/// A checkpoint to read: its tensors are known, their bytes are read by position.
+///
+/// Implementations never map whole files and never write.
+pub trait Source: Send + Sync {
+    /// The tensors. Names are unique.
+    fn tensors(&self) -> &[TensorInfo];
+
+    /// How many files there are; a [`FileId`] is below it.
+    fn file_count(&self) -> usize;
+
+    /// The path of a file, for messages and `explain`.
+    fn path(&self, file: FileId) -> &Path;
+
+    /// The length of a file in bytes.
+    fn file_len(&self, file: FileId) -> u64;
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`] with the file's path, also if the file ends before the buffer is full.
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
+
+    /// The open file, if it is a local one: lets the kernel copy from file to file.
+    fn local_file(&self, file: FileId) -> Option<&File>;
+}

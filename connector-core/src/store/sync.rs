@@ -1,0 +1,50 @@
+//! Makes files and names durable.
+
+use crate::{Error, Result};
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+/// Writes everything inside `dir` through to the disk: files, names, and `dir` itself.
+///
+/// Files that their writers have synced already cost next to nothing. Links are not followed.
+pub(super) fn sync_tree(dir: &Path) -> Result<()> {
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let entry = entry.map_err(Error::io("read", dir))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(Error::io("read", &path))?;
+        if kind.is_dir() {
+            sync_tree(&path)?;
+        } else if kind.is_file() {
+            // Windows syncs only what is open for writing.
+            let file = OpenOptions::new().read(true).write(cfg!(windows)).open(&path);
+            file.and_then(|file| file.sync_all()).map_err(Error::io("sync", &path))?;
+        }
+    }
+    sync_dir(dir)
+}
+
+/// Makes the names in `dir` durable: what was created, renamed or removed there.
+#[cfg(unix)]
+pub(super) fn sync_dir(dir: &Path) -> Result<()> {
+    use rustix::io::Errno;
+    let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
+    match synced {
+        // Some network and shared file systems cannot sync a directory; nothing more can be done.
+        Err(error)
+            if matches!(
+                Errno::from_io_error(&error),
+                Some(Errno::INVAL | Errno::BADF | Errno::NOTSUP | Errno::NOSYS)
+            ) =>
+        {
+            tracing::debug!(path = %dir.display(), %error, "the directory cannot be synced");
+            Ok(())
+        }
+        synced => synced.map_err(Error::io("sync", dir)),
+    }
+}
+
+/// Makes the names in `dir` durable, where the system has a way to ask for it.
+#[cfg(not(unix))]
+pub(super) fn sync_dir(_dir: &Path) -> Result<()> {
+    Ok(())
+}
