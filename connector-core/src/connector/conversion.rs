@@ -1,0 +1,185 @@
+//! What every conversion does with a plan: checks, engine, files, publication.
+
+use super::record::{FileRecord, Record};
+use crate::cancel::Cancel;
+use crate::checkpoint::safetensors::{Layout, OutputTensor, Reader, Writer};
+use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
+use crate::failpoint::failpoint;
+use crate::plan::{Finding, FindingKind, Plan};
+use crate::store::{Dtype, FileId, Overwrite, Source, Staging, available_space, check_separate};
+use crate::{Error, Result};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+
+/// The folder of the tensors.
+pub(crate) const WEIGHTS: &str = "weights";
+/// The folder of everything else.
+pub(crate) const CONTEXT: &str = "context";
+/// The record of the conversion.
+pub(crate) use crate::store::CONVERSION_JSON;
+
+/// A plan with its output files, ready to run.
+pub(super) struct Conversion {
+    pub plan: Plan,
+    pub layout: Layout,
+    pub prepared: Prepared,
+    places: Vec<(FileId, u64)>,
+}
+
+/// Where a conversion goes and who watches.
+pub(super) struct Target<'a> {
+    pub output: &'a Path,
+    /// The folder of the tensors inside the output; empty for the output itself.
+    pub weights: &'a str,
+    pub overwrite: Overwrite,
+    pub hash: bool,
+    pub progress: &'a dyn Progress,
+    pub cancel: &'a Cancel,
+}
+
+impl Conversion {
+    /// Lays the outputs out in files and cuts the plan into pieces of work. `dtype` is the type
+    /// that floats are cast to.
+    pub fn new(
+        mut plan: Plan,
+        source: &dyn Source,
+        dtype: Option<Dtype>,
+        max_shard_size: u64,
+        engine: &EngineOptions,
+        context: &Context<'_>,
+    ) -> Result<Self> {
+        #[cfg(feature = "candle")]
+        engine::probe(&mut plan, source, dtype, context)?;
+        #[cfg(not(feature = "candle"))]
+        let _ = (&mut plan, dtype, context);
+        let outputs: Vec<OutputTensor> = plan
+            .outputs
+            .iter()
+            .map(|output| OutputTensor {
+                name: output.name.clone(),
+                dtype: output.dtype,
+                shape: output.shape.clone().unwrap_or_default(),
+            })
+            .collect();
+        let layout = Layout::new(&outputs, max_shard_size)?;
+        let places: Vec<_> = layout.placements().iter().map(|p| (p.file, p.offset)).collect();
+        let prepared = Prepared::new(&plan, source, &places, engine).map_err(Error::refused)?;
+        Ok(Conversion { plan, layout, prepared, places })
+    }
+
+    /// The bytes of all output files of tensors.
+    pub fn output_bytes(&self) -> u64 {
+        self.layout.files().iter().map(|file| file.len).sum()
+    }
+
+    /// The checks that need the disk: that nothing overlaps, that there is room, that tensors
+    /// which must be equal are. Nothing has been written.
+    pub fn check(&self, input: &Path, source: &dyn Source, target: &Target<'_>) -> Result<()> {
+        check_separate(input, target.output)?;
+        // Tokenizers and configs come on top; they are small beside any model.
+        let needed = self.output_bytes();
+        if let Some(free) = available_space(target.output).filter(|&free| free < needed) {
+            let subject = target.output.display().to_string();
+            let problem = format!("the output takes {needed} bytes, {free} are free");
+            return Err(Error::refused(vec![Finding::new(
+                FindingKind::Resource,
+                subject,
+                problem,
+            )]));
+        }
+        engine::check_equal(&self.plan, source, &self.prepared, target.cancel)
+    }
+
+    /// Converts into a staging directory, checks what was written and publishes it. `finish`
+    /// writes what is not tensors and completes the record.
+    pub fn run(
+        &self,
+        input: &Path,
+        source: &dyn Source,
+        context: Context<'_>,
+        target: &Target<'_>,
+        mut record: Record,
+        finish: impl FnOnce(&Path, &mut Record) -> Result<()>,
+    ) -> Result<(Record, Done)> {
+        self.check(input, source, target)?;
+        let staging = Staging::begin(target.output, target.overwrite)?;
+        let weights = staging.path().join(target.weights);
+        fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
+        let writer = Writer::create(&weights, self.layout.clone())?;
+        failpoint("conversion.created")?;
+        let done = engine::run(&Job {
+            plan: &self.plan,
+            prepared: &self.prepared,
+            source,
+            sink: &writer,
+            places: &self.places,
+            context,
+            progress: target.progress,
+            cancel: target.cancel,
+        })?;
+        failpoint("conversion.written")?;
+        writer.finish()?;
+        record.add_losses(&self.plan, &done);
+        self.check_written(&weights, target, &mut record)?;
+        finish(staging.path(), &mut record)?;
+        write_new(&staging.path().join(CONVERSION_JSON), &record.to_json()?)?;
+        failpoint("conversion.finished")?;
+        target.cancel.check()?;
+        staging.publish()?;
+        Ok((record, done))
+    }
+
+    /// Reads the output's headers back and holds them against the plan; hashes tensors if asked.
+    fn check_written(
+        &self,
+        weights: &Path,
+        target: &Target<'_>,
+        record: &mut Record,
+    ) -> Result<()> {
+        let reader = Reader::open(weights)?;
+        let wrong = |what: String| Error::WrittenWrong { path: target.output.into(), what };
+        if let Some(problem) = reader.problems().first() {
+            return Err(wrong(problem.to_string()));
+        }
+        let mut written: Vec<_> =
+            reader.tensors().iter().map(|t| (&t.name, t.dtype, Some(&t.shape))).collect();
+        let mut planned: Vec<_> =
+            self.plan.outputs.iter().map(|o| (&o.name, o.dtype, o.shape.as_ref())).collect();
+        written.sort_unstable();
+        planned.sort_unstable();
+        if written != planned {
+            return Err(wrong("the tensors on disk are not those of the plan".into()));
+        }
+        record.weights = FileRecord::of(&reader)?;
+        if target.hash {
+            for tensor in reader.tensors() {
+                target.cancel.check()?;
+                record.hashes.insert(tensor.name.clone(), hash(&reader, tensor)?);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The blake3 hash of a tensor's bytes.
+fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
+    const PART: u64 = 4 << 20;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = Vec::new();
+    for run in tensor.runs(0, tensor.elements()) {
+        let size = run.len * tensor.dtype.bits() / 8;
+        for at in (0..size).step_by(PART as usize) {
+            buffer.resize(PART.min(size - at) as usize, 0);
+            source.read_at(run.file, run.offset + at, &mut buffer)?;
+            hasher.update(&buffer);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Writes a small file whole and syncs it.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create_new(path).map_err(Error::io("create", path))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
+}

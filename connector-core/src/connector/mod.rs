@@ -1,0 +1,66 @@
+//! Connectors: what joins a model to a format, the registry in which they are found, and the
+//! conversions that use them.
+
+mod conversion;
+mod import;
+mod record;
+mod registry;
+#[cfg(feature = "candle")]
+mod state;
+
+pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use record::Record;
+pub use registry::{Connect, Direction, Erased, Registration, Registry};
+
+#[cfg(feature = "candle")]
+pub use state::{ModelState, apply_transforms};
+
+use crate::Result;
+use crate::checkpoint::Checkpoint;
+use crate::mapping::Mapping;
+use crate::schema::{Instance, Model};
+use crate::transform::Config;
+use serde_json::Value;
+
+/// Joins a model to a format: the mapping of its tensors and the translation of its config.
+///
+/// Annotate the impl with [`#[model_importer(Model, "hf")]`](crate::model_importer), which fills
+/// in [`Model`](ModelConnector::Model) and registers it. NeMo's `ModelConnector`.
+pub trait ModelConnector: Send + Sync + 'static {
+    /// The model. The attribute writes this.
+    type Model: Model;
+
+    /// The rows, from the format to the model for an importer.
+    const MAPPING: Mapping;
+
+    /// The model's config, from the format's.
+    ///
+    /// Read the fields through [`Checkpoint::fields`], which collects what is missing or not
+    /// understood, so that all of it is reported at once.
+    ///
+    /// # Errors
+    /// If a field without which there is no config is missing or malformed.
+    fn config(source: &Checkpoint) -> Result<<Self::Model as Model>::Config>;
+
+    /// The format's config, from the model's: what export writes as `config.json`. `original` is
+    /// the file that the model was imported from, if it is still there.
+    ///
+    /// # Errors
+    /// If the model's config cannot be expressed in the format. The default says that this
+    /// connector does not export.
+    fn source_config(
+        config: &<Self::Model as Model>::Config,
+        original: Option<&Value>,
+    ) -> Result<Value> {
+        let _ = (config, original);
+        Err(crate::Error::NoExport { connector: std::any::type_name::<Self>() })
+    }
+}
+
+/// A model's config, read from a checkpoint.
+pub struct Configuration {
+    /// The config.
+    pub model: Config,
+    /// The model's parameters under it; `None` without a schema.
+    pub instance: Option<Box<dyn Instance>>,
+}

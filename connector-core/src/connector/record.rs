@@ -1,0 +1,167 @@
+use super::Registration;
+use crate::checkpoint::{Checkpoint, FieldReport};
+use crate::engine::{Done, Loss};
+use crate::plan::{Plan, PlanOptions, Summary};
+use crate::store::Source;
+use crate::{Error, Result};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// What `conversion.json` says: where a checkpoint came from and what was done to it.
+///
+/// It holds no time, host or path, so that the same input gives the same bytes.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct Record {
+    /// The version of this layout.
+    pub schema: &'static str,
+    /// The tool and its version.
+    pub tool: String,
+    /// `import` or `export`.
+    pub direction: &'static str,
+    /// The model's type.
+    pub model: String,
+    /// The format's name.
+    pub format: String,
+    /// The connector.
+    pub connector: String,
+    /// Whether every parameter of the model is there (`--only` leaves some out).
+    pub complete: bool,
+    /// The source.
+    pub source: SourceRecord,
+    /// What the user asked for.
+    pub options: OptionsRecord,
+    /// A hash of everything the plan does.
+    pub plan_hash: String,
+    /// The plan in numbers: rules used, tensors left behind.
+    pub plan: Summary,
+    /// What became of the fields of the source's config.
+    pub config: FieldReport,
+    /// What casts lost, by tensor; absent tensors lost nothing beyond rounding.
+    pub losses: BTreeMap<String, Loss>,
+    /// The files of tensors that were written.
+    pub weights: Vec<FileRecord>,
+    /// The other files that were copied from the source.
+    pub copied: Vec<String>,
+    /// The blake3 hash of each tensor's bytes, if asked for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// Where the tensors came from.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct SourceRecord {
+    /// The hub repository, if the source is a snapshot in a hub cache.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
+    /// Its revision.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// The files of tensors.
+    pub files: Vec<FileRecord>,
+}
+
+/// A file of tensors.
+#[derive(Clone, Debug, Serialize, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileRecord {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// The blake3 hash of its header.
+    pub header: String,
+}
+
+/// What the user asked for.
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct OptionsRecord {
+    /// The type that was cast to, or `auto`.
+    pub dtype: String,
+    /// Patterns of source tensors that were left out.
+    pub ignore: Vec<String>,
+    /// Patterns of the only parameters that were written.
+    pub only: Vec<String>,
+    /// What the vocabulary was padded to a multiple of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pad_vocab_to_multiple_of: Option<usize>,
+}
+
+impl FileRecord {
+    /// The records of a source's files.
+    ///
+    /// # Errors
+    /// If a header cannot be read.
+    pub fn of(source: &dyn Source) -> Result<Vec<FileRecord>> {
+        (0..source.file_count())
+            .map(|file| {
+                let mut length = [0; 8];
+                source.read_at(file, 0, &mut length)?;
+                // The reader has checked that the header lies within the file.
+                let mut header = vec![0; u64::from_le_bytes(length) as usize];
+                source.read_at(file, 8, &mut header)?;
+                let name = source.path(file).file_name().unwrap_or_default();
+                Ok(FileRecord {
+                    name: name.to_string_lossy().into_owned(),
+                    bytes: source.file_len(file),
+                    header: blake3::hash(&header).to_hex().to_string(),
+                })
+            })
+            .collect()
+    }
+}
+
+impl Record {
+    pub(super) fn new(
+        checkpoint: &Checkpoint,
+        registration: &Registration,
+        plan: &Plan,
+        options: &PlanOptions,
+        pad_vocab_to_multiple_of: Option<usize>,
+    ) -> Result<Self> {
+        let (repository, revision) = checkpoint.hub_revision().unzip();
+        let tensors = checkpoint.source().tensors();
+        Ok(Record {
+            schema: "connector.conversion/1",
+            tool: concat!("connector ", env!("CARGO_PKG_VERSION")).into(),
+            direction: "import",
+            model: registration.model.into(),
+            format: registration.format.into(),
+            connector: registration.name.into(),
+            complete: plan.skipped == 0,
+            source: SourceRecord {
+                repository,
+                revision,
+                files: FileRecord::of(checkpoint.source())?,
+            },
+            options: OptionsRecord {
+                dtype: options.dtype.map_or("auto".into(), |dtype| dtype.to_string()),
+                ignore: options.ignore.clone(),
+                only: options.only.clone(),
+                pad_vocab_to_multiple_of,
+            },
+            plan_hash: plan.hash(tensors),
+            plan: plan.summary(tensors),
+            config: checkpoint.field_report(),
+            losses: BTreeMap::new(),
+            weights: Vec::new(),
+            copied: Vec::new(),
+            hashes: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn add_losses(&mut self, plan: &Plan, done: &Done) {
+        let named =
+            done.losses.iter().map(|(output, loss)| (plan.outputs[*output].name.clone(), *loss));
+        self.losses.extend(named);
+    }
+
+    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
+        let mut bytes = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
+        bytes.push(b'\n');
+        Ok(bytes)
+    }
+}
