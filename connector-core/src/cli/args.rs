@@ -1,0 +1,253 @@
+use super::exit::EXIT_CODES;
+use super::failure::Failure;
+use super::size::Size;
+use crate::engine::EngineOptions;
+use crate::key::Pattern;
+use crate::plan::PlanOptions;
+use crate::store::{Dtype, Overwrite};
+use crate::{Cancel, DeviceChoice, ImportOptions};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
+use std::path::PathBuf;
+
+/// Moves large language models from Hugging Face to Megatron/NeMo checkpoints, proven and streamed.
+#[derive(Debug, Parser)]
+#[command(name = "connector", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Messages")]
+pub(super) struct Show {
+    /// Print one JSON document instead of text, also for errors
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Tell what is done meanwhile; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Convert a Hugging Face checkpoint to Megatron's names and layout
+    #[command(after_help = EXIT_CODES)]
+    Import(Import),
+    /// Show what an import would do, and check it; reads headers only and writes nothing
+    #[command(after_help = EXIT_CODES)]
+    Plan {
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Follow one tensor: where it lies, which rule takes it, where it goes
+    #[command(after_help = EXIT_CODES)]
+    Explain {
+        #[command(flatten)]
+        selection: Selection,
+        /// A key of either side; of a group (`layers.{0..31}.…`, `layers.*.…`) the first one
+        key: String,
+    },
+    /// List the tensors of a safetensors file or checkpoint directory
+    #[command(after_help = EXIT_CODES)]
+    Inspect {
+        /// A `.safetensors` file, a Hugging Face directory, or an output of `import`
+        #[arg(value_hint = ValueHint::AnyPath)]
+        path: PathBuf,
+        /// Every tensor by itself, with its place
+        #[arg(long)]
+        all: bool,
+    },
+    /// List the importers and exporters in this program
+    List,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual, as roff: `connector man | man -l -`
+    Man,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Import {
+    #[command(flatten)]
+    pub selection: Selection,
+    /// The new directory
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+    /// Replace the output if connector wrote it
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Record a blake3 hash of each tensor in conversion.json
+    #[arg(long)]
+    pub hash: bool,
+    /// Plan and check everything, write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// What is converted and how.
+#[derive(Debug, Args)]
+pub(super) struct Selection {
+    /// The directory of the Hugging Face checkpoint
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub source: PathBuf,
+    /// The model, if its config.json does not name an architecture that is known
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// The format of the source
+    #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
+    pub from: String,
+    /// Cast floating-point tensors; auto keeps each one's own type
+    #[arg(long, value_enum, default_value_t = Cast::Auto, help_heading = "What")]
+    pub dtype: Cast,
+    /// Leave out source tensors, `model.layers.*.rotary.inv_freq`; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    /// Write only parameters that match, `decoder.layers.0.**`; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub only: Vec<String>,
+    /// Add rows of zeros until the vocabulary is a multiple of N
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), help_heading = "What")]
+    pub pad_vocab_to_multiple_of: Option<u32>,
+    /// The largest file of tensors
+    #[arg(long, value_name = "SIZE", default_value = "5GB", help_heading = "How")]
+    pub max_shard_size: Size,
+    /// The most memory for buffers and the tensors of one step
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", help_heading = "How")]
+    pub max_memory: Size,
+    /// Threads that move bytes [default: the cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "How")]
+    pub threads: Option<u16>,
+    /// Where state transforms run: cpu, cuda, cuda:N, metal
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "How")]
+    pub device: DeviceChoice,
+}
+
+/// A type to cast to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Cast {
+    Auto,
+    Bf16,
+    F16,
+    F32,
+}
+
+impl Selection {
+    /// The library's options.
+    ///
+    /// # Errors
+    /// If the device cannot be opened.
+    pub fn options(&self) -> Result<ImportOptions, Failure> {
+        self.check_device()?;
+        let dtype = match self.dtype {
+            Cast::Auto => None,
+            Cast::Bf16 => Some(Dtype::Bf16),
+            Cast::F16 => Some(Dtype::F16),
+            Cast::F32 => Some(Dtype::F32),
+        };
+        let default = EngineOptions::default();
+        Ok(ImportOptions {
+            format: self.from.clone(),
+            model: self.model.clone(),
+            plan: PlanOptions { dtype, ignore: self.ignore.clone(), only: self.only.clone() },
+            engine: EngineOptions {
+                threads: self.threads.map_or(default.threads, usize::from),
+                max_memory: self.max_memory.bytes,
+            },
+            max_shard_size: self.max_shard_size.bytes,
+            pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of.map(|n| n as usize),
+            device: self.device,
+            overwrite: Overwrite::No,
+            hash: false,
+            cancel: Cancel::default(),
+        })
+    }
+
+    #[cfg(feature = "candle")]
+    fn check_device(&self) -> Result<(), Failure> {
+        let failed = |error| Failure::usage(format!("--device {}: {error}", self.device));
+        self.device.open().map(drop).map_err(failed)
+    }
+
+    #[cfg(not(feature = "candle"))]
+    fn check_device(&self) -> Result<(), Failure> {
+        if self.device == DeviceChoice::Cpu {
+            return Ok(());
+        }
+        let message = format!("--device {}: this build has no devices but the cpu", self.device);
+        Err(Failure::usage(message).help("build with the feature `cuda` or `metal`"))
+    }
+}
+
+/// A key pattern of a user. Parsed here only to point at mistakes.
+fn pattern(text: &str) -> Result<String, String> {
+    match Pattern::parse(text) {
+        Ok(_) => Ok(text.into()),
+        Err(error) => Err(format!("{error}; write for example `model.layers.*.mlp.**`")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    fn selection(line: &str) -> Result<Selection, clap::Error> {
+        let words = ["connector", "plan", "."].into_iter().chain(line.split_whitespace());
+        match Cli::try_parse_from(words)?.command {
+            Command::Plan { selection } => Ok(selection),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_library() {
+        let (ours, theirs) = (selection("").unwrap().options().unwrap(), ImportOptions::default());
+        assert_eq!(ours.max_shard_size, theirs.max_shard_size);
+        assert_eq!(ours.engine.max_memory, theirs.engine.max_memory);
+        assert_eq!(ours.engine.threads, theirs.engine.threads);
+        assert_eq!(ours.format, theirs.format);
+        assert_eq!(ours.device, theirs.device);
+    }
+
+    #[test]
+    fn mistakes_are_refused_with_an_example() {
+        for (line, want) in [
+            ("--max-memory 0", "2GiB"),
+            ("--max-memory lots", "2GiB"),
+            ("--max-shard-size 5G", "2GiB"),
+            ("--threads 0", "1..="),
+            ("--dtype fp8", "bf16"),
+            ("--device tpu", "cuda"),
+            ("--ignore a..b", "model.layers"),
+            ("--pad-vocab-to-multiple-of 0", "1.."),
+            ("--quiet --verbose", "cannot be used"),
+            ("--max-memry 1GB", "--max-memory"),
+        ] {
+            let error = selection(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(want), "{line}: {error}");
+        }
+    }
+
+    #[test]
+    fn options_are_handed_on() {
+        let line = "--dtype bf16 --ignore a.* --ignore b --only c --threads 3 --max-memory 1MB";
+        let options = selection(line).unwrap().options().unwrap();
+        assert_eq!(options.plan.dtype, Some(Dtype::Bf16));
+        assert_eq!(options.plan.ignore, ["a.*", "b"]);
+        assert_eq!(options.plan.only, ["c"]);
+        assert_eq!((options.engine.threads, options.engine.max_memory), (3, 1_000_000));
+    }
+}

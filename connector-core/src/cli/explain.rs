@@ -1,0 +1,214 @@
+use super::args::Selection;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::page::Page;
+use super::screen::Screen;
+use super::{findings, layout, nearest, source, text};
+use crate::checkpoint::Checkpoint;
+use crate::connector::PlannedImport;
+use crate::plan::{Explanation, Finding, InputView, OutputView};
+use serde_json::{Value, json};
+use std::path::Path;
+
+pub(super) fn run(selection: &Selection, key: &str, screen: &mut Screen) -> Result<Exit, Failure> {
+    match source::plan(&selection.source, selection.options()?) {
+        Ok(planned) => follow(&planned, key, screen),
+        Err(failure) if !failure.findings.is_empty() => {
+            let checkpoint = source::checkpoint(&selection.source)?;
+            refused(&checkpoint, failure, key, screen)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What happens to a key under a plan.
+fn follow(planned: &PlannedImport, asked: &str, screen: &mut Screen) -> Result<Exit, Failure> {
+    let checkpoint = planned.checkpoint();
+    let source = checkpoint.source();
+    let outputs = planned.plan().outputs.iter().map(|output| output.name.as_str());
+    let keys: Vec<&str> = source.tensors().iter().map(|t| t.name.as_str()).chain(outputs).collect();
+    let key = nearest::find(&keys, asked).ok_or_else(|| unknown(&keys, asked))?;
+    let explanations = planned.plan().explain(key, source).unwrap_or_default();
+
+    let mut page = screen.page();
+    page.subject(key, &describe(key, &explanations));
+    for explanation in &explanations {
+        show(&mut page, planned, explanation, key);
+    }
+    screen.show(&page);
+    screen.document(|| {
+        json!({
+            "schema": "connector.explain/1",
+            "key": key,
+            "refused": false,
+            "explanations": explanations.iter().map(|e| to_json(planned, e)).collect::<Vec<_>>(),
+            "findings": [],
+        })
+    });
+    Ok(Exit::Ok)
+}
+
+/// What is known of a key where there is no plan: its place and the findings that are about it.
+fn refused(
+    checkpoint: &Checkpoint,
+    failure: Failure,
+    asked: &str,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let tensors = checkpoint.source().tensors();
+    let about = failure.findings.iter().flat_map(|finding| finding.keys.iter().map(String::as_str));
+    let keys: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).chain(about).collect();
+    let key = nearest::find(&keys, asked).ok_or_else(|| unknown(&keys, asked))?.to_string();
+    let tensor = tensors.iter().find(|tensor| tensor.name == key);
+    let concerns = |finding: &&Finding| {
+        let names =
+            |note: &String| note.split(' ').any(|word| word.trim_matches([',', '?']) == key);
+        finding.subject == key || finding.keys.contains(&key) || finding.notes.iter().any(names)
+    };
+    let findings: Vec<Finding> = failure.findings.iter().filter(concerns).cloned().collect();
+
+    let place = tensor.and_then(|tensor| {
+        let piece = tensor.pieces.first()?;
+        let file = relative(checkpoint.source().path(piece.file), checkpoint.path());
+        Some((file, piece.offset, piece.offset + tensor.bytes()))
+    });
+    let mut page = screen.page();
+    match tensor {
+        Some(tensor) => {
+            page.subject(&key, &size(&tensor.shape, &tensor.dtype.to_string(), tensor.bytes()))
+        }
+        None => page.subject(&key, "not in the source"),
+    }
+    if let Some((file, from, to)) = &place {
+        page.field("lies in", &place_text(file, *from, *to));
+    }
+    let all = text::count(failure.findings.len(), "finding");
+    match findings.len() {
+        0 => page.field("refused", &format!("there is no plan, for other reasons: {all}")),
+        n => page.field("refused", &format!("there is no plan; about this tensor: {n} of {all}")),
+    }
+    findings::show(&mut page, &findings);
+    if findings.len() < failure.findings.len() {
+        page.gap();
+        page.advice(&format!(
+            "`connector plan {}` lists all findings",
+            text::quoted(checkpoint.path())
+        ));
+    }
+    screen.show(&page);
+    screen.document(|| {
+        let place = place.map(|(file, from, to)| json!({ "file": file, "start": from, "end": to }));
+        json!({
+            "schema": "connector.explain/1",
+            "key": key,
+            "refused": true,
+            "explanations": [],
+            "findings": findings,
+            "tensor": tensor.map(|t| json!({
+                "shape": t.shape, "dtype": t.dtype.to_string(), "bytes": t.bytes(), "place": place,
+            })),
+        })
+    });
+    Ok(Exit::Refused)
+}
+
+fn unknown(keys: &[&str], asked: &str) -> Failure {
+    let message = format!("neither side has a tensor called {asked}");
+    let failure = Failure::new(Exit::Usage, "unknown-key", message);
+    let near = nearest::near(keys, asked);
+    if near.is_empty() {
+        return failure.help("`connector inspect SOURCE` lists the source's tensors, grouped");
+    }
+    failure.help(format!("did you mean {}?", near.join(" or ")))
+}
+
+/// Shape, type and size of the key that was asked for, from whichever side has it.
+fn describe(key: &str, explanations: &[Explanation]) -> String {
+    let inputs = explanations.iter().flat_map(|e| &e.inputs);
+    if let Some(input) = inputs.into_iter().find(|input| input.name == key) {
+        return size(&input.shape, &input.dtype, bytes_of(input));
+    }
+    let mut outputs = explanations.iter().flat_map(|e| &e.outputs);
+    match outputs.find(|output| output.name == key) {
+        Some(OutputView { shape: Some(shape), dtype, bytes: Some(bytes), .. }) => {
+            size(shape, dtype, *bytes)
+        }
+        _ => "of a shape that only its function knows".into(),
+    }
+}
+
+fn size(shape: &[usize], dtype: &str, bytes: u64) -> String {
+    format!("{} {}, {}", text::shape(shape), text::dtype(dtype), text::bytes(bytes))
+}
+
+fn bytes_of(input: &InputView) -> u64 {
+    input.places.iter().map(|(_, from, to)| to - from).sum()
+}
+
+fn show(page: &mut Page, planned: &PlannedImport, explanation: &Explanation, key: &str) {
+    let Explanation { operation, at, captures, inputs, outputs, remark, .. } = explanation;
+    let root = planned.checkpoint().path();
+    if let Some(remark) = remark {
+        page.field("unused", remark);
+        for input in inputs {
+            page.field("lies in", &input_place(input, root));
+        }
+        return;
+    }
+    let captures = if captures.is_empty() { String::new() } else { format!(" · {captures}") };
+    let made = outputs.iter().any(|output| output.name == key);
+    let label = if made { "made by" } else { "used by" };
+    page.field(label, &format!("{operation} · {at}{captures}"));
+    let rows: Vec<_> = inputs.iter().map(|input| input_row(input, root)).collect();
+    page.places("from", &rows);
+    for output in outputs {
+        if let Some(layout) = layout::describe(planned.plan(), output.number, inputs) {
+            page.field("layout", &layout);
+        }
+        if let Some(from) = &output.cast_from {
+            page.field("cast", &format!("{} → {}", text::dtype(from), text::dtype(&output.dtype)));
+        }
+    }
+    let rows: Vec<_> = outputs.iter().map(|output| output_row(planned, output)).collect();
+    page.places("to", &rows);
+}
+
+fn input_row(input: &InputView, root: &Path) -> [String; 3] {
+    let index = input.index.map_or(String::new(), |index| format!(" at {index}"));
+    [format!("{}{index}", input.name), text::shape(&input.shape), input_place(input, root)]
+}
+
+fn input_place(input: &InputView, root: &Path) -> String {
+    match input.places.as_slice() {
+        [(file, from, to)] => place_text(&relative(Path::new(file), root), *from, *to),
+        pieces => format!("in {} pieces", pieces.len()),
+    }
+}
+
+fn output_row(planned: &PlannedImport, output: &OutputView) -> [String; 3] {
+    let (file, from, len) = planned.place(output.number);
+    let shape = output.shape.as_deref().map_or("unknown".into(), text::shape);
+    let place = place_text(&format!("weights/{file}"), from, from + len);
+    [output.name.clone(), shape, place]
+}
+
+fn place_text(file: &str, from: u64, to: u64) -> String {
+    format!("{file}, bytes {from}..{to}")
+}
+
+fn relative(file: &Path, root: &Path) -> String {
+    file.strip_prefix(root).unwrap_or(file).display().to_string()
+}
+
+fn to_json(planned: &PlannedImport, explanation: &Explanation) -> Value {
+    let mut value = serde_json::to_value(explanation).unwrap_or(Value::Null);
+    let outputs = value.get_mut("outputs").and_then(Value::as_array_mut);
+    for (view, output) in outputs.into_iter().flatten().zip(&explanation.outputs) {
+        let (file, from, len) = planned.place(output.number);
+        view["place"] =
+            json!({ "file": format!("weights/{file}"), "start": from, "end": from + len });
+        view["layout"] =
+            layout::describe(planned.plan(), output.number, &explanation.inputs).into();
+    }
+    value
+}

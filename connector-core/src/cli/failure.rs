@@ -1,0 +1,146 @@
+use super::exit::Exit;
+use super::findings;
+use super::screen::Screen;
+use super::style::BAD;
+use crate::plan::{Finding, FindingKind};
+use crate::{Cancel, Error};
+use serde_json::json;
+
+/// Why a command ends without its result, ready to be told.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub exit: Exit,
+    /// The sort of error in JSON.
+    kind: &'static str,
+    message: String,
+    /// Lines below the message.
+    details: Vec<String>,
+    pub findings: Vec<Finding>,
+    /// What to do next.
+    help: Vec<String>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Failure { exit, kind, message, details: vec![], findings: vec![], help: vec![] }
+    }
+
+    /// Something about the command line.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Failure::new(Exit::Usage, "usage", message)
+    }
+
+    pub fn detail(mut self, line: impl Into<String>) -> Self {
+        self.details.push(line.into());
+        self
+    }
+
+    pub fn help(mut self, line: impl Into<String>) -> Self {
+        self.help.push(line.into());
+        self
+    }
+
+    /// Names the signal behind an interruption.
+    pub fn signalled(self, cancel: &Cancel) -> Self {
+        match (self.exit, cancel.signal()) {
+            (Exit::Signal(_), Some(signal)) => Failure { exit: Exit::Signal(signal), ..self },
+            _ => self,
+        }
+    }
+
+    pub fn report(&self, screen: &mut Screen) {
+        if screen.json {
+            screen.document(|| {
+                json!({
+                    "schema": "connector.error/1",
+                    "kind": self.kind,
+                    "exit_code": self.exit.code(),
+                    "message": self.message,
+                    "details": self.details,
+                    "findings": self.findings,
+                    "help": self.help,
+                })
+            });
+            return;
+        }
+        let mut page = screen.message();
+        page.headline("error:", BAD, &self.message);
+        for line in &self.details {
+            page.indented(2, line);
+        }
+        if !self.findings.is_empty() {
+            findings::show(&mut page, &self.findings);
+        }
+        if !self.help.is_empty() {
+            page.gap();
+        }
+        for line in &self.help {
+            page.advice(line);
+        }
+        screen.tell(&page);
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let (exit, kind) = Exit::of(&error);
+        let failure = |message: String| Failure::new(exit, kind, message);
+        match error {
+            Error::Refused(refusal) => {
+                let resource = refusal.findings.iter().all(|f| f.kind == FindingKind::Resource);
+                let subject = match refusal.subject.as_str() {
+                    _ if resource => "there is not enough room",
+                    "" => "this checkpoint cannot be converted",
+                    subject => subject,
+                };
+                let count = refusal.findings.len();
+                let s = if count == 1 { "" } else { "s" };
+                let message = format!("{subject} ({count} finding{s}); nothing was written");
+                Failure { findings: refusal.findings, ..failure(message) }
+            }
+            Error::NoImporter { wanted, format, registered } => {
+                let none = registered.is_empty();
+                let mut failure = failure(format!("no importer from {format} for {wanted}"));
+                failure.details =
+                    registered.into_iter().map(|one| format!("there is {one}")).collect();
+                if none {
+                    failure = failure.detail("no importer is linked into this program");
+                }
+                failure
+                    .help("--model NAME takes one of these whatever the checkpoint calls itself")
+                    .help("an importer of your own must be linked: `use my_crate as _;`")
+            }
+            Error::Locked { .. } => failure(error.to_string())
+                .help("wait until it is done, or write to another --output"),
+            Error::Cancelled => failure("stopped on request; nothing was written".into()),
+            Error::NeedsCandle { .. } => {
+                failure(error.to_string()).help("cargo build --features candle")
+            }
+            Error::WrittenWrong { .. } | Error::WorkerPanicked => failure(error.to_string())
+                .help("the output was removed; please report this with the command and the model"),
+            error => failure(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interruption_takes_the_signal_that_came() {
+        let cancel = Cancel::default();
+        cancel.flag().store(15, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(Failure::from(Error::Cancelled).signalled(&cancel).exit, Exit::Signal(15));
+        assert_eq!(Failure::usage("x").signalled(&cancel).exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_refusal_says_how_many_findings_there_are() {
+        let finding = Finding::new(FindingKind::Config, "config.json", "is missing");
+        let failure = Failure::from(Error::refused(vec![finding]));
+        let want = "this checkpoint cannot be converted (1 finding); nothing was written";
+        assert_eq!((failure.message.as_str(), failure.exit), (want, Exit::Refused));
+    }
+}

@@ -1,0 +1,247 @@
+use super::exit::Exit;
+use super::failure::Failure;
+use super::page::{Column, Page};
+use super::screen::Screen;
+use super::style::BAD;
+use super::{overview, source, text};
+use crate::checkpoint::safetensors::Reader;
+use crate::plan::{group_keys, natural_order};
+use crate::store::{Dtype, Source, TensorInfo};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// How many files and problems the screen shows; JSON has all.
+const MOST: usize = 8;
+
+pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, Failure> {
+    let weights = weights(path);
+    let reader = source::reader(&weights)?;
+    let about = about(path);
+    let groups = groups(reader.tensors());
+
+    let mut page = screen.page();
+    page.field("weights", &head(&weights, &reader));
+    for (label, text) in &about {
+        page.field(label, text);
+    }
+    if !groups.is_empty() {
+        page.gap();
+    }
+    if all {
+        show_all(&mut page, &reader);
+    } else {
+        show_groups(&mut page, &groups);
+    }
+    show_files(&mut page, &reader);
+    show_problems(&mut page, &reader);
+    screen.show(&page);
+    screen.document(|| {
+        json!({
+            "schema": "connector.inspect/1",
+            "path": weights.to_string_lossy(),
+            "container": "safetensors",
+            "tensors": reader.tensors().len(),
+            "elements": reader.tensors().iter().map(TensorInfo::elements).sum::<u64>(),
+            "bytes": overview::total_bytes(reader.tensors()),
+            "files": files(&reader),
+            "groups": groups.iter().map(Group::json).collect::<Vec<_>>(),
+            "all": all.then(|| every(&reader)),
+            "problems": reader.problems().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    });
+    Ok(match (reader.problems(), reader.file_count()) {
+        ([], _) => Exit::Ok,
+        (_, 0) => Exit::Io,
+        _ => Exit::Refused,
+    })
+}
+
+/// Where the tensors are: in `weights/` of an output of `import`.
+fn weights(path: &Path) -> PathBuf {
+    let inside = path.join("weights");
+    let has_tensors = |dir: &Path| {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
+    };
+    if inside.is_dir() && !has_tensors(path) { inside } else { path.into() }
+}
+
+/// What the files beside the tensors say of the model.
+fn about(path: &Path) -> Vec<(&'static str, String)> {
+    let read = |name: &str| -> Option<Value> {
+        serde_json::from_slice(&fs::read(path.join(name)).ok()?).ok()
+    };
+    let mut about = Vec::new();
+    if let Some(names) = read("config.json").and_then(|config| config.get("architectures").cloned())
+    {
+        let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+        about.push(("model", names.collect::<Vec<_>>().join(", ")));
+    }
+    if let Some(record) = read("conversion.json") {
+        let field = |name: &str| record[name].as_str().unwrap_or("?").to_string();
+        let part = if record["complete"] == false { ", not the whole model" } else { "" };
+        let text = format!("{}: {} from {}{part}", field("tool"), field("model"), field("format"));
+        about.push(("made by", text));
+    }
+    about
+}
+
+fn head(path: &Path, reader: &Reader) -> String {
+    let tensors = reader.tensors();
+    [
+        path.display().to_string(),
+        text::count(tensors.len(), "tensor"),
+        format!("{} parameters", text::amount(tensors.iter().map(TensorInfo::elements).sum())),
+        overview::dtypes(tensors).join(", "),
+        format!(
+            "{} in {}",
+            text::bytes(overview::total_bytes(tensors)),
+            text::count(reader.file_count(), "file")
+        ),
+    ]
+    .into_iter()
+    .filter(|part| !part.is_empty())
+    .collect::<Vec<_>>()
+    .join(" · ")
+}
+
+/// Tensors alike in all but their indices.
+struct Group {
+    keys: String,
+    count: usize,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    bytes: u64,
+}
+
+impl Group {
+    fn json(&self) -> Value {
+        let Group { keys, count, dtype, shape, bytes } = self;
+        json!({ "keys": keys, "count": count, "dtype": dtype.name(), "shape": shape, "bytes": bytes })
+    }
+}
+
+fn groups(tensors: &[TensorInfo]) -> Vec<Group> {
+    let mut alike: BTreeMap<(Dtype, &[usize]), Vec<&TensorInfo>> = BTreeMap::new();
+    for tensor in tensors {
+        alike.entry((tensor.dtype, &tensor.shape)).or_default().push(tensor);
+    }
+    let mut groups = Vec::new();
+    for ((dtype, shape), tensors) in alike {
+        let each = tensors.first().map_or(0, |tensor| tensor.bytes());
+        for group in group_keys(tensors.iter().map(|tensor| tensor.name.clone())) {
+            let (first, count) = (natural_order(&group.keys[0]), group.keys.len());
+            let bytes = each * count as u64;
+            groups.push((
+                first,
+                Group { keys: group.text, count, dtype, shape: shape.into(), bytes },
+            ));
+        }
+    }
+    groups.sort_by(|a, b| a.0.cmp(&b.0));
+    groups.into_iter().map(|(_, group)| group).collect()
+}
+
+fn show_groups(page: &mut Page, groups: &[Group]) {
+    let row = |group: &Group| {
+        let count = if group.count == 1 { String::new() } else { format!("{} ×", group.count) };
+        vec![
+            group.keys.clone(),
+            count,
+            text::dtype(group.dtype),
+            text::shape(&group.shape),
+            text::bytes(group.bytes),
+        ]
+    };
+    let columns = [Column::Left, Column::Right, Column::Left, Column::Left, Column::Right];
+    page.table(2, &columns, &groups.iter().map(row).collect::<Vec<_>>());
+}
+
+/// The tensors in natural order.
+fn sorted(reader: &Reader) -> Vec<&TensorInfo> {
+    let mut tensors: Vec<_> = reader.tensors().iter().collect();
+    tensors.sort_by_cached_key(|tensor| natural_order(&tensor.name));
+    tensors
+}
+
+fn show_all(page: &mut Page, reader: &Reader) {
+    let row = |tensor: &&TensorInfo| {
+        let place =
+            tensor.pieces.first().map(|piece| (file_name(reader, piece.file), piece.offset));
+        let place = place.map_or(String::new(), |(file, offset)| format!("{file} at {offset}"));
+        vec![
+            tensor.name.clone(),
+            text::dtype(tensor.dtype),
+            text::shape(&tensor.shape),
+            text::bytes(tensor.bytes()),
+            place,
+        ]
+    };
+    let columns = [Column::Left, Column::Left, Column::Left, Column::Right, Column::Left];
+    page.table(2, &columns, &sorted(reader).iter().map(row).collect::<Vec<_>>());
+}
+
+fn every(reader: &Reader) -> Vec<Value> {
+    let tensor = |tensor: &TensorInfo| {
+        let piece = tensor.pieces.first();
+        json!({
+            "name": tensor.name,
+            "dtype": tensor.dtype.name(),
+            "shape": tensor.shape,
+            "bytes": tensor.bytes(),
+            "file": piece.map(|piece| file_name(reader, piece.file)),
+            "offset": piece.map(|piece| piece.offset),
+        })
+    };
+    sorted(reader).into_iter().map(tensor).collect()
+}
+
+fn file_name(reader: &Reader, file: usize) -> String {
+    reader.path(file).file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn files(reader: &Reader) -> Vec<Value> {
+    let mut tensors = vec![0usize; reader.file_count()];
+    for piece in reader.tensors().iter().flat_map(|tensor| &tensor.pieces) {
+        tensors[piece.file] += 1;
+    }
+    let file = |(file, tensors): (usize, &usize)| json!({ "name": file_name(reader, file), "bytes": reader.file_len(file), "tensors": tensors });
+    tensors.iter().enumerate().map(file).collect()
+}
+
+fn show_files(page: &mut Page, reader: &Reader) {
+    if reader.file_count() < 2 {
+        return;
+    }
+    page.gap();
+    let names: Vec<String> = (0..reader.file_count())
+        .map(|file| {
+            let bytes = text::bytes(reader.file_len(file));
+            format!("{}{}{bytes}", file_name(reader, file), text::JOINED)
+        })
+        .collect();
+    page.field("files", &text::some(&names, MOST));
+}
+
+fn show_problems(page: &mut Page, reader: &Reader) {
+    let problems = reader.problems();
+    if problems.is_empty() {
+        return;
+    }
+    page.gap();
+    page.styled_field(
+        "problems",
+        BAD,
+        &format!("{}; this is not a whole checkpoint", problems.len()),
+    );
+    for problem in problems.iter().take(MOST) {
+        page.more(&problem.to_string());
+    }
+    if let Some(more @ 1..) = problems.len().checked_sub(MOST) {
+        page.more(&format!("and {more} more; --json lists them"));
+    }
+}

@@ -1,0 +1,24 @@
+use anstream::AutoStream;
+use std::io;
+use tracing_subscriber::EnvFilter;
+
+/// Sends the library's messages to standard error: warnings; nothing but errors if `quiet`; with
+/// `verbose` 1 or more what it does. `RUST_LOG` has the last word.
+pub(super) fn init(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "warn",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+    let colour = AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .without_time();
+    // A program that calls `cli::main` may have a subscriber of its own.
+    let _ = subscriber.try_init();
+}

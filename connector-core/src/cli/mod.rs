@@ -1,0 +1,121 @@
+//! The commands of `connector`. [`main`] is the whole program: a binary of your own that calls it
+//! has every command, with your importers in it.
+//!
+//! ```no_run
+//! use std::process::ExitCode;
+//! // use my_importers as _;   // links them, which is all it takes
+//!
+//! fn main() -> ExitCode {
+//!     connector_core::cli::main()
+//! }
+//! ```
+//!
+//! Results go to standard output; progress, warnings and errors to standard error. With `--json` a
+//! command prints one JSON document on standard output, whose `schema` names its layout
+//! (`connector.plan/1`); errors are such a document too (`connector.error/1`). `docs/json.md` in
+//! the repository describes them.
+//!
+//! # Exit codes
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done |
+//! | 1 | a state transform failed, or there is a defect |
+//! | 2 | usage: an option, a pattern, the output path, no such importer, no such key |
+//! | 3 | refused: the checkpoint, its config and the importer do not fit; nothing was written |
+//! | 4 | input or output: a file is missing, unreadable, malformed or locked; the disk failed |
+//! | 5 | verification: what was written is not what was planned; it was not published |
+//! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
+
+mod args;
+mod exit;
+mod explain;
+mod failure;
+mod findings;
+mod import;
+mod inspect;
+mod layout;
+mod list;
+mod logging;
+mod memory;
+mod nearest;
+mod overview;
+mod page;
+mod plan;
+mod progress;
+mod screen;
+mod scripts;
+mod signals;
+mod size;
+mod source;
+mod style;
+mod text;
+
+use args::{Cli, Command};
+use clap::Parser;
+use exit::Exit;
+use failure::Failure;
+use screen::Screen;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs the command that the process's arguments give, to its exit code.
+pub fn main() -> ExitCode {
+    run(std::env::args_os().collect()).into()
+}
+
+fn run(args: Vec<OsString>) -> Exit {
+    let program = args.first().and_then(|path| Path::new(path).file_stem()?.to_str());
+    let program = program.unwrap_or("connector").to_string();
+    let json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => return not_parsed(&error, json),
+    };
+    logging::init(cli.show.verbose, cli.show.quiet);
+    let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
+    let exit = match dispatch(&cli.command, &program, &mut screen) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            failure.report(&mut screen);
+            failure.exit
+        }
+    };
+    match screen.finish() {
+        Ok(()) => exit,
+        Err(error) => {
+            let error = crate::Error::io("write", "standard output")(error);
+            Failure::from(error).report(&mut Screen::new(false, false, false));
+            Exit::Io
+        }
+    }
+}
+
+fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exit, Failure> {
+    match command {
+        Command::Import(args) => import::run(args, screen),
+        Command::Plan { selection } => plan::run(selection, screen),
+        Command::Explain { selection, key } => explain::run(selection, key, screen),
+        Command::Inspect { path, all } => inspect::run(path, *all, screen),
+        Command::List => list::run(screen),
+        Command::Completions { shell } => scripts::completions(*shell, program, screen),
+        Command::Man => scripts::manual(screen),
+    }
+}
+
+/// Help and versions, which clap takes for errors, and mistakes in the command line.
+fn not_parsed(error: &clap::Error, json: bool) -> Exit {
+    if error.exit_code() == 0 || !json {
+        // A reader that has seen enough, as `head`, is no error.
+        let _ = error.print();
+        return if error.exit_code() == 0 { Exit::Ok } else { Exit::Usage };
+    }
+    let text = error.to_string();
+    let mut parts = text.split("\n\n").map(str::trim);
+    let message = parts.next().unwrap_or_default().trim_start_matches("error: ");
+    let tips = parts.filter_map(|part| part.strip_prefix("tip: "));
+    let failure = tips.fold(Failure::usage(message), Failure::help);
+    failure.report(&mut Screen::new(true, false, false));
+    Exit::Usage
+}

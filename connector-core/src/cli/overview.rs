@@ -1,0 +1,157 @@
+//! What `import` and `plan` say alike: the source, and the plan in a few lines.
+
+use super::page::Page;
+use super::text::{self, JOINED};
+use crate::checkpoint::Checkpoint;
+use crate::connector::{PlannedImport, Registration};
+use crate::key::Pattern;
+use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
+use crate::store::{Dtype, TensorInfo};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How many items of a list the screen shows; JSON has all.
+const MOST: usize = 6;
+
+/// `  source   org/name @ 27d67f1b · MistralForCausalLM · bf16 · 14.5 GB in 2 files`
+pub(super) fn show_source(page: &mut Page, checkpoint: &Checkpoint) {
+    let mut parts = vec![match checkpoint.hub_revision() {
+        Some((name, revision)) => format!("{name} @ {}", revision.get(..8).unwrap_or(&revision)),
+        None => checkpoint.path().display().to_string(),
+    }];
+    let architectures = checkpoint.architectures();
+    parts.extend((!architectures.is_empty()).then(|| architectures.join(", ")));
+    let source = checkpoint.source();
+    parts.push(dtypes(source.tensors()).join(", "));
+    parts.push(format!(
+        "{} in {}",
+        text::bytes(total_bytes(source.tensors())),
+        text::count(source.file_count(), "file")
+    ));
+    page.field("source", &parts.join(" · "));
+}
+
+pub(super) fn source_json(checkpoint: &Checkpoint) -> Value {
+    let source = checkpoint.source();
+    let (repository, revision) = checkpoint.hub_revision().unzip();
+    json!({
+        "path": checkpoint.path().to_string_lossy(),
+        "repository": repository,
+        "revision": revision,
+        "architectures": checkpoint.architectures(),
+        "dtypes": dtypes(source.tensors()),
+        "tensors": source.tensors().len(),
+        "bytes": total_bytes(source.tensors()),
+        "files": source.file_count(),
+    })
+}
+
+pub(super) fn total_bytes(tensors: &[TensorInfo]) -> u64 {
+    tensors.iter().map(TensorInfo::bytes).sum()
+}
+
+/// The types of the tensors, the one with most bytes first.
+pub(super) fn dtypes(tensors: &[TensorInfo]) -> Vec<String> {
+    let mut bytes: BTreeMap<_, u64> = BTreeMap::new();
+    for tensor in tensors {
+        *bytes.entry(tensor.dtype).or_default() += tensor.bytes();
+    }
+    let mut sorted: Vec<_> = bytes.into_iter().collect();
+    sorted.sort_by_key(|&(dtype, bytes)| (std::cmp::Reverse(bytes), dtype));
+    sorted.into_iter().map(|(dtype, _)| text::dtype(dtype)).collect()
+}
+
+/// The plan in numbers, and what it leaves behind.
+pub(super) fn show_plan(page: &mut Page, planned: &PlannedImport, summary: &Summary) {
+    let plan = planned.plan();
+    let head = format!(
+        "{} → {}",
+        text::count(summary.tensors, "tensor"),
+        text::count(summary.parameters, "parameter")
+    );
+    page.field("plan", &format!("{head}: {}", what_happens(summary).join(", ")));
+    page.more(&completeness(planned, summary));
+    for (keys, who) in summary.ignored.iter().take(MOST) {
+        let who = if who.starts_with("--") { "--ignore" } else { who.as_str() };
+        page.more(&format!("left behind on purpose: {keys} ({who})"));
+    }
+    if let Some(more @ 1..) = summary.ignored.len().checked_sub(MOST) {
+        page.more(&format!("and {more} more groups; --json lists them"));
+    }
+    for keys in summary.compared.iter().take(MOST) {
+        page.more(&format!("{keys} repeats another tensor and is only compared"));
+    }
+    if summary.casts > 0 {
+        page.field("cast", &casts(plan).join(", "));
+    }
+}
+
+/// `131 renamed`, `32 × q_proj,k_proj,v_proj → linear_qkv`.
+fn what_happens(summary: &Summary) -> Vec<String> {
+    let renamed: usize =
+        summary.rules.iter().filter(|rule| rule.rename).map(|rule| rule.steps).sum();
+    let mut items = Vec::new();
+    if renamed > 0 {
+        items.push(format!("{renamed}{JOINED}renamed"));
+    }
+    let mut others: BTreeMap<String, usize> = BTreeMap::new();
+    for rule in summary.rules.iter().filter(|rule| !rule.rename) {
+        let label = rule.label.replace(", ", ",").replace(' ', &JOINED.to_string());
+        *others.entry(label).or_default() += rule.steps;
+    }
+    let show = |(label, steps): (&String, &usize)| format!("{steps}{JOINED}×{JOINED}{label}");
+    items.extend(others.iter().take(MOST).map(show));
+    if let Some(more @ 1..) = others.len().checked_sub(MOST) {
+        items.push(format!("and {more} more rules"));
+    }
+    items
+}
+
+/// `HfLlama` of `my_crate::llama::HfLlama`.
+pub(super) fn short_name(connector: &Registration) -> &'static str {
+    connector.name.rsplit("::").next().unwrap_or(connector.name)
+}
+
+/// What the plan proves.
+fn completeness(planned: &PlannedImport, summary: &Summary) -> String {
+    if summary.skipped > 0 {
+        let skipped = text::count(summary.skipped, "parameter");
+        return format!("{skipped} not asked for (--only): the output is not a whole model");
+    }
+    let used = match summary.ignored.len() {
+        0 => "every source tensor used",
+        _ => "every other source tensor used",
+    };
+    if planned.registration().connector.has_schema() {
+        format!("{used}, every parameter produced")
+    } else {
+        format!("{used}; without a schema nothing tells whether a parameter is missing")
+    }
+}
+
+/// `195 parameters f32 → bf16`.
+fn casts(plan: &Plan) -> Vec<String> {
+    let mut casts: BTreeMap<(Dtype, Dtype), usize> = BTreeMap::new();
+    for output in plan.outputs.iter().filter(|output| output.dtype != output.made_as) {
+        *casts.entry((output.made_as, output.dtype)).or_default() += 1;
+    }
+    let show = |((from, to), count): (&(Dtype, Dtype), &usize)| {
+        format!("{} {} → {}", text::count(*count, "parameter"), text::dtype(from), text::dtype(to))
+    };
+    casts.iter().map(show).collect()
+}
+
+/// Options that had no effect, which is probably not meant so.
+pub(super) fn unmatched(plan: &Plan, options: &PlanOptions) -> Vec<String> {
+    let by =
+        |pattern: &String| plan.ignored.iter().any(|i| i.by == IgnoredBy::Option(pattern.clone()));
+    let ignore = options.ignore.iter().filter(|pattern| !by(pattern));
+    let ignore = ignore.map(|pattern| format!("--ignore '{pattern}' matches no source tensor"));
+    let writes = |pattern: &String| {
+        let Ok(pattern) = Pattern::parse(pattern) else { return false };
+        plan.outputs.iter().any(|output| pattern.matches(&output.name))
+    };
+    let only = options.only.iter().filter(|pattern| !writes(pattern));
+    let only = only.map(|pattern| format!("--only '{pattern}' matches no parameter"));
+    ignore.chain(only).collect()
+}

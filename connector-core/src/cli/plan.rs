@@ -1,0 +1,191 @@
+use super::args::Selection;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::page::{Column, Page};
+use super::screen::Screen;
+use super::text::{self, JOINED};
+use super::{overview, source};
+use crate::connector::{PlannedImport, Registration};
+use crate::plan::{PlanOptions, RuleUse, Summary};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// How many files, rules or fields the screen shows; JSON has all.
+const MOST: usize = 12;
+
+pub(super) fn run(selection: &Selection, screen: &mut Screen) -> Result<Exit, Failure> {
+    let options = selection.options()?;
+    let asked = options.plan.clone();
+    let planned = source::plan(&selection.source, options)?;
+    let warnings = warnings(&planned, &asked)?;
+    let summary = planned.plan().summary(planned.checkpoint().source().tensors());
+    let mut page = screen.page();
+    show(&mut page, &planned, selection, &summary);
+    screen.show(&page);
+    warnings.iter().for_each(|warning| screen.warn(warning));
+    screen.document(|| {
+        let mut document = json!({ "schema": "connector.plan/1", "warnings": warnings });
+        if let (Value::Object(document), Value::Object(plan)) =
+            (&mut document, json(&planned, &summary))
+        {
+            document.extend(plan);
+        }
+        document
+    });
+    Ok(Exit::Ok)
+}
+
+/// Options without effect; an error if with them nothing would be written at all.
+pub(super) fn warnings(
+    planned: &PlannedImport,
+    asked: &PlanOptions,
+) -> Result<Vec<String>, Failure> {
+    let warnings = overview::unmatched(planned.plan(), asked);
+    if planned.plan().outputs.is_empty() && !asked.only.is_empty() {
+        let source = text::quoted(planned.checkpoint().path());
+        return Err(Failure::usage(warnings.join("; "))
+            .help(format!("`connector plan {source}` without --only shows what there is")));
+    }
+    Ok(warnings)
+}
+
+pub(super) fn show(
+    page: &mut Page,
+    planned: &PlannedImport,
+    selection: &Selection,
+    summary: &Summary,
+) {
+    overview::show_source(page, planned.checkpoint());
+    page.field("importer", &importer(planned.registration()));
+    overview::show_plan(page, planned, summary);
+    page.gap();
+    show_rules(page, &summary.rules);
+    page.gap();
+    let files: Vec<_> = planned.files().collect();
+    let total = files.iter().map(|file| file.1).sum();
+    let read = text::count(planned.checkpoint().source().file_count(), "file");
+    page.field("read", &format!("{} from {read}", text::bytes(summary.bytes_in)));
+    let each: Vec<String> =
+        files.iter().map(|(name, len)| format!("{name}{JOINED}{}", text::bytes(*len))).collect();
+    let many = files.len() > 1;
+    let largest =
+        if many { format!(", at most {} each", selection.max_shard_size) } else { String::new() };
+    page.field(
+        "write",
+        &format!(
+            "{} in {} of weights/{largest}",
+            text::bytes(total),
+            text::count(files.len(), "file")
+        ),
+    );
+    page.more(&text::some(&each, MOST));
+    page.field("memory", &memory(planned, selection));
+    show_config(page, planned);
+}
+
+fn importer(registration: &Registration) -> String {
+    let Registration { model, format, at, dynamic, .. } = registration;
+    let name = overview::short_name(registration);
+    let proof = match (dynamic, registration.connector.has_schema()) {
+        (true, _) => "dynamic: it converts in its own way",
+        (false, true) => "proven at compile time",
+        (false, false) => "without a schema",
+    };
+    format!("{name}: {model} from {format} · {proof} · {at}")
+}
+
+fn show_rules(page: &mut Page, rules: &[RuleUse]) {
+    // The same rule for weights and biases, or for dense and MoE layers, is one line.
+    let mut lines: BTreeMap<(&str, &str), (usize, &str)> = BTreeMap::new();
+    for rule in rules {
+        let operation = if rule.rename { "rename" } else { rule.operation.as_str() };
+        let line = lines.entry((&rule.label, operation)).or_insert((0, &rule.at));
+        line.0 += rule.steps;
+    }
+    let mut lines: Vec<_> = lines.into_iter().collect();
+    lines.sort_by_key(|((label, _), (steps, _))| (std::cmp::Reverse(*steps), *label));
+    let digits = lines.first().map_or(0, |line| line.1.0.to_string().len());
+    let row = |((label, operation), (steps, at)): &((&str, &str), (usize, &str))| {
+        vec![format!("{steps:>digits$} × {label}"), operation.to_string(), at.to_string()]
+    };
+    let rows: Vec<Vec<String>> = lines.iter().map(row).collect();
+    page.table(2, &[Column::Left; 3], &rows);
+}
+
+/// The bound, and the rule that sets it.
+fn memory(planned: &PlannedImport, selection: &Selection) -> String {
+    let bound = planned.bound();
+    let mut text = format!(
+        "at most {} beside the program (--max-memory {}): {} of buffers",
+        text::bytes(bound.total()),
+        selection.max_memory,
+        text::bytes(bound.pool)
+    );
+    if let Some((rule, key)) = largest(planned) {
+        let step = text::bytes(bound.step);
+        text += &format!(", {step} for {} of {key} ({})", rule.operation, rule.at);
+    }
+    text
+}
+
+/// The operation and place of the rule behind the largest step, and the step's target.
+fn largest(planned: &PlannedImport) -> Option<(Rule, &str)> {
+    let key = planned.bound().largest.as_deref()?;
+    let plan = planned.plan();
+    let output = plan.outputs.iter().find(|output| output.name == key)?;
+    let rule = plan.mapping.rules[plan.steps[output.step].rule].rule;
+    Some((Rule { operation: rule.operation.name, at: rule.at.to_string() }, key))
+}
+
+struct Rule {
+    operation: &'static str,
+    at: String,
+}
+
+fn show_config(page: &mut Page, planned: &PlannedImport) {
+    let report = planned.checkpoint().field_report();
+    let names =
+        |fields: &BTreeMap<String, Value>| -> Vec<String> { fields.keys().cloned().collect() };
+    let used = names(&report.consumed);
+    page.field(
+        "config",
+        &format!("{} used: {}", text::count(used.len(), "field"), text::some(&used, MOST)),
+    );
+    if !report.defaulted.is_empty() {
+        let set = |(name, value): (&String, &Value)| format!("{name}{JOINED}={JOINED}{value}");
+        let set: Vec<String> = report.defaulted.iter().map(set).collect();
+        page.more(&format!("{} absent, taken as {}", set.len(), text::some(&set, MOST)));
+    }
+    if !report.carried.is_empty() {
+        let carried = names(&report.carried);
+        let list = text::some(&carried, MOST);
+        page.more(&format!(
+            "{} without effect on the weights, kept in context/: {list}",
+            carried.len()
+        ));
+    }
+}
+
+pub(super) fn json(planned: &PlannedImport, summary: &Summary) -> Value {
+    let registration = planned.registration();
+    let bound = planned.bound();
+    let files: Vec<Value> =
+        planned.files().map(|(name, bytes)| json!({ "name": name, "bytes": bytes })).collect();
+    json!({
+        "source": overview::source_json(planned.checkpoint()),
+        "importer": super::list::connector_json(registration),
+        "hash": planned.plan().hash(planned.checkpoint().source().tensors()),
+        "summary": summary,
+        "files": files,
+        "memory": {
+            "total": bound.total(),
+            "pool": bound.pool,
+            "step": bound.step,
+            "largest": bound.largest,
+            "operation": largest(planned).map(|(rule, _)| rule.operation),
+            "at": largest(planned).map(|(rule, _)| rule.at),
+        },
+        "config": planned.checkpoint().field_report(),
+        "model_config": planned.model_config().json(),
+    })
+}

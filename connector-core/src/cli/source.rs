@@ -1,0 +1,176 @@
+//! Opening what the user named, with advice where that fails.
+
+use super::exit::Exit;
+use super::failure::Failure;
+use super::text;
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::safetensors::{Found, OpenErrorKind, Reader};
+use crate::connector::PlannedImport;
+use crate::key::{distance, similar};
+use crate::plan::{Finding, FindingKind};
+use crate::store::Source;
+use crate::{Error, ImportOptions};
+use std::path::Path;
+
+/// How the hub's addresses begin.
+const HUB: [&str; 3] = ["hf://", "https://huggingface.co/", "http://huggingface.co/"];
+
+/// Plans the import of a directory.
+pub(super) fn plan(source: &Path, options: ImportOptions) -> Result<PlannedImport, Failure> {
+    refuse_hub(source)?;
+    let planned = PlannedImport::new(source, options).map_err(|error| explain(source, error))?;
+    let (importer, steps) = (planned.registration().name, planned.plan().steps.len());
+    tracing::debug!(source = %source.display(), importer, steps, "planned");
+    Ok(planned)
+}
+
+/// Opens a checkpoint without planning.
+pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
+    refuse_hub(source)?;
+    Checkpoint::open(source).map_err(|error| explain(source, error))
+}
+
+/// Opens a file or directory of tensors.
+pub(super) fn reader(path: &Path) -> Result<Reader, Failure> {
+    refuse_hub(path)?;
+    Reader::open(path).map_err(|error| explain(path, error.into()))
+}
+
+fn refuse_hub(source: &Path) -> Result<(), Failure> {
+    let text = source.to_string_lossy();
+    let Some(name) = HUB.iter().find_map(|hub| text.strip_prefix(hub)) else { return Ok(()) };
+    let message = format!("{text}: connector does not download from the hub yet");
+    Err(Failure::usage(message)
+        .help(format!("`hf download {name} --local-dir DIR`, then give DIR as the source")))
+}
+
+/// The error of opening or planning `source`, with what may help.
+fn explain(source: &Path, error: Error) -> Failure {
+    let help = match &error {
+        Error::Refused(refusal) => refused(source, &refusal.findings),
+        Error::Open(open) => unopened(source, &open.kind).into_iter().collect(),
+        _ => Vec::new(),
+    };
+    let unreadable = matches!(&error, Error::Refused(refusal)
+        if refusal.findings.iter().all(|f| f.kind == FindingKind::Files))
+        && Reader::open(source).is_ok_and(|reader| reader.file_count() == 0);
+    let mut failure = Failure::from(error);
+    if unreadable {
+        // Not one file could be opened: nothing was refused, there was nothing to look at.
+        failure.exit = Exit::Io;
+    }
+    help.into_iter().fold(failure, Failure::help)
+}
+
+fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
+    match kind {
+        OpenErrorKind::Missing => missing(path),
+        OpenErrorKind::NotSafetensors(_) if path.is_file() => {
+            Some("give a `.safetensors` file, or the directory that holds them".into())
+        }
+        OpenErrorKind::NotSafetensors(found) => instead(found).map(Into::into),
+        _ => None,
+    }
+}
+
+/// A neighbour of a path that does not exist, or the hub if it reads like a name there.
+fn missing(path: &Path) -> Option<String> {
+    let name = path.file_name()?.to_str()?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let entries =
+        std::fs::read_dir(parent.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let near = names.filter(|other| similar(name, other)).min_by_key(|other| distance(name, other));
+    if let Some(near) = near {
+        return Some(format!("did you mean {}?", path.with_file_name(near).display()));
+    }
+    let is_repository = path.is_relative()
+        && path.components().count() == 2
+        && parent.is_some_and(|parent| !parent.exists());
+    is_repository.then(|| {
+        let name = path.display();
+        format!(
+            "if this is a model on the hub: `hf download {name} --local-dir DIR`, then give DIR"
+        )
+    })
+}
+
+/// What to do with a checkpoint of another kind.
+fn instead(found: &Found) -> Option<&'static str> {
+    Some(match found {
+        Found::Pickle { .. } => {
+            "save it as safetensors first; transformers does with `model.save_pretrained(DIR)`"
+        }
+        Found::Gguf { .. } => {
+            "GGUF files are made for inference; take the model that it was made from"
+        }
+        Found::ConfigOnly => "the weights are missing; was the download finished?",
+        Found::Nemo => "`connector inspect` shows the outputs of `connector import`",
+        Found::NemoArchive { .. } | Found::TorchDist | Found::MegatronLm => {
+            "connector reads safetensors; checkpoints of Megatron and NeMo it does not read yet"
+        }
+        _ => return None,
+    })
+}
+
+/// How to go on after a refusal: with a pattern for what is left over, if anything is.
+fn refused(source: &Path, findings: &[Finding]) -> Vec<String> {
+    let mut help = Vec::new();
+    if let Some(key) = findings.iter().find_map(|finding| finding.keys.first()) {
+        help.push(format!("`connector explain {} {key}` follows one tensor", text::quoted(source)));
+    }
+    let unused = |finding: &&Finding| finding.kind == FindingKind::UnusedTensor;
+    if let Some(unused) = findings.iter().find(unused) {
+        let pattern = pattern(&unused.subject);
+        help.push(format!("`--ignore '{pattern}'` leaves these tensors out on purpose"));
+    }
+    help
+}
+
+/// A pattern for a group of keys: `layers.*.x` for `layers.{0..31}.x`.
+fn pattern(group: &str) -> String {
+    let mut out = String::new();
+    let mut rest = group;
+    while let Some((before, after)) = rest.split_once('{') {
+        let Some((_, behind)) = after.split_once('}') else { break };
+        out.push_str(before);
+        out.push('*');
+        rest = behind;
+    }
+    out + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_become_patterns() {
+        for (group, want) in [
+            ("a.{0..31}.b", "a.*.b"),
+            ("a.{0,2}.b.{0..7, 3 of them}", "a.*.b.*"),
+            ("a.b", "a.b"),
+            ("a.{b", "a.{b"),
+        ] {
+            assert_eq!(pattern(group), want);
+        }
+    }
+
+    #[test]
+    fn a_slip_in_a_path_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("llama-3-8b")).unwrap();
+        let help = missing(&dir.path().join("lama-3-8b")).unwrap();
+        assert!(help.ends_with("llama-3-8b?"), "{help}");
+        assert_eq!(missing(&dir.path().join("something-else")), None);
+        assert!(missing(Path::new("org-of-nobody/model")).unwrap().contains("hf download"));
+        assert_eq!(missing(Path::new("/")), None);
+    }
+
+    #[test]
+    fn the_hub_is_not_there_yet() {
+        let Err(failure) = refuse_hub(Path::new("hf://org/name")) else { panic!("a failure") };
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(refuse_hub(Path::new("hf/org")).is_ok());
+    }
+}
