@@ -1,5 +1,6 @@
 use super::branches::Branches;
 use super::finding::{self, Problem, Single};
+use super::group::natural_segments;
 use super::step::{self, Stop};
 use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
@@ -111,7 +112,7 @@ fn keep_only(plan: &mut Plan, only: &[(Pattern<'_>, &str)]) {
 /// Puts the outputs in the order in which they are written.
 fn sort(plan: &mut Plan) {
     let mut order: Vec<usize> = (0..plan.outputs.len()).collect();
-    order.sort_by_cached_key(|&o| natural_order(&plan.outputs[o].name));
+    order.sort_by_cached_key(|&o| natural_segments(&plan.outputs[o].name));
     let mut place = vec![0; order.len()];
     for (new, &old) in order.iter().enumerate() {
         place[old] = new;

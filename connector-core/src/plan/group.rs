@@ -42,15 +42,17 @@ pub fn group_keys(keys: impl IntoIterator<Item = String>) -> Vec<KeyGroup> {
 
 /// A sort key under which indices compare as numbers: layer 2 before layer 10.
 pub fn natural_order(key: &str) -> Vec<(String, u64)> {
-    let (template, indices) = split(key);
-    let mut indices = indices.into_iter();
-    template
-        .into_iter()
-        .map(|chunk| match chunk {
-            Chunk::Text(text) => (text, 0),
-            Chunk::Index => (String::new(), indices.next().unwrap_or_default()),
-        })
-        .collect()
+    natural_segments(key).into_iter().map(|(name, index)| (name.into(), index)).collect()
+}
+
+/// The same, borrowed from the key: for each segment its name and its index.
+pub(super) fn natural_segments(key: &str) -> Vec<(&str, u64)> {
+    // A segment without an index comes before those with one.
+    let segment = |segment| match cut(segment) {
+        (name, Some(index)) => (name, index.saturating_add(1)),
+        (name, None) => (name, 0),
+    };
+    key.split('.').map(segment).collect()
 }
 
 /// The key with `text` in the place of each index.
@@ -68,9 +70,21 @@ enum Chunk {
     Index,
 }
 
-/// Cuts a key into text and the runs of digits that are indices: those that are a segment, or
-/// follow `weight` or `bias` (`linear_fc1.weight3`), but not those inside a name (`linear_fc1`,
-/// `w2`) and not those with a leading zero, which are no indices in a pattern either.
+/// Cuts a segment into its name and its index: digits that are the whole segment, or follow
+/// `weight` or `bias` as with grouped experts, `weight3`. Not those of a name (`linear_fc1`, `w2`),
+/// and not those with a leading zero, which are no indices in a pattern either.
+fn cut(segment: &str) -> (&str, Option<u64>) {
+    let name = segment.trim_end_matches(|c: char| c.is_ascii_digit());
+    let digits = &segment[name.len()..];
+    let is_index = (name.is_empty() || matches!(name, "weight" | "bias"))
+        && (digits == "0" || !digits.starts_with('0'));
+    match digits.parse() {
+        Ok(index) if is_index => (name, Some(index)),
+        _ => (segment, None),
+    }
+}
+
+/// Cuts a key into text and indices.
 fn split(key: &str) -> (Vec<Chunk>, Vec<u64>) {
     let (mut chunks, mut indices) = (Vec::new(), Vec::new());
     let mut text = String::new();
@@ -78,19 +92,12 @@ fn split(key: &str) -> (Vec<Chunk>, Vec<u64>) {
         if i > 0 {
             text.push('.');
         }
-        let name = segment.trim_end_matches(|c: char| c.is_ascii_digit());
-        // `weight3` is the form of grouped experts; other names may end in digits of their own.
-        let digits = &segment[name.len()..];
-        let is_index = (name.is_empty() || matches!(name, "weight" | "bias"))
-            && (digits == "0" || !digits.starts_with('0'));
-        match digits.parse::<u64>() {
-            Ok(index) if is_index => {
-                text.push_str(name);
-                chunks.push(Chunk::Text(std::mem::take(&mut text)));
-                chunks.push(Chunk::Index);
-                indices.push(index);
-            }
-            _ => text.push_str(segment),
+        let (name, index) = cut(segment);
+        text.push_str(name);
+        if let Some(index) = index {
+            chunks.push(Chunk::Text(std::mem::take(&mut text)));
+            chunks.push(Chunk::Index);
+            indices.push(index);
         }
     }
     chunks.push(Chunk::Text(text));
