@@ -49,6 +49,7 @@ impl Conversion {
         engine: &EngineOptions,
         context: &Context<'_>,
     ) -> Result<Self> {
+        Prepared::check(&plan, source, engine).map_err(Error::refused)?;
         #[cfg(feature = "candle")]
         engine::probe(&mut plan, source, dtype, context)?;
         #[cfg(not(feature = "candle"))]

@@ -85,61 +85,95 @@ impl Prepared {
         places: &[(FileId, u64)],
         options: &EngineOptions,
     ) -> Result<Prepared, Vec<Finding>> {
+        let kinds = Kinds::new(plan, source)?;
+        let Room { buffer, step, largest } = Room::new(plan, source, &kinds, options)?;
         let threads = options.threads.max(1);
-        let (mut whole, mut functions, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Prepared {
+            buffer: buffer as usize,
+            threads,
+            chunks: chunks::chunks(plan, source, places, &kinds.moved, buffer),
+            whole: kinds.whole,
+            functions: kinds.functions,
+            bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
+            bound: Bound { pool: buffer * threads as u64 * BUFFERS_PER_THREAD, step, largest },
+        })
+    }
+
+    /// The checks of [`Prepared::new`] that need no places: before functions are tried out, which
+    /// takes as much memory as running them.
+    pub fn check(
+        plan: &Plan,
+        source: &dyn Source,
+        options: &EngineOptions,
+    ) -> Result<(), Vec<Finding>> {
+        Room::new(plan, source, &Kinds::new(plan, source)?, options).map(drop)
+    }
+}
+
+/// The steps by how they are done.
+struct Kinds {
+    moved: Vec<usize>,
+    whole: Vec<usize>,
+    functions: Vec<usize>,
+}
+
+impl Kinds {
+    fn new(plan: &Plan, source: &dyn Source) -> Result<Self, Vec<Finding>> {
+        let mut kinds = Kinds { moved: Vec::new(), whole: Vec::new(), functions: Vec::new() };
         for (number, step) in plan.steps.iter().enumerate() {
-            match &step.work {
-                Work::Function { .. } => functions.push(number),
-                Work::Moves(moves) => {
-                    let dtype = source.tensors()[step.inputs[0].tensor].dtype;
-                    if dtype.bytes().is_none() && !moves.iter().all(|m| whole_bytes(m, dtype)) {
-                        let name = &plan.outputs[step.outputs[0]].name;
-                        let problem = format!(
-                            "{dtype} elements share bytes and would have to be cut inside one"
-                        );
-                        let rule = plan.mapping.rules[step.rule].rule.at;
-                        return Err(vec![
-                            Finding::new(FindingKind::Dtype, name, problem).rule(rule),
-                        ]);
-                    }
-                    let short = moves.iter().any(|m| {
-                        m.runs().nth(1).is_some()
-                            && m.runs().next().is_some_and(|(_, _, len)| {
-                                dtype.size(len).is_none_or(|bytes| bytes < SHORTEST_RUN)
-                            })
-                    });
-                    if short { whole.push(number) } else { moved.push(number) }
-                }
+            let Work::Moves(moves) = &step.work else {
+                kinds.functions.push(number);
+                continue;
+            };
+            let dtype = source.tensors()[step.inputs[0].tensor].dtype;
+            if dtype.bytes().is_none() && !moves.iter().all(|m| whole_bytes(m, dtype)) {
+                let name = &plan.outputs[step.outputs[0]].name;
+                let problem =
+                    format!("{dtype} elements share bytes and would have to be cut inside one");
+                let rule = plan.mapping.rules[step.rule].rule.at;
+                return Err(vec![Finding::new(FindingKind::Dtype, name, problem).rule(rule)]);
+            }
+            let short = |m: &Move| {
+                let mut runs = m.runs();
+                let len = runs.next().map_or(0, |(_, _, len)| len);
+                runs.next().is_some() && dtype.size(len).is_none_or(|bytes| bytes < SHORTEST_RUN)
+            };
+            if moves.iter().any(short) {
+                kinds.whole.push(number)
+            } else {
+                kinds.moved.push(number)
             }
         }
+        Ok(kinds)
+    }
+}
 
-        let sizes =
-            whole.iter().chain(&functions).map(|&step| (step_bytes(plan, source, step), step));
-        let largest = sizes.max();
+/// How the memory is shared out.
+struct Room {
+    buffer: u64,
+    step: u64,
+    largest: Option<String>,
+}
+
+impl Room {
+    fn new(
+        plan: &Plan,
+        source: &dyn Source,
+        kinds: &Kinds,
+        options: &EngineOptions,
+    ) -> Result<Self, Vec<Finding>> {
+        let in_memory = kinds.whole.iter().chain(&kinds.functions);
+        let largest = in_memory.map(|&step| (step_bytes(plan, source, step), step)).max();
         let step = largest.map_or(0, |(bytes, _)| bytes);
-        let room = options.max_memory.saturating_sub(step) / (threads as u64 * BUFFERS_PER_THREAD);
-        let target =
-            largest.map(|(_, step)| plan.outputs[plan.steps[step].outputs[0]].name.clone());
+        let threads = options.threads.max(1) as u64;
+        let room = options.max_memory.saturating_sub(step) / (threads * BUFFERS_PER_THREAD);
         if room < SMALLEST_BUFFER {
             return Err(vec![too_large(plan, options, step, largest.map(|l| l.1))]);
         }
         // A whole number of elements of any type, and of pages.
         let buffer = room.min(BUFFER) / SMALLEST_BUFFER * SMALLEST_BUFFER;
-
-        let chunks = chunks::chunks(plan, source, places, &moved, buffer);
-        Ok(Prepared {
-            buffer: buffer as usize,
-            threads,
-            chunks,
-            whole,
-            functions,
-            bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
-            bound: Bound {
-                pool: buffer * threads as u64 * BUFFERS_PER_THREAD,
-                step,
-                largest: target,
-            },
-        })
+        let name = |(_, step): (u64, usize)| plan.outputs[plan.steps[step].outputs[0]].name.clone();
+        Ok(Room { buffer, step, largest: largest.map(name) })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Which tensor comes from which: the rows of a mapping, as data.
 //!
-//! [`mapping!`](crate::mapping) writes them, [`state_transform`](crate::state_transform) adds
+//! [`mapping!`](macro@crate::mapping) writes them, [`state_transform`](crate::state_transform) adds
 //! single rows beside functions. The compiler reads the same data as the plan.
 
 mod flat;

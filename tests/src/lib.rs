@@ -1,0 +1,23 @@
+//! What the integration tests share: tiny checkpoints, ways to spoil them, a bench on which an
+//! import runs, and comparisons that name what differs.
+//!
+//! Nothing here uses the reader or the writer under test: files are put together by hand and read
+//! back by the safetensors crate.
+
+mod bench;
+mod child;
+mod compare;
+mod file;
+mod llama;
+mod model;
+mod tensor;
+mod tree;
+
+pub use bench::{Bench, options};
+pub use child::{Child, Ended};
+pub use compare::{Stored, assert_same_tensors, read_tensors};
+pub use file::{encode, index};
+pub use llama::{config, interleave_qkv, llama};
+pub use model::{Model, fixture};
+pub use tensor::{Fill, Tensor};
+pub use tree::{Tree, contents, tree};

@@ -1,0 +1,111 @@
+use crate::{Tensor, encode, index, read_tensors};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// A Hugging Face checkpoint in memory.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    /// `config.json`; none is written for null.
+    pub config: Value,
+    /// The tensors, in the order in which they are written.
+    pub tensors: Vec<Tensor>,
+    /// The other files, by name.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A file or directory among the fixtures.
+pub fn fixture(path: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path);
+    assert!(path.exists(), "{} is missing", path.display());
+    path
+}
+
+impl Model {
+    /// The checkpoint of a fixture, `llama`.
+    pub fn fixture(name: &str) -> Self {
+        let dir = fixture(&format!("{name}/hf"));
+        let mut model = Model::default();
+        for (name, stored) in read_tensors(&dir) {
+            let (dtype, shape, bytes) = (stored.dtype, stored.shape, stored.bytes);
+            model.tensors.push(Tensor { name, dtype, shape, bytes });
+        }
+        for entry in fs::read_dir(&dir).expect("the fixture") {
+            let path = entry.expect("its entries").path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let bytes = fs::read(&path).expect("its files");
+            if name == "config.json" {
+                model.config = serde_json::from_slice(&bytes).expect("its config");
+            } else if !name.contains("safetensors") {
+                model.files.insert(name, bytes);
+            }
+        }
+        model
+    }
+
+    /// The tensor called `name`.
+    pub fn tensor(&mut self, name: &str) -> &mut Tensor {
+        let found = self.tensors.iter_mut().find(|tensor| tensor.name == name);
+        found.unwrap_or_else(|| panic!("there is no {name}"))
+    }
+
+    /// Takes the tensor called `name` out.
+    pub fn remove(&mut self, name: &str) -> Tensor {
+        let at = self.tensors.iter().position(|tensor| tensor.name == name);
+        self.tensors.remove(at.unwrap_or_else(|| panic!("there is no {name}")))
+    }
+
+    /// Adds a tensor.
+    pub fn add(&mut self, tensor: Tensor) {
+        self.tensors.push(tensor);
+    }
+
+    /// Calls a tensor something else.
+    pub fn rename(&mut self, name: &str, to: &str) {
+        self.tensor(name).name = to.into();
+    }
+
+    /// Changes a tensor's first dimension to `rows`: cuts it off, or repeats zeros.
+    pub fn resize(&mut self, name: &str, rows: usize) {
+        let tensor = self.tensor(name);
+        let row = tensor.bytes.len() / tensor.shape[0];
+        tensor.shape[0] = rows;
+        tensor.bytes.resize(rows * row, 0);
+    }
+
+    /// Writes everything but the tensors.
+    pub fn write_files(&self, dir: &Path) {
+        fs::create_dir_all(dir).expect("a new directory");
+        if !self.config.is_null() {
+            let config = serde_json::to_vec_pretty(&self.config).expect("a config");
+            fs::write(dir.join("config.json"), config).expect("the config");
+        }
+        for (name, bytes) in &self.files {
+            fs::write(dir.join(name), bytes).expect("a file beside the tensors");
+        }
+    }
+
+    /// Writes the checkpoint with all tensors in one file.
+    pub fn write(&self, dir: &Path) {
+        self.write_files(dir);
+        fs::write(dir.join("model.safetensors"), encode(&self.tensors)).expect("the tensors");
+    }
+
+    /// Writes the checkpoint with the tensors dealt out to shards, and returns the shards' names.
+    pub fn write_shards(&self, dir: &Path, shards: usize, with_index: bool) -> Vec<String> {
+        self.write_files(dir);
+        let name = |shard| format!("model-{:05}-of-{shards:05}.safetensors", shard + 1);
+        let names: Vec<String> = (0..shards).map(name).collect();
+        for (shard, name) in names.iter().enumerate() {
+            let members = self.tensors.iter().skip(shard).step_by(shards);
+            fs::write(dir.join(name), encode(members)).expect("a shard");
+        }
+        if with_index {
+            let homes = self.tensors.iter().zip(names.iter().cycle());
+            let bytes = index(homes.map(|(tensor, shard)| (&*tensor.name, &**shard)));
+            fs::write(dir.join("model.safetensors.index.json"), bytes).expect("the index");
+        }
+        names
+    }
+}

@@ -1,0 +1,104 @@
+//! What the command line tells its caller, and that a failure leaves nothing.
+
+use connector_tests::{Bench, Child, Model, Tensor, contents, encode, tree};
+use std::fs;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
+
+fn import(bench: &Bench, args: &[&str]) -> (Option<i32>, String) {
+    let child = Child::import(PROGRAM, &bench.source(), &bench.out());
+    let ended = args.iter().fold(child, |child, arg| child.arg(arg)).run();
+    (ended.code, ended.text)
+}
+
+#[test]
+fn an_import_succeeds() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let (code, text) = import(&bench, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    let again = Bench::new(&Model::fixture("llama"));
+    again.import(Default::default());
+    assert!(contents(&bench.out()) == contents(&again.out()), "the library writes the same");
+}
+
+#[test]
+fn spoilt_checkpoints_end_with_3_or_4_and_the_name_of_what_is_wrong() {
+    type Spoil = fn(&mut Model);
+    let cases: [(&str, Spoil); 7] = [
+        ("model.norms.weight", |m| m.rename("model.norm.weight", "model.norms.weight")),
+        ("model.norm.weight", |m| drop(m.remove("model.norm.weight"))),
+        ("surplus.weight", |m| m.add(Tensor::noise("surplus.weight", &[1]))),
+        ("lm_head.weight", |m| m.add(m.tensors[0].named("lm_head.weight"))),
+        ("model.norm.weight", |m| m.resize("model.norm.weight", 47)),
+        ("model.layers.1.self_attn.k_proj.weight", |m| {
+            drop(m.remove("model.layers.1.self_attn.k_proj.weight"));
+        }),
+        ("config.json", |m| m.config = Default::default()),
+    ];
+    for (name, spoil) in cases {
+        let mut model = Model::fixture("llama");
+        spoil(&mut model);
+        let bench = Bench::new(&model);
+        let before = tree(bench.dir());
+        let (code, text) = import(&bench, &[]);
+        assert!(matches!(code, Some(3 | 4)), "{code:?}: {text}");
+        assert!(text.contains(name), "{name} in {text}");
+        assert!(tree(bench.dir()) == before, "{name}");
+    }
+}
+
+#[test]
+fn a_cut_file_ends_with_3_or_4() {
+    let model = Model::fixture("llama");
+    let bench = Bench::new(&model);
+    let bytes = encode(&model.tensors);
+    fs::write(bench.source().join("model.safetensors"), &bytes[..bytes.len() - 1]).unwrap();
+    let before = tree(bench.dir());
+    let (code, text) = import(&bench, &[]);
+    assert!(matches!(code, Some(3 | 4)), "{code:?}: {text}");
+    assert!(text.contains("model.safetensors") && text.contains("cut off"), "{text}");
+    assert!(tree(bench.dir()) == before);
+}
+
+#[test]
+fn mistakes_of_the_caller_end_with_2() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let before = tree(bench.dir());
+    for args in
+        [&["--dtype", "fp8"][..], &["--frobnicate"], &["--only", "a..b"], &["--max-memory", "x"]]
+    {
+        let (code, text) = import(&bench, args);
+        assert_eq!(code, Some(2), "{args:?}: {text}");
+    }
+    let ended = Child::import(PROGRAM, &bench.source(), &bench.source().join("out")).run();
+    assert_eq!(ended.code, Some(2), "{}", ended.text);
+    assert!(tree(bench.dir()) == before);
+}
+
+#[test]
+fn a_source_that_is_not_there_ends_with_4() {
+    let bench = Bench::empty();
+    let (code, text) = import(&bench, &[]);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(tree(bench.dir()).is_empty());
+}
+
+#[test]
+fn commands_that_only_look_write_nothing() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let before = tree(bench.dir());
+    let source = bench.source();
+    let source = source.to_str().unwrap();
+    for args in [
+        &["plan", source][..],
+        &["inspect", source],
+        &["explain", source, "decoder.layers.0.mlp.linear_fc1.weight"],
+        &["list"],
+    ] {
+        let ended = Child::new(PROGRAM, args).run();
+        assert_eq!(ended.code, Some(0), "{args:?}: {}", ended.text);
+    }
+    let (code, text) = import(&bench, &["--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(tree(bench.dir()) == before);
+}

@@ -1,0 +1,11 @@
+use connector_core::{Tensor, state_transform};
+
+#[state_transform(
+    source_key = "a",
+    target_key = "b",
+)]
+async fn f(a: Tensor) -> Tensor {
+    a
+}
+
+fn main() {}

@@ -1,0 +1,27 @@
+use connector_core::checkpoint::Checkpoint;
+use connector_core::mapping::Mapping;
+use connector_core::{Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    "weight": [c.hidden];
+} }
+
+struct HfMyModel;
+
+#[model_importer(MyModel, "hf")]
+impl HfMyModel {
+    pub const MAPPING: Mapping = mapping! { "w" => "weight" };
+
+    pub fn config(_: &Checkpoint) -> Result<Config> {
+        unimplemented!()
+    }
+}
+
+fn main() {}

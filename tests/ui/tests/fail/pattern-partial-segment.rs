@@ -1,0 +1,11 @@
+use connector_core::{Tensor, state_transform};
+
+#[state_transform(
+    source_key = "model.layers.**x.weight",
+    target_key = "c",
+)]
+fn f(a: Tensor) -> Tensor {
+    a
+}
+
+fn main() {}

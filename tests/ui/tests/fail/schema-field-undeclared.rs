@@ -1,0 +1,15 @@
+use connector_core::param_schema;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    axis mtp = 1;
+    "layers.{num_layers + mtp}.w": [c.hidden];
+} }
+
+fn main() {}

@@ -1,0 +1,17 @@
+use connector_core::param_schema;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    "a.w": [c.hidden];
+    "a" {
+        "w": [c.hidden];
+    }
+} }
+
+fn main() {}

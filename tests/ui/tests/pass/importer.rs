@@ -1,0 +1,40 @@
+#![deny(warnings, clippy::all, unused_qualifications)]
+
+use connector_core::checkpoint::Checkpoint;
+use connector_core::connector::ModelConnector;
+use connector_core::mapping::Mapping;
+use connector_core::{Result, mapping, model_exporter, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    hidden: usize,
+}
+
+param_schema! { pub MyModel(c: Config) { "weight": [c.hidden]; } }
+
+struct HfMyModel;
+
+/// With everything; the model is filled in.
+#[model_importer(MyModel, "hf", architectures = ["MyForCausalLM", "MyModel"], export, dynamic)]
+impl ModelConnector for HfMyModel {
+    const MAPPING: Mapping = mapping! { "w" => "weight" };
+
+    fn config(_: &Checkpoint) -> Result<Config> {
+        Ok(Config { hidden: 1 })
+    }
+}
+
+struct ToHfMyModel;
+
+// The model may be written.
+#[model_exporter(MyModel, "pytorch")]
+impl ModelConnector for ToHfMyModel {
+    type Model = MyModel;
+    const MAPPING: Mapping = mapping! { "weight" => "w" };
+
+    fn config(_: &Checkpoint) -> Result<Config> {
+        Ok(Config { hidden: 1 })
+    }
+}
+
+fn main() {}
