@@ -2,6 +2,8 @@
 //!
 //! Run it with `cargo run -p connector-examples --example in_memory`.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it did")]
+
 use candle_core::Device;
 use connector_core::checkpoint::Checkpoint;
 use connector_core::families::{HfLlama, LlamaModel};

@@ -2,6 +2,8 @@
 //!
 //! Run it with `cargo run -p connector-examples --example qkv`.
 
+#![allow(clippy::print_stdout, reason = "an example shows what it did")]
+
 use candle_core::Device;
 use connector_core::transform::StateTransform;
 use connector_core::{

@@ -32,6 +32,12 @@ pub enum Error {
     /// The tensors cannot be laid out in safetensors files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
+    /// A file of the source changed while it was converted.
+    #[error("{} changed while it was read; nothing was written, try again when it is complete", path.display())]
+    SourceChanged {
+        /// The file.
+        path: PathBuf,
+    },
     /// The path cannot be that of an output.
     #[error("`{}` cannot be the output: {reason}", path.display())]
     InvalidOutput {

@@ -379,3 +379,66 @@ fn heads_that_groups_cannot_share_are_refused() {
         "{text}"
     );
 }
+
+#[test]
+fn fields_of_other_llamas_are_told_apart() {
+    for (changes, accepted) in [
+        (json!({"pruned_heads": {}}), true),
+        (json!({"sliding_window": 4096, "use_sliding_window": false}), true),
+        (json!({"sliding_window": 4096}), false),
+        (json!({"layer_types": ["full_attention", "full_attention"]}), true),
+        (json!({"layer_types": ["full_attention", "sliding_attention"]}), false),
+        (json!({"num_experts": 0, "residual_multiplier": 1.0}), true),
+        (json!({"residual_multiplier": 0.5}), false),
+        (json!({"attn_implementation": "eager", "num_logits_to_keep": 1}), true),
+        (json!({"final_softcap": 30.0}), false),
+        (json!({"is_causal": false}), false),
+        (json!({"model_type": "gemma"}), false),
+        (json!({"a_note_of_ours": "checked by hand"}), true),
+    ] {
+        let bench = Bench::new(&llama(config(changes.clone())));
+        if accepted {
+            bench.import(options(|_| {}));
+        } else {
+            let text = bench.refuse(options(|_| {})).to_string();
+            let name = changes.as_object().unwrap().keys().next_back().unwrap();
+            assert!(text.contains(&format!("\"{name}\"")), "{changes}: {text}");
+        }
+    }
+}
+
+#[test]
+fn rope_must_be_said_once_or_alike() {
+    for (changes, says) in [
+        (json!({"rope_scaling": {"rope_type": "default", "rope_theta": 10000.0}}), None),
+        (
+            json!({"rope_scaling": {"rope_type": "default", "rope_theta": 500000.0}}),
+            Some("\"rope_theta\" is 10000, but \"rope_scaling.rope_theta\" is 500000"),
+        ),
+        (
+            json!({"rope_scaling": {"rope_type": "default", "type": "linear", "factor": 1.0}}),
+            Some("\"rope_scaling.type\" is \"linear\""),
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": 0.0}}),
+            Some("\"rope_scaling.factor\" is 0; it should be above 0"),
+        ),
+        (
+            json!({"rope_scaling": {"type": "linear", "factor": 4.0, "original_max_position_embeddings": 64}}),
+            None,
+        ),
+        (json!({"rope_scaling": {}}), None),
+        (json!({"rope_theta": -1.0}), Some("\"rope_theta\" is -1")),
+        (json!({"rms_norm_eps": -1e-5}), Some("\"rms_norm_eps\"")),
+        (json!({"max_position_embeddings": 0}), Some("\"max_position_embeddings\" is 0")),
+    ] {
+        let bench = Bench::new(&llama(config(changes.clone())));
+        match says {
+            None => drop(bench.import(options(|_| {}))),
+            Some(says) => {
+                let text = bench.refuse(options(|_| {})).to_string();
+                assert!(text.contains(says), "{changes}: {text}");
+            }
+        }
+    }
+}

@@ -11,6 +11,8 @@ use std::sync::Mutex;
 pub struct Checkpoint {
     path: PathBuf,
     config: Option<Value>,
+    /// `config.json` as it was read.
+    config_text: Vec<u8>,
     source: Box<dyn Source>,
     log: Mutex<FieldLog>,
 }
@@ -32,15 +34,16 @@ impl Checkpoint {
             problems
                 .map(|problem| Finding::new(FindingKind::Files, "weights", problem.to_string())),
         );
+        let mut config_text = Vec::new();
         let config = if path.is_dir() {
-            read_config(path, &mut log)?
+            read_config(path, &mut config_text, &mut log)?
         } else {
             let problem = "one file of tensors is not a checkpoint; give the directory it is in";
             log.findings.push(Finding::new(FindingKind::Config, "config.json", problem));
             None
         };
         let (path, source) = (path.to_path_buf(), Box::new(reader));
-        Ok(Checkpoint { path, config, source, log: Mutex::new(log) })
+        Ok(Checkpoint { path, config, config_text, source, log: Mutex::new(log) })
     }
 
     /// Where it is.
@@ -51,6 +54,11 @@ impl Checkpoint {
     /// The whole `config.json`; `None` if there is none or it is malformed.
     pub fn config(&self) -> Option<&Value> {
         self.config.as_ref()
+    }
+
+    /// The bytes of `config.json` from which the config was read.
+    pub(crate) fn config_text(&self) -> &[u8] {
+        &self.config_text
     }
 
     /// Reads fields of `config.json`, and keeps account of which were used.
@@ -95,12 +103,15 @@ impl Checkpoint {
     }
 }
 
+/// The longest `config.json`. Real ones have a few kilobytes; what is longer is something else.
+const LONGEST_CONFIG: u64 = 16 << 20;
+
 /// `config.json`, or a finding that says why there is none.
-fn read_config(dir: &Path, log: &mut FieldLog) -> Result<Option<Value>> {
+fn read_config(dir: &Path, text: &mut Vec<u8>, log: &mut FieldLog) -> Result<Option<Value>> {
     let path = dir.join("config.json");
     let finding = |problem| Finding::new(FindingKind::Config, "config.json", problem);
-    let text = match std::fs::read(&path) {
-        Ok(text) => text,
+    let metadata = match std::fs::metadata(&path) {
+        Ok(metadata) => metadata,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             let note =
                 "without it nothing tells which model this is; copy it from the model's page";
@@ -109,7 +120,13 @@ fn read_config(dir: &Path, log: &mut FieldLog) -> Result<Option<Value>> {
         }
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    match serde_json::from_slice::<Value>(&text) {
+    // Looked at before it is opened: opening a pipe would wait for its other end.
+    if !metadata.is_file() || metadata.len() > LONGEST_CONFIG {
+        log.findings.push(finding("is not a file of reasonable length".into()));
+        return Ok(None);
+    }
+    *text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    match serde_json::from_slice::<Value>(text) {
         Ok(config) if config.is_object() => Ok(Some(config)),
         Ok(_) => {
             log.findings.push(finding("is not a JSON object".into()));

@@ -79,7 +79,7 @@ impl<'a> Fields<'a> {
                 Some(read)
             }
             Err(error) => {
-                let problem = format!("\"{name}\" is {value}: {error}");
+                let problem = format!("\"{name}\" is {}: {error}", shown(value));
                 let mut log = self.log();
                 log.findings.push(Finding::new(FindingKind::Config, "config.json", problem));
                 log.failed = true;
@@ -117,7 +117,7 @@ impl<'a> Fields<'a> {
         }
         let known: Vec<String> = neutral.iter().map(Value::to_string).collect();
         let known = if known.is_empty() { "null".into() } else { known.join(", ") };
-        self.refuse(name, format!("is {value}; this importer knows {known}"));
+        self.refuse(name, format!("is {}; this importer knows {known}", shown(value)));
     }
 
     /// Records that a field has a value which this connector does not translate.
@@ -145,34 +145,33 @@ impl<'a> Fields<'a> {
         self.log().report.consumed.contains_key(name)
     }
 
-    /// Settles every field that was not read: those in `harmless`, and those whose names say that
-    /// they are about the tokenizer, training or the file itself, are carried; of the others, one
-    /// that is off (`null`, `false`) is carried too, and any other is a finding.
+    /// Settles every field that was not read: those in `harmless`, those that are switched off, and
+    /// those whose names say that they are about the tokenizer, training or the file itself are
+    /// carried; any other is a finding.
     pub fn settle_rest(&self, harmless: &[&str]) {
         let Some(config) = self.config.as_object() else { return };
         for (name, value) in config {
-            let read = {
-                let report = &self.log().report;
-                let prefix = format!("{name}.");
-                report.consumed.keys().any(|read| read == name || read.starts_with(&prefix))
-            };
-            if read {
+            if self.is_settled(name) {
                 continue;
             }
-            let off = value.is_null() || *value == Value::Bool(false);
-            if off || harmless.contains(&name.as_str()) || !changes_behaviour(name) {
+            if harmless.contains(&name.as_str()) || is_off(name, value) || !changes_behaviour(name)
+            {
                 self.log().report.carried.insert(name.clone(), value.clone());
             } else {
-                let already =
-                    self.log().findings.iter().any(|f| f.problem.starts_with(&format!("\"{name}")));
-                if !already {
-                    self.refuse(
-                        name,
-                        format!("is {value}, and this importer does not know the field"),
-                    );
-                }
+                let value = shown(value);
+                self.refuse(name, format!("is {value}, and this importer does not know the field"));
             }
         }
+    }
+
+    /// Whether the field, or one inside it, was read or refused.
+    fn is_settled(&self, name: &str) -> bool {
+        let log = self.log();
+        let inside = format!("{name}.");
+        let mut read = log.report.consumed.keys();
+        let refused = [format!("\"{name}\""), format!("\"{inside}")];
+        read.any(|read| read == name || read.starts_with(&inside))
+            || log.findings.iter().any(|f| refused.iter().any(|r| f.problem.starts_with(r)))
     }
 
     /// Fails if a field is missing or malformed; what else was recorded goes into the plan's
@@ -190,77 +189,134 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// A value for a message: a file may hold megabytes of it.
+fn shown(value: &Value) -> String {
+    const MOST: usize = 80;
+    let text = value.to_string();
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Whether a field of this name with this value switches nothing on.
+fn is_off(name: &str, value: &Value) -> bool {
+    // What a Llama has, so that `false` is the news.
+    const ON: [&str; 6] =
+        ["is_causal", "causal", "use_rope", "use_rotary_embeddings", "gated_mlp", "use_rms_norm"];
+    // What multiplies, so that 1 is off and 0 is not.
+    const FACTORS: [&str; 4] = ["multiplier", "scale", "scaling", "factor"];
+    let factor = FACTORS.iter().any(|word| name.ends_with(word));
+    match value {
+        Value::Null => true,
+        Value::Bool(on) => *on == ON.contains(&name),
+        Value::Number(number) => number.as_f64() == Some(if factor { 1.0 } else { 0.0 }),
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
 /// Whether a field of this name is about what a model computes. Configs carry much that is not:
 /// ids of special tokens, defaults of training and generation, notes of the tool that wrote them.
-/// A name nobody has seen is judged by its words, and in doubt not trusted.
+/// A name nobody has seen is judged by its words.
 fn changes_behaviour(name: &str) -> bool {
-    const HARMLESS_WORDS: [&str; 16] = [
-        "token",
+    // Parts of names that say so, whatever else is in the name.
+    const HARMLESS: [&str; 20] = [
+        "token_id",
         "tokenizer",
         "dropout",
+        "pdrop",
         "version",
-        "name",
-        "path",
         "dtype",
-        "cache",
-        "output",
+        "use_cache",
+        "return_dict",
+        "output_attentions",
+        "output_hidden_states",
+        "output_scores",
         "label",
-        "problem",
-        "author",
-        "license",
-        "comment",
-        "description",
+        "problem_type",
+        "name_or_path",
+        "implementation",
+        "flash_att",
+        "logits_to_keep",
+        "checkpointing",
+        "initializer",
         "pretraining",
     ];
-    const BEHAVIOUR_WORDS: [&str; 40] = [
+    const BEHAVIOUR: [&str; 66] = [
         "act",
         "activation",
         "alibi",
         "attention",
         "attn",
+        "audio",
         "bias",
         "bidirectional",
+        "block",
+        "blocks",
         "cap",
         "causal",
         "clip",
+        "compression",
+        "conv",
         "embedding",
         "embeddings",
         "expert",
         "experts",
         "factor",
         "gate",
+        "gated",
         "head",
         "heads",
         "hidden",
+        "hyper",
+        "kv",
         "layer",
+        "layernorm",
         "layers",
+        "limit",
         "logit",
         "logits",
         "lora",
         "mlp",
         "moe",
+        "mtp",
         "multiplier",
+        "mup",
         "norm",
+        "parallel",
         "position",
+        "prediction",
+        "prefix",
         "qk",
+        "quant",
         "quantization",
+        "query",
         "residual",
+        "rms",
         "rope",
         "rotary",
         "router",
         "scale",
         "scaling",
+        "shared",
+        "shift",
         "sliding",
+        "softcap",
         "softcapping",
+        "softmax",
+        "swiglu",
+        "temperature",
+        "text",
+        "vision",
         "window",
     ];
-    if name.starts_with('_') {
+    if name.starts_with('_') || HARMLESS.iter().any(|part| name.contains(part)) {
         return false;
     }
-    let words = || name.split(['_', '-', '.']);
-    let has =
-        |list: &[&str]| words().any(|word| list.contains(&word.to_ascii_lowercase().as_str()));
-    !has(&HARMLESS_WORDS) && has(&BEHAVIOUR_WORDS)
+    let mut words = name.split(['_', '-', '.']);
+    words.any(|word| BEHAVIOUR.contains(&word.to_ascii_lowercase().as_str()))
 }
 
 #[cfg(test)]
@@ -283,8 +339,34 @@ mod tests {
             ("transformers_version", false),
             ("_attn_implementation", false),
             ("my_company_note", false),
+            ("output_multiplier", true),
+            ("attn_output_gate", true),
+            ("token_shift", true),
+            ("final_softcap", true),
+            ("swiglu_limit", true),
+            ("text_config", true),
+            ("attn_implementation", false),
+            ("attn_pdrop", false),
+            ("num_logits_to_keep", false),
         ] {
             assert_eq!(changes_behaviour(name), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_is_off_changes_nothing() {
+        for (name, value, want) in [
+            ("num_experts", json!(0), true),
+            ("pruned_heads", json!({}), true),
+            ("logit_scale", json!(1.0), true),
+            ("logit_scale", json!(0.0), false),
+            ("residual_multiplier", json!(0.5), false),
+            ("use_qk_norm", json!(false), true),
+            ("use_qk_norm", json!(true), false),
+            ("use_rope", json!(false), false),
+            ("is_causal", json!(true), true),
+        ] {
+            assert_eq!(is_off(name, &value), want, "{name} {value}");
         }
     }
 

@@ -1,5 +1,6 @@
-use crate::{Error, Result};
+use crate::{Cancel, Error, Result};
 use std::fs;
+use std::io::{Read, Write};
 use std::path::Path;
 
 /// Endings of files that hold weights in some format, or list such files.
@@ -27,9 +28,9 @@ const DEPTH: usize = 3;
 /// Copies every file of a checkpoint that holds no weights: tokenizer files whatever their names,
 /// the configs, templates, the licence. Links to files are followed, hidden files and links to
 /// folders are not. Returns the names, sorted.
-pub(crate) fn copy_sidecars(from: &Path, to: &Path) -> Result<Vec<String>> {
+pub(crate) fn copy_sidecars(from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
     let mut copied = Vec::new();
-    copy_folder(from, to, "", DEPTH, &mut copied)?;
+    copy_folder(from, to, "", DEPTH, cancel, &mut copied)?;
     copied.sort();
     Ok(copied)
 }
@@ -39,37 +40,53 @@ fn copy_folder(
     to: &Path,
     prefix: &str,
     depth: usize,
+    cancel: &Cancel,
     copied: &mut Vec<String>,
 ) -> Result<()> {
     let entries = fs::read_dir(from).map_err(Error::io("read", from))?;
     for entry in entries {
         let entry = entry.map_err(Error::io("read", from))?;
-        let Ok(name) = entry.file_name().into_string() else {
-            tracing::warn!(file = ?entry.file_name(), "left out: its name is not UTF-8");
+        let os_name = entry.file_name();
+        let name = os_name.to_string_lossy();
+        if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
             continue;
-        };
-        let source = entry.path();
+        }
         if name == OURS {
             tracing::warn!(file = OURS, "left out: the model's own config takes this name");
             continue;
         }
-        if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
+        let Some(name) = os_name.to_str() else {
+            tracing::warn!(file = ?os_name, "left out: its name is not UTF-8");
             continue;
-        }
+        };
+        let source = entry.path();
         let kind = entry.file_type().map_err(Error::io("read", &source))?;
         if kind.is_dir() && depth > 0 {
-            copy_folder(&source, &to.join(&name), &format!("{prefix}{name}/"), depth - 1, copied)?;
+            let (to, prefix) = (to.join(name), format!("{prefix}{name}/"));
+            copy_folder(&source, &to, &prefix, depth - 1, cancel, copied)?;
         } else if source.is_file() {
             fs::create_dir_all(to).map_err(Error::io("create", to))?;
-            let target = to.join(&name);
-            // Not `fs::copy`: that would carry the source's mode, a hub cache's files are read-only.
-            let mut reader = fs::File::open(&source).map_err(Error::io("read", &source))?;
-            let mut writer = fs::File::create_new(&target).map_err(Error::io("create", &target))?;
-            std::io::copy(&mut reader, &mut writer).map_err(Error::io("copy", &source))?;
+            let target = to.join(name);
+            copy_file(&source, &target, cancel)?;
             copied.push(format!("{prefix}{name}"));
         }
     }
     Ok(())
+}
+
+/// Not `fs::copy`: that would carry the source's mode, and a hub cache's files are read-only.
+fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
+    let mut reader = fs::File::open(source).map_err(Error::io("read", source))?;
+    let mut writer = fs::File::create_new(target).map_err(Error::io("create", target))?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        cancel.check()?;
+        let len = reader.read(&mut buffer).map_err(Error::io("read", source))?;
+        if len == 0 {
+            return Ok(());
+        }
+        writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
+    }
 }
 
 #[cfg(test)]
@@ -95,7 +112,7 @@ mod tests {
         ] {
             fs::write(from.join(name), name).unwrap();
         }
-        let copied = copy_sidecars(&from, &to).unwrap();
+        let copied = copy_sidecars(&from, &to, &Cancel::default()).unwrap();
         let want = ["config.json", "original/params.json", "tokenizer.model", "weird name.txt"];
         assert_eq!(copied, want);
         for name in want {

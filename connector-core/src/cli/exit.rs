@@ -46,6 +46,7 @@ impl Exit {
             Error::Header(_) => (Exit::Io, "malformed-file"),
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),
+            Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
             Error::Layout(_) => (Exit::Refused, "layout"),
             Error::Refused(_) => (Exit::Refused, "refused"),
             Error::ModelConfig { .. } => (Exit::Refused, "model-config"),

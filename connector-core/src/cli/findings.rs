@@ -7,6 +7,8 @@ use crate::plan::Finding;
 const INDENT: usize = 5;
 /// How far notes stand in behind the number.
 const NOTE: usize = 2;
+/// How many findings are shown: no one reads more.
+const MOST: usize = 40;
 /// Between a subject and its problem.
 const GAP: usize = 3;
 
@@ -19,7 +21,7 @@ pub(super) fn show(page: &mut Page, findings: &[Finding]) {
     // Problems of tensors stand in a column, which one long key must not push aside.
     let about_keys = findings.iter().filter(|f| !f.keys.is_empty() && fits(own(f), f));
     let column = about_keys.map(own).max().unwrap_or(0);
-    for (number, finding) in findings.iter().enumerate() {
+    for (number, finding) in findings.iter().take(MOST).enumerate() {
         page.gap();
         let number = format!("{:>3}  ", number + 1);
         let aligned = if finding.keys.is_empty() { 0 } else { column };
@@ -36,6 +38,10 @@ pub(super) fn show(page: &mut Page, findings: &[Finding]) {
             }
         }
         show_notes(page, finding);
+    }
+    if let Some(more) = findings.len().checked_sub(MOST).filter(|&more| more > 0) {
+        page.gap();
+        page.indented(INDENT, &format!("and {more} more; --json lists all of them"));
     }
 }
 

@@ -117,12 +117,13 @@ fn instead(found: &Found) -> Option<&'static str> {
 fn refused(source: &Path, findings: &[Finding]) -> Vec<String> {
     let mut help = Vec::new();
     if let Some(key) = findings.iter().find_map(|finding| finding.keys.first()) {
-        help.push(format!("`connector explain {} {key}` follows one tensor", text::quoted(source)));
+        let (source, key) = (text::quoted(source), text::quoted_text(key));
+        help.push(format!("`connector explain {source} {key}` follows one tensor"));
     }
     let unused = |finding: &&Finding| finding.kind == FindingKind::UnusedTensor;
     if let Some(unused) = findings.iter().find(unused) {
-        let pattern = pattern(&unused.subject);
-        help.push(format!("`--ignore '{pattern}'` leaves these tensors out on purpose"));
+        let pattern = text::quoted_text(&pattern(&unused.subject));
+        help.push(format!("`--ignore {pattern}` leaves these tensors out on purpose"));
     }
     help
 }

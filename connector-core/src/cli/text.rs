@@ -83,26 +83,34 @@ pub(super) fn some<T: AsRef<str>>(names: &[T], most: usize) -> String {
 
 /// A path as a shell takes it.
 pub(super) fn quoted(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
+    quoted_text(&path.display().to_string())
+}
+
+/// A key or a pattern as a shell takes it: names come from files.
+pub(super) fn quoted_text(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "/._-+@:~".contains(c);
     if !text.is_empty() && text.chars().all(plain) {
-        text
+        text.into()
     } else {
         format!("'{}'", text.replace('\'', r"'\''"))
     }
 }
 
-/// The text without control characters: names in files must not write to the terminal as they
-/// please.
+/// The text without characters that control the terminal or turn the direction of writing: names
+/// in files must not write as they please.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    let controls = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(controls) {
         return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         // Writing to a string does not fail.
         let _ =
-            if c.is_control() { write!(out, "{}", c.escape_default()) } else { write!(out, "{c}") };
+            if controls(c) { write!(out, "{}", c.escape_default()) } else { write!(out, "{c}") };
     }
     Cow::Owned(out)
 }

@@ -78,6 +78,10 @@ impl Conversion {
     /// which must be equal are. Nothing has been written.
     pub fn check(&self, input: &Path, source: &dyn Source, target: &Target<'_>) -> Result<()> {
         check_separate(input, target.output)?;
+        // The files themselves may be links to elsewhere, as in a hub cache.
+        for file in 0..source.file_count() {
+            check_separate(source.path(file), target.output)?;
+        }
         // Tokenizers and configs come on top; they are small beside any model.
         let needed = self.output_bytes();
         if let Some(free) = available_space(target.output).filter(|&free| free < needed) {
@@ -124,6 +128,7 @@ impl Conversion {
         record.add_losses(&self.plan, &done);
         self.check_written(&weights, target, &mut record)?;
         finish(staging.path(), &mut record)?;
+        source.check_unchanged()?;
         write_new(&staging.path().join(CONVERSION_JSON), &record.to_json()?)?;
         failpoint("conversion.finished")?;
         target.cancel.check()?;

@@ -6,7 +6,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
-use crate::store::{Overwrite, Staging};
+use crate::store::{Dtype, Overwrite, Staging};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -254,7 +254,13 @@ impl PlannedImport {
         let yaml = self.model_yaml()?;
         let finish = |dir: &Path, record: &mut Record| {
             let context = dir.join(CONTEXT);
-            record.copied = copy_sidecars(checkpoint.path(), &context)?;
+            record.copied = copy_sidecars(checkpoint.path(), &context, &options.cancel)?;
+            let config = context.join("config.json");
+            let copied = std::fs::read(&config).map_err(Error::io("read", &config))?;
+            if copied != checkpoint.config_text() {
+                let path = checkpoint.path().join("config.json");
+                return Err(Error::SourceChanged { path });
+            }
             std::fs::create_dir_all(&context).map_err(Error::io("create", &context))?;
             write_new(&context.join("model.yaml"), yaml.as_bytes())
         };
@@ -274,9 +280,26 @@ impl PlannedImport {
             target: &'a str,
             config: &'a Value,
         }
-        let config = self.configuration.model.json();
-        serde_saphyr::to_string(&ModelYaml { target: self.registration.model, config })
+        let mut config = self.configuration.model.json().clone();
+        // After a cast the type is no longer the source's.
+        if let (Some(dtype), Some(field)) =
+            (self.options.plan.dtype.and_then(torch_name), config.get_mut("params_dtype"))
+        {
+            *field = dtype.into();
+        }
+        serde_saphyr::to_string(&ModelYaml { target: self.registration.model, config: &config })
             .map_err(|error| Error::ModelConfig { reason: error.to_string() })
+    }
+}
+
+/// What PyTorch calls a type that can be cast to.
+fn torch_name(dtype: Dtype) -> Option<&'static str> {
+    match dtype {
+        Dtype::F64 => Some("float64"),
+        Dtype::F32 => Some("float32"),
+        Dtype::F16 => Some("float16"),
+        Dtype::Bf16 => Some("bfloat16"),
+        _ => None,
     }
 }
 

@@ -99,8 +99,12 @@ impl FileRecord {
             .map(|file| {
                 let mut length = [0; 8];
                 source.read_at(file, 0, &mut length)?;
-                // The reader has checked that the header lies within the file.
-                let mut header = vec![0; u64::from_le_bytes(length) as usize];
+                // The reader has checked that the header lies within the file as it was then.
+                let length = u64::from_le_bytes(length);
+                if length > source.file_len(file) {
+                    return Err(Error::SourceChanged { path: source.path(file).into() });
+                }
+                let mut header = vec![0; length as usize];
                 source.read_at(file, 8, &mut header)?;
                 let name = source.path(file).file_name().unwrap_or_default();
                 Ok(FileRecord {

@@ -86,7 +86,8 @@ pub(super) fn cast(from: &[u8], source: Dtype, to: &mut [u8], target: Dtype) -> 
     }
     match source {
         Dtype::F64 => to!(f64, F64: f64 = |x| x, F32: f32 = |x| x as f32,
-            F16: f16 = f16::from_f64, Bf16: bf16 = bf16::from_f64),
+            F16: f16 = |x| f16::from_f32(round_to_odd(x)),
+            Bf16: bf16 = |x| bf16::from_f32(round_to_odd(x))),
         Dtype::F32 => to!(f32, F64: f64 = f64::from, F32: f32 = |x| x,
             F16: f16 = f16::from_f32, Bf16: bf16 = bf16::from_f32),
         // f16 and bf16 widen to f32 without rounding, so going through it rounds once.
@@ -96,6 +97,21 @@ pub(super) fn cast(from: &[u8], source: Dtype, to: &mut [u8], target: Dtype) -> 
             F16: f16 = |x| f16::from_f32(x.to_f32()), Bf16: bf16 = |x| x),
         _ => Loss::default(),
     }
+}
+
+/// `f64` to `f32` such that rounding the result again, to a type with at least two bits less, gives
+/// what rounding once would: an inexact value is the neighbour whose last bit is 1, so it can be
+/// neither a tie nor on its wrong side. (`half` rounds `f64` by what the processor has, and not
+/// always to the nearest.)
+fn round_to_odd(x: f64) -> f32 {
+    let near = x as f32;
+    if f64::from(near) == x || x.is_nan() {
+        return near;
+    }
+    // The neighbour towards zero: where the conversion went away from zero, one step back.
+    let away = f64::from(near).abs() > x.abs();
+    let bits = near.to_bits() - u32::from(away);
+    f32::from_bits(bits | 1)
 }
 
 fn convert<S: Float, T: Float>(from: &[u8], to: &mut [u8], f: impl Fn(S) -> T) -> Loss {
@@ -139,6 +155,21 @@ mod tests {
         assert_eq!(one(70000.0, Dtype::F16).1.to_infinity, 1);
         assert_eq!(one(1e-10, Dtype::F16).1.to_zero, 1);
         assert_eq!(one(f32::NAN, Dtype::F16).1, Loss::default());
+    }
+
+    #[test]
+    fn doubles_round_once() {
+        for (bits, target, want) in [
+            (0x3f7b_5000_0000_1000u64, Dtype::Bf16, 0x3bdbu16), // just above a tie
+            (0x3f7b_5000_0000_0000, Dtype::Bf16, 0x3bda),       // a tie, to even
+            (0xbfc9_55ff_ffc0_0000, Dtype::F16, 0xb255),        // just below a tie
+            (0x7fef_ffff_ffff_ffff, Dtype::F16, 0x7c00),
+            (0x0000_0000_0000_0001, Dtype::Bf16, 0x0000),
+        ] {
+            let mut out = [0; 2];
+            cast(&bits.to_le_bytes(), Dtype::F64, &mut out, target);
+            assert_eq!(u16::from_le_bytes(out), want, "{bits:016x} {target}");
+        }
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(super) fn compare(
             let problem = format!("it must hold the same bytes as {}", right.name);
             let finding = Finding::new(FindingKind::Unequal, &left.name, problem)
                 .note(format!("they differ from element {element} on"))
-                .note(format!("to drop it on purpose: --ignore '{}'", left.name))
+                .note("`--ignore` with its key drops it on purpose")
                 .rule(equal.at);
             return Ok(Some(finding));
         }

@@ -89,6 +89,9 @@ const LARGEST: usize = 1 << 20;
 /// models have about 130.
 const MOST_LAYERS: usize = 1 << 12;
 
+/// The longest sequence that a config may name.
+const LONGEST: usize = 1 << 31;
+
 impl GptConfig {
     /// The rows of the embedding: the vocabulary, padded.
     pub fn vocab_rows(&self) -> usize {
@@ -124,6 +127,14 @@ impl GptConfig {
                 fields.malformed(name, format!("is {size}; it should be from 1 to {largest}"));
             }
         }
+        if self.seq_length == 0 || self.seq_length > LONGEST {
+            let problem = format!("is {}; it should be from 1 to {LONGEST}", self.seq_length);
+            fields.malformed("max_position_embeddings", problem);
+        }
+        if !(self.layernorm_epsilon >= 0.0 && self.layernorm_epsilon < 1.0) {
+            let problem = format!("is {}; it should be from 0 to 1", self.layernorm_epsilon);
+            fields.malformed("rms_norm_eps", problem);
+        }
         let (heads, groups) = (self.num_attention_heads, self.num_query_groups);
         if groups != 0 && heads % groups != 0 {
             let problem =
@@ -140,31 +151,55 @@ pub fn vocab_divisor(vocab_size: usize) -> usize {
 }
 
 /// The rotary embedding's base and scaling, from either spelling: `rope_theta` and `rope_scaling`
-/// (transformers 4), or `rope_parameters` (transformers 5).
+/// (transformers 4), or `rope_parameters` (transformers 5, which also takes `rope_scaling` for it).
 pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>) {
-    let base = fields.first(&["rope_parameters.rope_theta", "rope_theta"]).unwrap_or_else(|| {
-        fields.defaulted("rope_theta", &default_base);
-        default_base
-    });
-    settle_other_spelling(fields, base);
+    let base = rope_base(fields, default_base);
+    settle_other_spelling(fields);
     let in_use = |name: &&str| fields.raw(name).is_some_and(|value| !value.is_null());
     let Some(object) = ["rope_parameters", "rope_scaling"].into_iter().find(in_use) else {
         fields.neutral("rope_scaling", &[]);
         return (base, None);
     };
+    let Some(all) = fields.raw(object).and_then(Value::as_object) else {
+        fields.malformed(object, "is not an object");
+        return (base, None);
+    };
     let name = |field: &str| format!("{object}.{field}");
-    // `type` is the older name.
-    let kind: Option<String> = fields.first(&[&name("rope_type"), &name("type")]);
-    let number = |field: &str| fields.required::<f64>(&name(field));
-    let scaling = match kind.as_deref() {
+    // `type` is the older name; a file with both is for old and new readers.
+    let kind: Option<String> = fields.optional(&name("rope_type"));
+    let old_kind: Option<String> = fields.optional(&name("type"));
+    if let (Some(kind), Some(old)) = (&kind, &old_kind)
+        && kind != old
+    {
+        fields.refuse(&name("type"), format!("is \"{old}\", but \"rope_type\" is \"{kind}\""));
+    }
+    let positive = |field: &str| {
+        let value = fields.required::<f64>(&name(field));
+        if !(value > 0.0 && value.is_finite()) {
+            fields.malformed(&name(field), format!("is {value}; it should be above 0"));
+        }
+        value
+    };
+    let scaling = match kind.or(old_kind).as_deref() {
         None | Some("default") => None,
-        Some("linear") => Some(RopeScaling::Linear { scale_factor: number("factor") }),
-        Some("llama3") => Some(RopeScaling::Llama3 {
-            scale_factor: number("factor"),
-            low_freq_factor: number("low_freq_factor"),
-            high_freq_factor: number("high_freq_factor"),
-            old_context_len: fields.required(&name("original_max_position_embeddings")),
-        }),
+        Some("linear") => {
+            // Kept by conversions that know it; the computation does not.
+            fields.optional::<Value>(&name("original_max_position_embeddings"));
+            Some(RopeScaling::Linear { scale_factor: positive("factor") })
+        }
+        Some("llama3") => {
+            let (low, high) = (positive("low_freq_factor"), positive("high_freq_factor"));
+            if low >= high {
+                let problem = format!("is {low}; it should be below high_freq_factor, {high}");
+                fields.malformed(&name("low_freq_factor"), problem);
+            }
+            Some(RopeScaling::Llama3 {
+                scale_factor: positive("factor"),
+                low_freq_factor: low,
+                high_freq_factor: high,
+                old_context_len: fields.required(&name("original_max_position_embeddings")),
+            })
+        }
         Some(other) => {
             let problem =
                 format!("is \"{other}\"; this importer knows \"llama3\", \"linear\", \"default\"");
@@ -174,26 +209,34 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
         }
     };
     // Any field beside those of the kind is one that this kind does not have.
-    if let Some(all) = fields.raw(object).and_then(Value::as_object) {
-        for field in all.keys() {
-            let known = ["rope_theta", "rope_type", "type"].contains(&field.as_str());
-            if !known && !fields.is_read(&name(field)) {
-                fields.neutral(&name(field), &[json!(1.0), json!(1)]);
-            }
-        }
+    for field in all.keys().filter(|field| !fields.is_read(&name(field))) {
+        fields.neutral(&name(field), &[json!(1.0), json!(1)]);
     }
     (base, scaling)
 }
 
-/// A config may have both spellings, for old and new readers, as long as they say the same.
-fn settle_other_spelling(fields: &Fields<'_>, base: f64) {
-    let Some(new) = fields.raw("rope_parameters").and_then(Value::as_object) else { return };
-    if let Some(other) = fields.optional::<f64>("rope_theta").filter(|other| *other != base) {
-        fields.refuse(
-            "rope_theta",
-            format!("is {other}, but \"rope_parameters.rope_theta\" is {base}"),
-        );
+/// `rope_theta`, which may stand in three places and must be the same in all of them.
+fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
+    const PLACES: [&str; 3] =
+        ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
+    let found = PLACES.map(|place| (place, fields.optional::<f64>(place)));
+    let mut found = found.into_iter().filter_map(|(place, base)| Some((place, base?)));
+    let Some((first, base)) = found.next() else {
+        fields.defaulted("rope_theta", &default_base);
+        return default_base;
+    };
+    for (place, other) in found.filter(|(_, other)| *other != base) {
+        fields.refuse(place, format!("is {other}, but \"{first}\" is {base}"));
     }
+    if !(base > 0.0 && base.is_finite()) {
+        fields.malformed(first, format!("is {base}; it should be above 0"));
+    }
+    base
+}
+
+/// A config may have both spellings, for old and new readers, as long as they say the same.
+fn settle_other_spelling(fields: &Fields<'_>) {
+    let Some(new) = fields.raw("rope_parameters").and_then(Value::as_object) else { return };
     let old = fields.raw("rope_scaling").and_then(Value::as_object);
     for field in old.into_iter().flat_map(|old| old.keys()) {
         // `type` is the older name.
@@ -260,7 +303,7 @@ pub const ATTENTION: Mapping = mapping! {
     ) => "self_attention.linear_qkv.{p}" via ops::merge_qkv,
     "self_attn.o_proj.{p:weight|bias}" => "self_attention.linear_proj.{p}",
     // Old checkpoints store the rotary frequencies, which follow from the config.
-    ignore "self_attn.rotary_emb.inv_freq",
+    ignore "self_attn.rotary_emb.{buffer:inv_freq|cos_cached|sin_cached}",
 };
 
 /// The gated MLP of one layer: the norm before it, gate over up, down.

@@ -36,13 +36,14 @@ param_schema! {
 /// Llama from and to Hugging Face. NeMo's `HFLlamaImporter`.
 pub struct HfLlama;
 
-#[model_importer(LlamaModel, "hf", architectures = ["LlamaForCausalLM"], export)]
+#[model_importer(LlamaModel, "hf", architectures = ["LlamaForCausalLM", "LLaMAForCausalLM"], export)]
 impl ModelConnector for HfLlama {
     const MAPPING: Mapping = mapping! {
         "model.embed_tokens.weight" => "embedding.word_embeddings.weight" via ops::pad_vocab,
         "model.norm.weight" => "decoder.final_layernorm.weight",
         "lm_head.weight" => "output_layer.weight" via ops::pad_vocab,
         "lm_head.weight" == "model.embed_tokens.weight" when tied,
+        ignore "model.rotary_emb.inv_freq",
         "model.layers.{layer}" => "decoder.layers.{layer}" {
             ..gpt::ATTENTION,
             ..gpt::GATED_MLP,
@@ -77,14 +78,21 @@ impl ModelConnector for HfLlama {
             rotary_base,
             rope_scaling,
             init_method_std: fields.or("initializer_range", 0.02),
-            params_dtype: fields.first(&["dtype", "torch_dtype"]),
+            params_dtype: fields
+                .first::<String>(&["dtype", "torch_dtype"])
+                .filter(|name| ["float64", "float32", "float16", "bfloat16"].contains(&&**name)),
         };
         fields.neutral("hidden_act", &[json!("silu"), json!("swish")]);
         // What other families add to this one; a fork that keeps the name may use it.
-        fields.neutral("sliding_window", &[]);
+        fields.neutral("model_type", &[json!("llama")]);
+        if fields.raw("use_sliding_window") != Some(&json!(false)) {
+            fields.neutral("sliding_window", &[]);
+        }
+        fields
+            .neutral("layer_types", &[json!(vec!["full_attention"; config.num_layers.min(4096)])]);
         fields.neutral("partial_rotary_factor", &[json!(1.0), json!(1)]);
         fields.neutral("quantization_config", &[]);
-        fields.settle_rest(&["pretraining_tp", "use_sliding_window", "max_window_layers"]);
+        fields.settle_rest(&["sliding_window", "use_sliding_window", "max_window_layers"]);
         config.check(&fields);
         fields.finish()?;
         Ok(config)

@@ -253,6 +253,10 @@ impl<'a> Application<'_, 'a> {
             let note = format!("{} has no sources", self.name());
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         };
+        if self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
+            let note = format!("{} is {}, which --dtype cannot cast", first.name, first.dtype);
+            return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
+        }
         match tensors.find(|tensor| tensor.dtype != first.dtype) {
             None => Ok(first.dtype),
             Some(other) => {

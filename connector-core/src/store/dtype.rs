@@ -87,6 +87,12 @@ impl Dtype {
         bits.is_multiple_of(8).then_some(bits / 8)
     }
 
+    /// Whether this is a type of less than 16 bits for scaled numbers: `F4`, `F6_*`, `F8_*`. Its
+    /// elements are no weights without their scales.
+    pub fn is_scaled(self) -> bool {
+        self.name().starts_with('F') && self.bits() <= 8
+    }
+
     /// Whether `--dtype` may convert to and from this type: `F64`, `F32`, `F16`, `BF16`.
     pub fn is_castable(self) -> bool {
         matches!(self, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16)

@@ -25,6 +25,13 @@ pub trait Source: Send + Sync {
     /// [`Error::Io`] with the file's path, also if the file ends before the buffer is full.
     fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Error>;
 
+    /// Passes if no file has changed since it was opened, as far as the system tells: a copy of a
+    /// file that was written to meanwhile is a mixture that never existed.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] with the first file that has.
+    fn check_unchanged(&self) -> Result<(), Error>;
+
     /// The open file, if it is a local one: lets the kernel copy from file to file.
     fn local_file(&self, file: FileId) -> Option<&File>;
 }

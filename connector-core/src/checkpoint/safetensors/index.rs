@@ -20,12 +20,15 @@ pub(super) struct Index {
 impl Index {
     /// Reads an index, if there is one.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, OpenError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
+        let refuse = |reason: &str| OpenErrorKind::Index { reason: shown(reason) }.at(path);
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => return Err(refuse("it is not a file")),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io("open", path)(error)),
-        };
-        let refuse = |reason: &str| OpenErrorKind::Index { reason: shown(reason) }.at(path);
+        }
+        let file = File::open(path).map_err(OpenError::io("open", path))?;
         let mut json = Vec::new();
         // An index is smaller than the headers it sums up: the same limit keeps memory bounded.
         file.take(MAX_HEADER + 1).read_to_end(&mut json).map_err(OpenError::io("read", path))?;

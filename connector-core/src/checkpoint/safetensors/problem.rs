@@ -35,6 +35,9 @@ pub enum Problem {
         /// The name.
         shard: String,
     },
+    /// A `model.safetensors` lies beside an index that does not name it: two models, and other tools
+    /// load the one file.
+    TwoModels,
     /// The index lists a tensor in a shard which does not hold it.
     NotInShard {
         /// The tensor.
@@ -80,6 +83,10 @@ impl fmt::Display for Problem {
                     n => write!(f, "; the index lists {n} tensors in it"),
                 }
             }
+            Problem::TwoModels => f.write_str(
+                "`model.safetensors` lies beside an index that does not name it: one of the two is \
+                 stale; move it away",
+            ),
             Problem::NotAFile { shard } => write!(f, "shard `{}` is not a file", shown(shard)),
             Problem::ShardName { shard } => write!(
                 f,

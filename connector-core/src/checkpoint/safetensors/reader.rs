@@ -9,6 +9,7 @@ use crate::store::{FileId, Source, TensorInfo};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A safetensors checkpoint: one file, or shards.
 ///
@@ -27,6 +28,8 @@ struct OpenFile {
     file: File,
     path: PathBuf,
     len: u64,
+    /// When it was last written to, if the system says.
+    modified: Option<SystemTime>,
 }
 
 impl Reader {
@@ -37,9 +40,12 @@ impl Reader {
     /// # Errors
     /// If there is no such checkpoint, its index is not readable, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        let ShardSet { shards, index, refused } = ShardSet::find(path.as_ref())?;
+        let ShardSet { shards, index, refused, ambiguous } = ShardSet::find(path.as_ref())?;
         let mut reader = Reader { files: Vec::new(), tensors: Vec::new(), problems: Vec::new() };
         let mut contents = Contents::default();
+        if ambiguous {
+            reader.problems.push(Problem::TwoModels);
+        }
         for shard in refused {
             contents.unread.insert(shard.clone());
             reader.problems.push(Problem::ShardName { shard });
@@ -92,7 +98,10 @@ fn read_shard(
     len: u64,
 ) -> Result<Result<(OpenFile, Header), Problem>, OpenError> {
     match header::read(&file, len).map_err(OpenError::io("read", &path))? {
-        Ok(header) => Ok(Ok((OpenFile { file, path, len }, header))),
+        Ok(header) => {
+            let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+            Ok(Ok((OpenFile { file, path, len, modified }, header)))
+        }
         Err(kind) => Ok(Err(Problem::Malformed(HeaderError { file: path, kind }))),
     }
 }
@@ -160,6 +169,16 @@ impl Source for Reader {
     fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let OpenFile { file, path, .. } = &self.files[file];
         read_exact_at(file, buffer, offset).map_err(Error::io("read", path))
+    }
+
+    fn check_unchanged(&self) -> Result<(), Error> {
+        for OpenFile { file, path, len, modified } in &self.files {
+            let now = file.metadata().map_err(Error::io("read", path))?;
+            if now.len() != *len || now.modified().ok() != *modified {
+                return Err(Error::SourceChanged { path: path.clone() });
+            }
+        }
+        Ok(())
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

@@ -14,6 +14,8 @@ pub(super) struct ShardSet {
     pub(super) index: Option<Index>,
     /// The names in the index under which nothing is looked for.
     pub(super) refused: Vec<String>,
+    /// Whether a whole model lies beside an index of another one.
+    pub(super) ambiguous: bool,
 }
 
 /// A file of a checkpoint.
@@ -85,7 +87,9 @@ impl ShardSet {
         };
         let shards = plain.into_iter().map(shard).collect();
         let refused = refused.into_iter().map(|(name, _)| name.into()).collect();
-        ShardSet { shards, index: Some(index), refused }
+        let ambiguous = !index.weight_map.map.values().any(|shard| shard == SINGLE)
+            && dir.join(SINGLE).exists();
+        ShardSet { shards, index: Some(index), refused, ambiguous }
     }
 
     fn unlisted(paths: Vec<PathBuf>) -> Self {
@@ -94,7 +98,7 @@ impl ShardSet {
             Shard { name, path, listed: 0 }
         };
         let shards = paths.into_iter().map(shard).collect();
-        ShardSet { shards, index: None, refused: Vec::new() }
+        ShardSet { shards, index: None, refused: Vec::new(), ambiguous: false }
     }
 }
 
