@@ -15,6 +15,9 @@ use serde_json::json;
 // The keys stand on the function. Each `*` stands for one segment of a key, here the layer; tensors
 // belong together when it stands for the same layer in all of them. The function has one parameter
 // for each source key: forget one, and this does not compile.
+//
+// For a real model this one would be wrong: Megatron interleaves the three by query group, the
+// shapes are the same, and nothing can tell. `via ops::merge_qkv` in a mapping does it.
 #[state_transform(
     source_key = (
         "model.layers.*.self_attn.q_proj.weight",

@@ -95,6 +95,7 @@ pub use cancel::Cancel;
 pub use connector::{ImportOptions, Imported, ModelConnector, PlannedImport, import_ckpt};
 #[cfg(feature = "candle")]
 pub use connector::{ModelState, apply_transforms};
+#[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{
     mapping, model_exporter, model_importer, param_schema, state_transform,

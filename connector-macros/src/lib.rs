@@ -71,6 +71,8 @@ use proc_macro::TokenStream;
 ///   axis that is folded. A rule whose keys only have `*` binds them by position. A choice,
 ///   `{p:weight|bias}`, makes one rule for each text; other keys repeat it as `{p}`.
 /// - The function is free-standing, and not `async`, `unsafe` or generic.
+/// - Before anything is read, a plan calls it once on tensors of zeros, to learn and check its
+///   result's shape and type; it must not fail on them or have effects of its own.
 #[proc_macro_attribute]
 pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream {
     state_transform::expand(arguments.into(), item.into()).into()

@@ -57,7 +57,7 @@ impl<'a> Fields<'a> {
         name.split('.').try_fold(self.config, |value, part| value.get(part))
     }
 
-    /// A field that must be there. A stand-in if it is not.
+    /// A field that must be there. A stand-in, the type's default, if it is not: mind divisions.
     pub fn required<T: DeserializeOwned + Default>(&self, name: &str) -> T {
         if self.raw(name).is_none_or(Value::is_null) {
             let finding =
@@ -160,6 +160,11 @@ impl<'a> Fields<'a> {
             } else {
                 let value = shown(value);
                 self.refuse(name, format!("is {value}, and this importer does not know the field"));
+                if let Some(finding) = self.log().findings.last_mut() {
+                    let note =
+                        "if it changes nothing, the importer may say so: `fields.settle_rest`";
+                    finding.notes.push(note.into());
+                }
             }
         }
     }
@@ -168,7 +173,7 @@ impl<'a> Fields<'a> {
     fn is_settled(&self, name: &str) -> bool {
         let log = self.log();
         let inside = format!("{name}.");
-        let mut read = log.report.consumed.keys();
+        let mut read = log.report.consumed.keys().chain(log.report.carried.keys());
         let refused = [format!("\"{name}\""), format!("\"{inside}")];
         read.any(|read| read == name || read.starts_with(&inside))
             || log.findings.iter().any(|f| refused.iter().any(|r| f.problem.starts_with(r)))

@@ -108,8 +108,14 @@ impl From<Error> for Failure {
                     failure = failure.detail("no importer is linked into this program");
                 }
                 failure
-                    .help("--model NAME takes one of these whatever the checkpoint calls itself")
-                    .help("an importer of your own must be linked: `use my_crate as _;`")
+                    .help(
+                        "if this model is one of these in all but its name: --model NAME; what does \
+                         not fit is refused",
+                    )
+                    .help(
+                        "for another architecture write an importer (README, \"Write your own \
+                         importer\"); its crate must be linked: `use my_crate as _;`",
+                    )
             }
             Error::Locked { .. } => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),

@@ -118,7 +118,8 @@ fn refused(source: &Path, findings: &[Finding]) -> Vec<String> {
     let mut help = Vec::new();
     if let Some(key) = findings.iter().find_map(|finding| finding.keys.first()) {
         let (source, key) = (text::quoted(source), text::quoted_text(key));
-        help.push(format!("`connector explain {source} {key}` follows one tensor"));
+        let program = text::program();
+        help.push(format!("`{program} explain {source} {key}` follows one tensor"));
     }
     let unused = |finding: &&Finding| finding.kind == FindingKind::UnusedTensor;
     if let Some(unused) = findings.iter().find(unused) {

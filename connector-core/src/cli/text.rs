@@ -81,6 +81,13 @@ pub(super) fn some<T: AsRef<str>>(names: &[T], most: usize) -> String {
     }
 }
 
+/// What this program is called: a user's own binary has the whole command line too.
+pub(super) fn program() -> String {
+    let path = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = path.as_deref().and_then(|path| path.file_stem()).unwrap_or("connector".as_ref());
+    quoted(name.as_ref())
+}
+
 /// A path as a shell takes it.
 pub(super) fn quoted(path: &std::path::Path) -> String {
     quoted_text(&path.display().to_string())

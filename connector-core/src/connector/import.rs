@@ -122,18 +122,28 @@ impl PlannedImport {
         let connector = registration.connector;
         let named = |error| name_subject(error, registration);
         let configuration =
-            connector.configure(&checkpoint, options.pad_vocab_to_multiple_of).map_err(named)?;
+            catch(|| connector.configure(&checkpoint, options.pad_vocab_to_multiple_of))
+                // What led to a panic, a missing number say, was recorded before.
+                .unwrap_or_else(|panic| Err(if_none(&checkpoint, panic)))
+                .map_err(named)?;
+        // What the connector did not look at is judged all the same.
+        checkpoint.fields().settle_rest(&[]);
+        checkpoint.fields().finish().map_err(named)?;
         let format = Config::from_json(checkpoint.config().cloned().unwrap_or(Value::Null));
 
         let mapping = FlatMapping::new(&connector.mapping(), &[]);
-        let plan = Plan::new(&Request {
-            mapping: &mapping,
-            instance: configuration.instance.as_deref(),
-            model: &configuration.model,
-            format: &format,
-            tensors: checkpoint.source().tensors(),
-            options: &options.plan,
-        });
+        let plan = catch(|| {
+            Plan::new(&Request {
+                mapping: &mapping,
+                instance: configuration.instance.as_deref(),
+                model: &configuration.model,
+                format: &format,
+                tensors: checkpoint.source().tensors(),
+                options: &options.plan,
+            })
+        })
+        .map_err(|panic| if_none(&checkpoint, panic))
+        .map_err(named)?;
         let config_findings = checkpoint.findings();
         let plan = match plan {
             Ok(plan) if config_findings.is_empty() => plan,
@@ -290,6 +300,25 @@ impl PlannedImport {
         serde_saphyr::to_string(&ModelYaml { target: self.registration.model, config: &config })
             .map_err(|error| Error::ModelConfig { reason: error.to_string() })
     }
+}
+
+/// Runs a connector's own code, whose mistakes (a division by a missing number, a shape that
+/// overflows) are errors and not the end of the program. `Err` has the text of the panic.
+fn catch<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
+}
+
+/// The findings that led to a panic, or the panic itself.
+fn if_none(checkpoint: &Checkpoint, panic: String) -> Error {
+    let mut findings = checkpoint.findings();
+    if findings.is_empty() {
+        let problem = format!("the importer cannot compute with it: {panic}");
+        findings.push(Finding::new(FindingKind::Config, "config.json", problem));
+    }
+    Error::refused(findings)
 }
 
 /// What PyTorch calls a type that can be cast to.

@@ -166,7 +166,9 @@ impl Registry {
             all.filter(|c| c.direction == Direction::Import && c.format == format)
         };
         let found = match model {
-            Some(model) => of_format().find(|c| same_model(c.model, model)),
+            Some(model) => {
+                of_format().find(|c| same_model(c.model, model) || c.architectures.contains(&model))
+            }
             None => of_format().find(|c| architectures.iter().any(|a| c.architectures.contains(a))),
         };
         found.ok_or_else(|| {

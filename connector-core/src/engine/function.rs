@@ -81,6 +81,10 @@ pub(crate) fn probe(
         };
         for (&output, &dtype) in step.outputs.iter().zip(&dtypes) {
             let output = &mut plan.outputs[output];
+            if dtype != output.made_as {
+                let function = plan.mapping.rules[step.rule].rule.operation.name;
+                tracing::warn!("{function} turns {} into {dtype}: {}", output.made_as, output.name);
+            }
             // A parameter that the schema keeps was not to be cast from its source's type either.
             let kept = output.made_as.is_castable() && requested != Some(output.dtype);
             output.made_as = dtype;
@@ -109,7 +113,14 @@ fn call_on_zeros(
     });
     let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
     let read = |tensor: &TensorInfo| Ok(zeros(tensor, &tensor.shape)?);
-    call_function(plan, step, function, inputs, context, source.tensors(), &read)
+    let results = call_function(plan, step, function, inputs, context, source.tensors(), &read);
+    results.map_err(|error| match error {
+        Error::Function { name, at, output, source } => {
+            let source = format!("tried on zeros, before anything is read: {source}").into();
+            Error::Function { name, at, output, source }
+        }
+        error => error,
+    })
 }
 
 fn dtype_of(plan: &Plan, step: &Step, result: &Tensor) -> Result<Dtype> {
@@ -153,7 +164,7 @@ pub(super) fn call_function(
         name: rule.rule.operation.name,
         at: rule.rule.at,
         output: plan.outputs[step.outputs[0]].name.clone(),
-        source,
+        source: without_backtrace(source),
     };
     let results = match catch_unwind(AssertUnwindSafe(|| (function.call)(&ctx, inputs))) {
         Ok(results) => results.map_err(failed)?,
@@ -168,6 +179,14 @@ pub(super) fn call_function(
         return Err(failed(format!("it returned {got} tensors, {want} are wanted").into()));
     }
     Ok(results)
+}
+
+/// An error of candle without the backtrace that its text carries under `RUST_BACKTRACE`.
+fn without_backtrace(source: BoxError) -> BoxError {
+    match source.downcast::<candle_core::Error>() {
+        Ok(error) => Error::candle(*error).to_string().into(),
+        Err(source) => source,
+    }
 }
 
 /// What an operation of a step may ask.

@@ -30,6 +30,9 @@ pub(super) fn build(
     builder: &mut Builder<'_>,
     instance: &dyn Instance,
 ) -> Result<(), Vec<Finding>> {
+    if too_many(builder, instance) {
+        return Ok(());
+    }
     let truths = conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     let by_name = names(builder, &wanted);
@@ -64,6 +67,32 @@ pub(super) fn build(
         }
     }
     Ok(())
+}
+
+/// The most parameters that a plan is made for: a hundred times what the largest models have. A
+/// config from a file may name any number of layers.
+const MOST_PARAMETERS: u64 = 10_000_000;
+
+/// Whether the config's axes are longer than any model's, which is then a finding.
+fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bool {
+    let schema = instance.schema();
+    let axis = |name: &str| schema.axes.iter().position(|axis| *axis == name);
+    let counts = schema.parameters.iter().map(|parameter| {
+        let lengths = parameter.pattern.names().filter_map(axis).map(|n| instance.axis(n) as u64);
+        lengths.fold(1, u64::saturating_mul)
+    });
+    if counts.fold(0, u64::saturating_add) <= MOST_PARAMETERS {
+        return false;
+    }
+    let lengths: Vec<String> = schema
+        .axes
+        .iter()
+        .enumerate()
+        .map(|(number, axis)| format!("{axis} has {}", instance.axis(number)))
+        .collect();
+    let note = format!("under this config the axes are too long: {}", lengths.join(", "));
+    builder.finding(FindingKind::Config, Problem::Unable, schema.model, None, vec![note]);
+    true
 }
 
 /// The condition of each rule over the schema's flags. Unknown flags are findings, those of `==`

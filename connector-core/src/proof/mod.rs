@@ -32,7 +32,8 @@ pub const fn prove(importer: &str, schema: Option<Schema>, mapping: &Mapping, ex
     let start = message.len();
     if let Some(UnknownFlag { flag, at }) = unknown_flag(mapping.rows, schema.flags) {
         message = message.text(ENTRY).text("a condition names `").text(flag);
-        message = message.text("`, which is no flag of the model").at(at);
+        message = message.text("`, which is no flag of the model").at(at).text(LINE);
+        message = flags(message, schema.flags);
         // Without its conditions nothing else about the mapping is known.
         panic!("{}", message.as_str());
     }
@@ -102,6 +103,20 @@ const fn join_rule(rule: &Rule, source: &Pattern<'static>, target: &Pattern<'sta
         target.join(&rule.targets[i]);
         i += 1;
     }
+}
+
+const fn flags(mut message: Message, flags: &[&str]) -> Message {
+    if flags.is_empty() {
+        return message.text("it has none: declare `flag name = …;` in its `param_schema!`");
+    }
+    message = message.text("its flags: ");
+    let mut i = 0;
+    while i < flags.len() {
+        message = if i == 0 { message } else { message.text(", ") };
+        message = message.text(flags[i]);
+        i += 1;
+    }
+    message
 }
 
 /// What a finding begins with, and what a line below it begins with.
@@ -233,8 +248,8 @@ const fn missing(mut message: Message, schema: &Schema, mapping: &Mapping) -> Me
         let gap = exists.and(made.union().not());
         if !gap.is_never() && !is_meant(schema, mapping, mapping.rows, &Pattern::EMPTY, parameter) {
             list = list.text(LINE).pattern(&parameter.pattern);
-            // Missing wherever it exists needs no condition.
-            if !exists.implies(gap) {
+            // One combination of flags under which it exists and is not made.
+            if !Truth::ALWAYS.implies(gap) {
                 list = list.text(" where ").flags(gap, schema.flags);
             }
             if let Some(at) = made.differing {
@@ -248,7 +263,7 @@ const fn missing(mut message: Message, schema: &Schema, mapping: &Mapping) -> Me
         message = message.text(ENTRY).count(count, "parameter");
         message = message.text(if count == 1 { " is" } else { " are" }).text(" never produced:");
         message = message.text(list.as_str()).text(LINE).text(
-            "add rows for them to the mapping, or, if they can be absent, give them a flag in the schema",
+            "add rows to the mapping, or, if a parameter can be absent, give it a flag in the schema",
         );
     }
     message
