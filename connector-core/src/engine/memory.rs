@@ -2,7 +2,7 @@ use super::Context;
 use super::function::{call_function, does_not_fit, transform_ctx};
 use crate::plan::{Input, Plan, Work};
 use crate::store::TensorInfo;
-use crate::transform::{BoxError, Kernel, Tensor};
+use crate::transform::{BoxError, Compute, Kernel, Tensor};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
@@ -35,7 +35,7 @@ fn run_step(
     let arity = rule.rule.operation.sources.max(1);
     let stacked = rule.is_stacked();
     let calls = match step.work {
-        Work::Function { calls, .. } => calls.max(1),
+        Work::Compute { calls, .. } | Work::Function { calls, .. } => calls.max(1),
         Work::Moves(_) if stacked => step.inputs.len() / arity,
         Work::Moves(_) => 1,
     };
@@ -63,6 +63,7 @@ fn run_step(
                 }
                 made
             }
+            Work::Compute { operation, .. } => vec![computed(plan, number, operation, &inputs)?],
             Work::Moves(_) => built_in(plan, number, &inputs, stacked, context)?,
         };
         results.push(outputs);
@@ -75,6 +76,22 @@ fn run_step(
         Tensor::stack(&parts, 0).map_err(Error::candle)
     };
     (0..step.outputs.len()).map(stack).collect()
+}
+
+fn computed(
+    plan: &Plan,
+    number: usize,
+    operation: &dyn Compute,
+    inputs: &[Tensor],
+) -> Result<Tensor> {
+    let step = &plan.steps[number];
+    let rule = plan.mapping.rules[step.rule].rule;
+    operation.apply(inputs).map_err(|source| Error::Function {
+        name: rule.operation.name,
+        at: rule.at,
+        output: plan.outputs[step.outputs[0]].name.clone(),
+        source,
+    })
 }
 
 fn built_in(

@@ -121,9 +121,16 @@ impl Kinds {
     fn new(plan: &Plan, source: &dyn Source) -> Result<Self, Vec<Finding>> {
         let mut kinds = Kinds { moved: Vec::new(), whole: Vec::new(), functions: Vec::new() };
         for (number, step) in plan.steps.iter().enumerate() {
-            let Work::Moves(moves) = &step.work else {
-                kinds.functions.push(number);
-                continue;
+            let moves = match &step.work {
+                Work::Moves(moves) => moves,
+                Work::Compute { .. } => {
+                    kinds.whole.push(number);
+                    continue;
+                }
+                Work::Function { .. } => {
+                    kinds.functions.push(number);
+                    continue;
+                }
             };
             let dtype = source.tensors()[step.inputs[0].tensor].dtype;
             if dtype.bytes().is_none() && !moves.iter().all(|m| whole_bytes(m, dtype)) {
@@ -203,7 +210,7 @@ fn step_bytes(plan: &Plan, source: &dyn Source, step: usize) -> u64 {
         })
         .sum();
     let calls = match step.work {
-        Work::Function { calls, .. } => calls.max(1) as u64,
+        Work::Compute { calls, .. } | Work::Function { calls, .. } => calls.max(1) as u64,
         Work::Moves(_) => 1,
     };
     // A function's results may have a shape that only it knows; like its sources, then.

@@ -3,12 +3,51 @@ use super::cast::{Tally, cast};
 use crate::Result;
 use crate::plan::{Input, Plan, Work};
 use crate::store::{Source, TensorInfo};
+use crate::transform::{Compute, Kind, Move};
 
-/// Runs a step of many short moves (a transpose, interleaved rows) in memory.
+/// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
+/// computes.
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    match &job.plan.steps[number].work {
+        Work::Moves(moves) => run_moves(job, number, moves, tally),
+        Work::Compute { operation, calls } => compute(job, number, *operation, *calls, tally),
+        Work::Function { .. } => Ok(()),
+    }
+}
+
+fn compute(
+    job: &Job<'_>,
+    number: usize,
+    operation: &dyn Compute,
+    calls: usize,
+    tally: &Tally,
+) -> Result<()> {
     let Job { plan, source, .. } = *job;
     let step = &plan.steps[number];
-    let Work::Moves(moves) = &step.work else { return Ok(()) };
+    let output = step.outputs[0];
+    let elements = plan.outputs[output].elements().unwrap_or(0) / calls.max(1) as u64;
+    for (call, inputs) in step.inputs.chunks(step.inputs.len() / calls.max(1)).enumerate() {
+        job.cancel.check()?;
+        let kinds: Vec<Kind> = inputs
+            .iter()
+            .map(|&input| {
+                let tensor = &source.tensors()[input.tensor];
+                let skip = usize::from(input.index.is_some());
+                (tensor.dtype, tensor.shape.get(skip..).unwrap_or_default().to_vec())
+            })
+            .collect();
+        let inputs = inputs.iter().map(|&input| read_input(source, input));
+        let inputs = inputs.collect::<Result<Vec<Vec<u8>>>>()?;
+        let bytes: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
+        let made = operation.run(&kinds, &bytes);
+        write_part(job, output, call as u64 * elements, &made, tally)?;
+    }
+    Ok(())
+}
+
+fn run_moves(job: &Job<'_>, number: usize, moves: &[Move], tally: &Tally) -> Result<()> {
+    let Job { plan, source, .. } = *job;
+    let step = &plan.steps[number];
     let inputs = step
         .inputs
         .iter()

@@ -16,7 +16,7 @@ pub struct Explanation {
     pub inputs: Vec<InputView>,
     /// The tensors that it writes.
     pub outputs: Vec<OutputView>,
-    /// How many moves of elements it is; 0 for a user's function.
+    /// How many moves of elements it is; 0 for what computes.
     pub moves: usize,
     /// Why the tensor is not converted, if it is not.
     pub remark: Option<String>,
@@ -131,7 +131,7 @@ impl Plan {
                 .collect(),
             moves: match &step.work {
                 super::Work::Moves(moves) => moves.len(),
-                super::Work::Function { .. } => 0,
+                super::Work::Compute { .. } | super::Work::Function { .. } => 0,
             },
             remark: None,
         }

@@ -30,7 +30,7 @@ use crate::key::{Captures, Pattern};
 use crate::mapping::FlatMapping;
 use crate::schema::Instance;
 use crate::store::{Dtype, TensorInfo};
-use crate::transform::{Config, Function, Move};
+use crate::transform::{Compute, Config, Function, Move};
 
 /// What to plan.
 pub struct Request<'a> {
@@ -117,6 +117,13 @@ pub enum Work {
     /// By moving elements; [`Move::source`] counts in [`Step::inputs`], [`Move::target`] in
     /// [`Step::outputs`].
     Moves(Vec<Move>),
+    /// By computing in memory, once or, for a stacked axis, once for each index.
+    Compute {
+        /// The operation.
+        operation: &'static dyn Compute,
+        /// How many times it is done; the inputs are shared out evenly.
+        calls: usize,
+    },
     /// By calling a function, once or, for a stacked axis, once for each index.
     Function {
         /// The function.

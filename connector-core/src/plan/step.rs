@@ -4,7 +4,7 @@ use super::{EqualCheck, FindingKind, Input, Output, Step, Work};
 use crate::key::{Capture, Captures, Pattern};
 use crate::mapping::{FlatRule, Fold};
 use crate::store::{Dtype, Encoding};
-use crate::transform::{Kernel, LayOut, Move, Moves, Shape};
+use crate::transform::{Compute, Kernel, Kind, LayOut, Move, Moves, Shape};
 use std::collections::BTreeSet;
 
 /// Why a step is not made.
@@ -206,12 +206,17 @@ impl<'a> Application<'_, 'a> {
     /// What comes out, once all sources are there.
     fn outputs(&self, calls: &Calls<Input>, targets: &[Target]) -> Result<Made, Stop> {
         let reads = self.reads()?;
-        let dtype = self.dtype(calls)?;
+        let mut dtype = self.dtype(calls)?;
         let shapes = self.shapes(calls)?;
         let (shapes, work, equal) = match self.rule.rule.operation.kernel {
             Kernel::Function(function) => {
                 let shapes: Vec<_> = targets.iter().map(|target| target.shape.clone()).collect();
                 (shapes, Work::Function { function, calls: calls.len() }, Vec::new())
+            }
+            Kernel::Compute(operation) => {
+                let made = self.compute(operation, calls, &shapes)?;
+                dtype = made.0;
+                (vec![Some(made.1)], Work::Compute { operation, calls: calls.len() }, Vec::new())
             }
             Kernel::Moves(operation) => {
                 let Moves { shapes, moves, equal } = self.lay_out(operation, &shapes, targets)?;
@@ -239,7 +244,36 @@ impl<'a> Application<'_, 'a> {
         self.rule.reads.iter().map(find).collect()
     }
 
-    /// The type that all sources have.
+    /// The type and shape that an operation gives which computes, stacked over its calls.
+    fn compute(
+        &self,
+        operation: &dyn Compute,
+        calls: &Calls<Input>,
+        shapes: &Calls<Shape>,
+    ) -> Result<Kind, Stop> {
+        let dtype = |input: &Input| self.builder.tensor(input.tensor).dtype;
+        let mut made: Option<Kind> = None;
+        for (call, shapes) in calls.iter().zip(shapes) {
+            let sources: Vec<Kind> = call.iter().map(dtype).zip(shapes.iter().cloned()).collect();
+            let note = match operation.target(&sources) {
+                Ok(kind) if made.as_ref().is_none_or(|made| *made == kind) => {
+                    made = Some(kind);
+                    continue;
+                }
+                Ok(_) => "the tensors along the axis differ".into(),
+                Err(error) => format!("{}: {error}", self.name()),
+            };
+            return Err(Stop::Finding(FindingKind::Shape, Problem::WrongShape, vec![note]));
+        }
+        let Some((dtype, shape)) = made else {
+            let note = format!("{} has no sources", self.name());
+            return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
+        };
+        let stacked = self.rule.is_stacked();
+        Ok((dtype, if stacked { [&[calls.len()], &shape[..]].concat() } else { shape }))
+    }
+
+    /// The type that all sources have, or of an operation that computes, the first.
     fn dtype(&self, calls: &Calls<Input>) -> Result<Dtype, Stop> {
         let mut tensors = calls.iter().flatten().map(|input| self.builder.tensor(input.tensor));
         let mut all = tensors.clone();
@@ -253,11 +287,13 @@ impl<'a> Application<'_, 'a> {
             let note = format!("{} has no sources", self.name());
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         };
-        if self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
+        let moves = matches!(self.rule.rule.operation.kernel, Kernel::Moves(_));
+        if moves && self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
             let note = format!("{} is {}, which --dtype cannot cast", first.name, first.dtype);
             return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
         }
-        match tensors.find(|tensor| tensor.dtype != first.dtype) {
+        let computes = matches!(self.rule.rule.operation.kernel, Kernel::Compute(_));
+        match tensors.find(|tensor| tensor.dtype != first.dtype && !computes) {
             None => Ok(first.dtype),
             Some(other) => {
                 let notes = [first, other].map(|t| format!("{} is {}", t.name, t.dtype));

@@ -4,11 +4,13 @@
 //! on bytes, or a user's function on tensors. Both have a place in mappings, `via`, and both may
 //! name an inverse, which export needs.
 
+mod compute;
 mod context;
 mod function;
 mod moves;
 pub mod ops;
 
+pub use compute::{Compute, Kind};
 #[cfg(feature = "candle")]
 pub(crate) use context::ReadTensor;
 pub use context::{Config, Numbers, TransformCtx};
@@ -55,6 +57,8 @@ pub enum Class {
 pub enum Kernel {
     /// By moving elements.
     Moves(&'static dyn LayOut),
+    /// By computing on whole tensors in memory.
+    Compute(&'static dyn Compute),
     /// By a function on tensors.
     Function(Function),
 }

@@ -54,6 +54,7 @@ macro_rules! operation {
 
 mod concat;
 mod copy;
+mod dequantise;
 mod dims;
 mod matrix;
 mod qkv;
@@ -64,6 +65,7 @@ mod vocab;
 
 pub use concat::{concat2, concat3, concat4, merge_fc1, split_fc1, split2, split3, split4};
 pub use copy::{duplicate2, duplicate3, rename, same2, same3};
+pub use dequantise::{dequantise_fp8, dequantise_mxfp4};
 pub use matrix::transpose;
 pub use qkv::{merge_qkv, merge_qkv_concat, split_qkv, split_qkv_concat};
 pub use rows::{deinterleave_rows, interleave_rows, pad_rows, prune_rows};

@@ -26,7 +26,7 @@ pub(super) fn ctx(fields: &[(&str, u64)]) -> TransformCtx<'static> {
 fn built_in(op: Operation) -> &'static dyn LayOut {
     match op.kernel {
         Kernel::Moves(moves) => moves,
-        Kernel::Function(_) => panic!("{} is not built in", op.name),
+        Kernel::Compute(_) | Kernel::Function(_) => panic!("{} does not move", op.name),
     }
 }
 
