@@ -94,9 +94,9 @@ fn dequantise(_blocks: Tensor, _scales: Tensor) -> Result<Tensor, BoxError> {
     Err("plans call no functions".into())
 }
 
-// Companions are the sources of one rule and so are there together. The language has no operation
-// that dequantises, a user's function can; but all sources of a rule must be of one type, which
-// U8 blocks with F32 scales are not. A tensor that its container calls quantised is refused.
+// Companions are the sources of one rule and so are there together. FP8 and MXFP4 have operations
+// that compute; a user's function takes sources of one type only, which U8 blocks with F32 scales
+// are not. A tensor that its container calls quantised is refused.
 #[test]
 fn p18_companions() {
     const ROWS: Mapping = mapping! { dequantise };
@@ -107,6 +107,15 @@ fn p18_companions() {
     let refused =
         plan::<Free>(&nothing(), ROWS, &["m.0.blocks: 4 u8", "m.0.scales: 1 f32"]).refused();
     begin(&refused, &["dtype d.0.weight: m.0.blocks is U8; m.0.scales is F32"]);
+
+    const FP8: Mapping = mapping! {
+        ("m.{l}.weight", "m.{l}.weight_scale_inv") => "d.{l}.weight" via ops::dequantise_fp8,
+    };
+    let whole = ["m.0.weight: 129 4 f8_e4m3", "m.0.weight_scale_inv: 2 1 f32"];
+    let makes = plan::<Free>(&nothing(), FP8, &whole).makes();
+    assert_eq!(makes, ["d.0.weight <- m.0.weight, m.0.weight_scale_inv"]);
+    let short = ["m.0.weight: 129 4 f8_e4m3", "m.0.weight_scale_inv: 1 1 f32"];
+    begin(&plan::<Free>(&nothing(), FP8, &short).refused(), &["shape d.0.weight: dequantise_fp8"]);
 
     // A weight without its scales is no weight: the scales are left over, or the reader knows.
     const PLAIN: Mapping = mapping! { "m.{l}.weight" => "d.{l}.weight" };
