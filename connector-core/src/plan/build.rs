@@ -7,7 +7,7 @@ use super::{
     natural_order, parse_patterns, sources, targets,
 };
 use crate::key::{Captures, Pattern};
-use crate::mapping::FlatRule;
+use crate::mapping::{FlatRule, Fold};
 use crate::store::TensorInfo;
 use crate::transform::{Numbers, Shape};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -111,13 +111,17 @@ fn keep_only(plan: &mut Plan, only: &[(Pattern<'_>, &str)]) {
 
 /// Puts the outputs in the order in which they are written.
 fn sort(plan: &mut Plan) {
+    let keys: Vec<_> = plan.outputs.iter().map(|o| natural_segments(&o.name)).collect();
     let mut order: Vec<usize> = (0..plan.outputs.len()).collect();
-    order.sort_by_cached_key(|&o| natural_segments(&plan.outputs[o].name));
+    // The outputs of one parameter come in order: a stable sort only merges these runs.
+    order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
     let mut place = vec![0; order.len()];
     for (new, &old) in order.iter().enumerate() {
         place[old] = new;
     }
-    plan.outputs = order.iter().map(|&old| plan.outputs[old].clone()).collect();
+    drop(keys);
+    let mut outputs: Vec<_> = std::mem::take(&mut plan.outputs).into_iter().map(Some).collect();
+    plan.outputs = order.iter().filter_map(|&old| outputs[old].take()).collect();
     for step in &mut plan.steps {
         for output in &mut step.outputs {
             *output = place[*output];
@@ -226,11 +230,13 @@ impl<'a> Builder<'a> {
         at: &[usize],
         targets: &[Target],
     ) -> Option<usize> {
-        let key = (rule, captures);
-        if let Some(known) = self.known.get(&key) {
+        // A rule with one target has a step of its own for each.
+        let flat = self.rule(rule);
+        let shared = flat.targets.len() > 1 || matches!(flat.rule.fold, Fold::Spread(_));
+        if shared && let Some(known) = self.known.get(&(rule, captures.clone())) {
             return *known;
         }
-        let made = match step::make(self, rule, &key.1, at, targets) {
+        let made = match step::make(self, rule, &captures, at, targets) {
             Ok(step) => Some(step),
             Err(Stop::Absent) => {
                 self.absent.extend(targets.iter().map(|target| target.name.clone()));
@@ -241,7 +247,9 @@ impl<'a> Builder<'a> {
                 None
             }
         };
-        self.known.insert(key, made);
+        if shared {
+            self.known.insert((rule, captures), made);
+        }
         made
     }
 }

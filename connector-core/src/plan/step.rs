@@ -39,8 +39,13 @@ pub(super) fn make(
     let application = Application { builder, number, rule: builder.rule(number), captures, at };
     let keys = application.keys()?;
     let found = application.find(&keys);
-    let absent = keys.iter().flatten().filter(|key| !builder.by_name.contains_key(key.0.as_str()));
-    let absent: BTreeSet<String> = absent.map(|key| key.0.clone()).collect();
+    let absent: BTreeSet<String> = keys
+        .iter()
+        .flatten()
+        .zip(found.iter().flatten())
+        .filter(|(_, input)| input.is_none())
+        .map(|(key, _)| key.0.clone())
+        .collect();
     // What is there of an incomplete group is spoken for: it is no leftover.
     let reserved: Vec<usize> = found.iter().flatten().flatten().map(|input| input.tensor).collect();
     // Without members along its axis a rule has fewer keys than source patterns.

@@ -214,6 +214,14 @@ fn produce(
     wanted: &[Wanted],
     by_name: &HashMap<&str, usize>,
 ) {
+    let rule = builder.rule(candidate.rule);
+    if rule.targets.len() == 1 && !matches!(rule.rule.fold, Fold::Spread(_)) {
+        // The spelling of the name that the rule has.
+        let name = parameter.names[candidate.name].clone();
+        let target = Target { name, ..parameter.target.clone() };
+        builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, &[target]);
+        return;
+    }
     let (captures, names) = match targets(builder, instance, parameter, candidate) {
         Ok(targets) => targets,
         Err(note) => {
@@ -237,7 +245,7 @@ fn produce(
     builder.step(candidate.rule, captures, &parameter.at, &targets);
 }
 
-/// What the step that makes `parameter` captures, and the names of all that it makes.
+/// What the step that makes `parameter` and others captures, and the names of all that it makes.
 fn targets(
     builder: &Builder<'_>,
     instance: &dyn Instance,
@@ -264,8 +272,6 @@ fn targets(
         (Fold::Spread(axis), _) => {
             return Err(format!("it returns the tensors along {{{axis}}}, for one target"));
         }
-        // The spelling of the name that the rule has.
-        (_, [_]) => (captures.clone(), Some(vec![parameter.names[candidate.name].clone()])),
         (_, targets) => {
             (captures.clone(), targets.iter().map(|target| target.key(captures, &field)).collect())
         }

@@ -18,7 +18,7 @@ struct HfMyModel;
 #[model_importer(MyModel, "hf")]
 impl ModelConnector for HfMyModel {
     fn config(_: &Checkpoint) -> Result<Config> {
-        unimplemented!()
+        Err(connector_core::Error::Cancelled)
     }
 }
 
