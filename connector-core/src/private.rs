@@ -4,8 +4,10 @@
 pub use crate::Location;
 pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
 pub use crate::key::{Condition, Pattern, Term};
-pub use crate::mapping::{Block, Branch, Equal, Fold, Ignore, Mapping, OneOf, Row, Rule};
-pub use crate::proof::prove;
+pub use crate::mapping::{
+    Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
+};
+pub use crate::proof::{Flags, Flat, Proof, count, flatten};
 pub use crate::schema::{Configured, Instance, Model, ModelConfig, ParamSchema, Parameter, Schema};
 pub use crate::store::Dtype;
 pub use crate::transform::{

@@ -1,6 +1,7 @@
 use crate::args;
 use crate::core_path;
 use crate::errors::Errors;
+use crate::mapping;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream, Parser};
@@ -25,7 +26,7 @@ impl Direction {
 
     fn arguments(self) -> &'static [&'static str] {
         match self {
-            Direction::Import => &["architectures", "export", "dynamic", "crate"],
+            Direction::Import => &["architectures", "source_schema", "export", "dynamic", "crate"],
             Direction::Export => &["architectures", "dynamic", "crate"],
         }
     }
@@ -56,6 +57,7 @@ struct Arguments {
     model: Option<Type>,
     format: Option<LitStr>,
     architectures: Vec<LitStr>,
+    source_schema: Option<Type>,
     exports: bool,
     dynamic: bool,
     core: Option<Path>,
@@ -75,6 +77,10 @@ impl Arguments {
                 "architectures" => {
                     input.parse::<Token![=]>()?;
                     this.architectures = list(input)?;
+                }
+                "source_schema" => {
+                    input.parse::<Token![=]>()?;
+                    this.source_schema = Some(input.parse()?);
                 }
                 "export" => this.exports = true,
                 "dynamic" => this.dynamic = true,
@@ -220,6 +226,23 @@ impl ImplBlock {
         tokens.windows(2).any(|pair| is(&pair[0], keyword) && is(&pair[1], name))
     }
 
+    /// What stands in `const MAPPING: Mapping = mapping! { … }`, if it is written so.
+    fn mapping(&self) -> Option<TokenStream> {
+        let is = |token: &TokenTree, text: &str| matches!(token, TokenTree::Ident(i) if i == text);
+        let tokens: Vec<TokenTree> = self.body.stream().into_iter().collect();
+        let start =
+            tokens.windows(2).position(|pair| is(&pair[0], "const") && is(&pair[1], "MAPPING"))?;
+        let value = tokens[start..].iter().take_while(|token| !is(token, "fn"));
+        let value: Vec<&TokenTree> = value.collect();
+        let called = value.windows(2).position(|pair| {
+            is(pair[0], "mapping") && matches!(pair[1], TokenTree::Punct(p) if p.as_char() == '!')
+        })?;
+        match value.get(called + 2) {
+            Some(TokenTree::Group(group)) => Some(group.stream()),
+            _ => None,
+        }
+    }
+
     fn with(&self, missing: TokenStream) -> TokenStream {
         let (head, inside) = (&self.head, self.body.stream());
         let mut body = Group::new(Delimiter::Brace, quote!(#missing #inside));
@@ -237,8 +260,7 @@ fn registration(
     let Arguments { model, format, architectures, exports, dynamic, .. } = arguments;
     let ty = &block.self_ty;
     let cfgs = block.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
-    // A hand-written exporter's targets are the format's keys, which no schema declares.
-    let proven = direction == Direction::Import;
+    let proof = proof(direction, arguments, block, private);
     let direction = Ident::new(
         match direction {
             Direction::Import => "Import",
@@ -248,23 +270,6 @@ fn registration(
     );
     let at = core_path::location(private, ty.span());
     let cfgs: Vec<&Attribute> = cfgs.collect();
-    let proof = (proven && !dynamic).then(|| {
-        let prove = quote! {
-            #private::prove(
-                ::core::stringify!(#ty),
-                <#model as #private::Model>::SCHEMA,
-                &<#ty as #private::ModelConnector>::MAPPING,
-                #exports,
-            )
-        };
-        // What is wrong is reported at the connector's type, not at the whole attribute.
-        let prove = core_path::spanned(ty.span(), prove);
-        quote! {
-            #(#cfgs)*
-            #[allow(unused_qualifications)]
-            const _: () = #prove;
-        }
-    });
     quote! {
         #proof
         #(#cfgs)*
@@ -282,6 +287,55 @@ fn registration(
                     connector: &#private::Erased::<#ty>(#private::PhantomData),
                 }
             }
+        };
+    }
+}
+
+/// The constants with which the compiler holds the mapping against the model: what is wrong with a
+/// row is reported at the row, everything else at the connector's type.
+fn proof(
+    direction: Direction,
+    arguments: &Arguments,
+    block: &ImplBlock,
+    private: &TokenStream,
+) -> TokenStream {
+    let Arguments { model, source_schema, exports, dynamic, .. } = arguments;
+    let ty = &block.self_ty;
+    let cfgs = block.attributes.iter().filter(|attribute| attribute.path().is_ident("cfg"));
+    // A hand-written exporter's targets are the format's keys, which no schema declares; of those
+    // and of what is `dynamic` the keys are formed, and nothing else is asked.
+    let proven = direction == Direction::Import && !dynamic;
+    let none = quote!(::core::option::Option::None);
+    let (model, format) = match (proven, source_schema) {
+        (true, Some(format)) => (
+            quote!(<#model as #private::Model>::SCHEMA),
+            quote!(::core::option::Option::Some(<#format as #private::ParamSchema>::PARAMETERS)),
+        ),
+        (true, None) => (quote!(<#model as #private::Model>::SCHEMA), none),
+        (false, _) => (none.clone(), none),
+    };
+    let places = block.mapping().map(mapping::places).unwrap_or_default();
+    let rows = places.iter().map(|place| core_path::location(private, place.at));
+    let checks = places.iter().enumerate().map(|(row, place)| {
+        let call = place.call(quote!(PROOF.check_row), quote!(#row));
+        quote!(const _: () = #call;)
+    });
+    let whole = core_path::spanned(ty.span(), quote!(PROOF.check_whole()));
+    quote! {
+        #(#cfgs)*
+        #[allow(unused_qualifications, long_running_const_eval)]
+        const _: () = {
+            const MODEL: ::core::option::Option<#private::Schema> = #model;
+            const FORMAT: ::core::option::Option<#private::Schema> = #format;
+            const FLAGS: #private::Flags = #private::Flags::of(MODEL, FORMAT);
+            const MAPPING: &#private::Mapping = &<#ty as #private::ModelConnector>::MAPPING;
+            const KEYS: usize = #private::count(MAPPING.rows);
+            const FLAT: &#private::Flat<KEYS> = &#private::flatten(MAPPING, FLAGS);
+            const PROOF: &#private::Proof<'static, KEYS> = &#private::Proof::new(
+                ::core::stringify!(#ty), MODEL, FORMAT, FLAT, &[#(#rows),*], #exports && #proven,
+            );
+            #(#checks)*
+            const _: () = #whole;
         };
     }
 }

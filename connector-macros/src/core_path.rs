@@ -57,8 +57,12 @@ pub fn location(private: &TokenStream, span: Span) -> TokenStream {
 /// `tokens` where `path` stands: what the compiler finds wrong while it evaluates them is reported
 /// there and not at the whole invocation.
 pub fn at(path: &Path, tokens: TokenStream) -> TokenStream {
-    let span = path.segments.last().map_or_else(Span::call_site, |last| last.ident.span());
-    spanned(span, tokens)
+    spanned(span(path), tokens)
+}
+
+/// The span that stands for a path.
+pub fn span(path: &Path) -> Span {
+    path.segments.last().map_or_else(Span::call_site, |last| last.ident.span())
 }
 
 /// `tokens` as if all of them stood at `span`.

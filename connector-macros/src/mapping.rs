@@ -1,6 +1,9 @@
 mod expand;
 mod fold;
 mod parse;
+mod places;
+
+pub use places::Place;
 
 use crate::core_path;
 use crate::errors::Errors;
@@ -8,6 +11,23 @@ use expand::Expansion;
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::parse::{ParseStream, Parser};
+
+/// Where the rows inside `mapping! { … }` stand. None if they cannot be read: `mapping!` itself says
+/// why.
+pub fn places(tokens: TokenStream) -> Vec<Place> {
+    let errors = Errors::new();
+    let parse = |input: ParseStream<'_>| {
+        core_path::parse_leading(input)?;
+        Ok(parse::rows(input, &errors))
+    };
+    let rows = parse.parse2(tokens).unwrap_or_default();
+    let mut out = Vec::new();
+    if errors.is_empty() {
+        places::places(&rows, &mut out);
+    }
+    drop(errors.finish());
+    out
+}
 
 /// `mapping! { … }`: an expression of type `Mapping`, usable in constants.
 pub fn expand(tokens: TokenStream) -> TokenStream {

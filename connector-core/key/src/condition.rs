@@ -93,16 +93,24 @@ impl Truth {
     pub const NEVER: Truth = Truth([0; 4]);
 
     /// Holds where flag number `flag` is set.
+    ///
+    /// # Panics
+    /// If there is no such flag: there are [`MAX_FLAGS`].
     pub const fn flag(flag: usize) -> Truth {
-        let mut out = [0u64; 4];
-        let mut bits = 0usize;
-        while bits < 256 {
-            if bits >> flag & 1 == 1 {
-                out[bits / 64] |= 1 << (bits % 64);
-            }
-            bits += 1;
+        // Counting up, bit `flag` of a number changes every 2^flag numbers.
+        const ODD: [u64; 6] = [
+            0xaaaa_aaaa_aaaa_aaaa,
+            0xcccc_cccc_cccc_cccc,
+            0xf0f0_f0f0_f0f0_f0f0,
+            0xff00_ff00_ff00_ff00,
+            0xffff_0000_ffff_0000,
+            0xffff_ffff_0000_0000,
+        ];
+        match flag {
+            6 => Truth([0, u64::MAX, 0, u64::MAX]),
+            7 => Truth([0, 0, u64::MAX, u64::MAX]),
+            flag => Truth([ODD[flag]; 4]),
         }
-        Truth(out)
     }
 
     /// Holds where this does not.
@@ -119,7 +127,8 @@ impl Truth {
 
     /// Holds where one of the two does.
     pub const fn or(self, other: Truth) -> Truth {
-        self.not().and(other.not()).not()
+        let (Truth([a, b, c, d]), Truth([e, f, g, h])) = (self, other);
+        Truth([a | e, b | f, c | g, d | h])
     }
 
     /// Whether `other` holds wherever this does.
@@ -149,6 +158,10 @@ mod tests {
 
     #[test]
     fn truth_tables_follow_the_connectives() {
+        for flag in 0..MAX_FLAGS {
+            let table = Truth::flag(flag);
+            assert!((0..=255u8).all(|bits| table.holds(bits) == (bits >> flag & 1 == 1)));
+        }
         let (a, b) = (Truth::flag(0), Truth::flag(7));
         for bits in 0..=255u8 {
             let (x, y) = (bits & 1 == 1, bits >> 7 == 1);

@@ -57,7 +57,7 @@ pub const fn similar(a: &str, b: &str) -> bool {
 }
 
 /// `a == b` in a constant.
-pub(crate) const fn same(a: &str, b: &str) -> bool {
+pub const fn same(a: &str, b: &str) -> bool {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len() != b.len() {
         return false;

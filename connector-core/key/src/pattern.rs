@@ -48,6 +48,19 @@ pub enum Offset<'a> {
     Field(&'a str),
 }
 
+/// Why two patterns cannot be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JoinError<'a> {
+    /// The result would have more than [`MAX_PARTS`] parts.
+    TooLong,
+    /// Both sides capture this name.
+    Repeated {
+        /// The name.
+        name: &'a str,
+    },
+}
+
 impl<'a> Part<'a> {
     /// Whether the part captures something, that is, is not [`Part::Text`].
     pub const fn is_capture(&self) -> bool {
@@ -118,29 +131,49 @@ impl<'a> Pattern<'a> {
     /// `prefix.pattern`, as a block makes it from its head and a row inside.
     ///
     /// # Panics
-    /// If the result has more than [`MAX_PARTS`] parts, or both sides capture one name: which of
-    /// the two values counts, nothing would say.
+    /// Where [`try_join`](Self::try_join) is an error.
     #[track_caller]
     pub const fn join(&self, inner: &Pattern<'a>) -> Self {
+        match self.try_join(inner) {
+            Ok(joined) => joined,
+            Err(JoinError::TooLong) => panic!("the joined key pattern has too many parts"),
+            Err(JoinError::Repeated { .. }) => {
+                panic!("the joined key pattern captures one name twice")
+            }
+        }
+    }
+
+    /// `prefix.pattern`, as a block makes it from its head and a row inside.
+    ///
+    /// # Errors
+    /// If the result has more than [`MAX_PARTS`] parts, or both sides capture one name: which of
+    /// the two values counts, nothing would say.
+    pub const fn try_join(&self, inner: &Pattern<'a>) -> Result<Self, JoinError<'a>> {
         if self.len == 0 {
-            return *inner;
+            return Ok(*inner);
         }
         if inner.len == 0 {
-            return *self;
+            return Ok(*self);
         }
         let mut out = *self;
-        assert!(out.len + 1 + inner.len <= MAX_PARTS, "the joined key pattern has too many parts");
+        if out.len + 1 + inner.len > MAX_PARTS {
+            return Err(JoinError::TooLong);
+        }
         out.parts[out.len] = Part::Text(".");
         out.len += 1;
         let mut i = 0;
         while i < inner.len {
-            let repeated = is_repeated(self, &inner.parts[i]);
-            assert!(!repeated, "the joined key pattern captures one name twice");
-            out.parts[out.len] = inner.parts[i];
+            let part = inner.parts[i];
+            if let Some(name) = part.name()
+                && is_repeated(self, &part)
+            {
+                return Err(JoinError::Repeated { name });
+            }
+            out.parts[out.len] = part;
             out.len += 1;
             i += 1;
         }
-        out
+        Ok(out)
     }
 
     /// The names of the captures in order; `*` and `**` have the empty name.

@@ -115,9 +115,9 @@ impl FlatMapping {
         for row in rows {
             match row {
                 Row::Rule(rule) => self.add_rules(std::slice::from_ref(rule), scope),
-                Row::Rules(rules) => self.add_rules(rules, scope),
+                Row::Rules(named) => self.add_rules(named.rules, scope),
                 Row::Block(block) => self.add(block.rows, &scope.inside(block), choices),
-                Row::Include(mapping) => self.add(mapping.rows, scope, choices),
+                Row::Include(include) => self.add(include.mapping.rows, scope, choices),
                 Row::OneOf(one_of) => {
                     let choice = *choices;
                     *choices += 1;

@@ -27,9 +27,9 @@ pub enum Row {
     /// `"prefix" => "prefix" { … }`
     Block(Block),
     /// `..CONST`
-    Include(Mapping),
+    Include(Include),
     /// The rows of a keyed state transform, by its name.
-    Rules(&'static [Rule]),
+    Rules(Rules),
     /// `one_of { name { … } … }`
     OneOf(OneOf),
     /// `a == b`
@@ -73,6 +73,24 @@ pub enum Fold {
     Gather(&'static str),
     /// The function returns all tensors along the axis, `Vec<Tensor>`.
     Spread(&'static str),
+}
+
+/// The rows of another mapping.
+#[derive(Clone, Copy, Debug)]
+pub struct Include {
+    /// The mapping.
+    pub mapping: Mapping,
+    /// Where it is included.
+    pub at: Location,
+}
+
+/// The rows of a keyed state transform.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// The rows.
+    pub rules: &'static [Rule],
+    /// Where the transform is named.
+    pub at: Location,
 }
 
 /// Rows under a common prefix.

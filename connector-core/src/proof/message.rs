@@ -28,11 +28,6 @@ impl Message {
         self
     }
 
-    /// How many bytes it has.
-    pub const fn len(&self) -> usize {
-        self.len
-    }
-
     /// Adds a pattern as it is written.
     pub const fn pattern(mut self, pattern: &Pattern<'_>) -> Self {
         let mut i = 0;
@@ -55,9 +50,25 @@ impl Message {
         self
     }
 
-    /// Adds a place in source code, on a line of its own.
-    pub const fn at(self, at: Location) -> Self {
-        self.text("\n      at ").text(at.file).text(":").number(at.line as usize)
+    /// Begins a paragraph, if it is not the first.
+    pub const fn paragraph(self) -> Self {
+        if self.len == 0 { self } else { self.text("\n\n") }
+    }
+
+    /// Adds a place in source code, `src/llama.rs:57`.
+    pub const fn place(self, at: Location) -> Self {
+        self.text(at.file).text(":").number(at.line as usize)
+    }
+
+    /// Raises the text, if there is any.
+    ///
+    /// # Panics
+    /// With the text.
+    #[track_caller]
+    pub const fn raise(&self) {
+        if self.len > 0 {
+            panic!("{}", self.as_str());
+        }
     }
 
     /// Adds one combination of flags for which `truth` holds, as short as it gets: `tied && !bias`.
@@ -171,8 +182,8 @@ mod tests {
     #[test]
     fn patterns_places_and_flags_are_written() {
         let at = Location { file: "src/a.rs", line: 57, column: 3 };
-        let message = Message::EMPTY.pattern(&Pattern::new("a.{l}.*.{2 + m}.**")).at(at);
-        assert_eq!(message.as_str(), "a.{l}.*.{2 + m}.**\n      at src/a.rs:57");
+        let message = Message::EMPTY.pattern(&Pattern::new("a.{l}.*.{2 + m}.**"));
+        assert_eq!(message.text(" at ").place(at).as_str(), "a.{l}.*.{2 + m}.** at src/a.rs:57");
         let (tied, bias) = (Truth::flag(0), Truth::flag(1));
         for (truth, want) in [
             (tied, "tied"),

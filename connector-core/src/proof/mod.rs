@@ -1,405 +1,229 @@
 //! What the compiler checks of an importer with a schema: every parameter is produced, under every
-//! combination of the flags, by one row.
+//! combination of the flags, by one row; with a schema for the other side, every tensor is read.
 //!
-//! The attribute writes a constant that calls [`prove`]; a mistake makes its evaluation panic, which
-//! is a compile error with the text of [`Message`]. Everything here is a `const fn`, so loops are
-//! written out and recursion is only as deep as blocks are nested.
+//! The attribute writes a constant with the [`Proof`] of the mapping, and beside each row, and
+//! beside the importer's type, a constant that reports what the proof has found there: its
+//! evaluation panics, which is a compile error at that place with the text of [`Message`].
+//! Everything here is a `const fn`, so loops are written out; the compiler interprets them, so that
+//! what grows with rows times parameters is avoided (see [`index`]).
 
+mod finding;
 mod fit;
+mod flags;
+mod flat;
+mod index;
 mod message;
-mod rows;
+mod near;
+mod producers;
+mod report;
 
+pub use flags::Flags;
+pub use flat::{Flat, count, flatten};
 pub use message::Message;
 
-use crate::key::{Pattern, Truth, distance, similar};
-use crate::mapping::{Mapping, Row, Rule};
-use crate::schema::{Parameter, Schema};
-use fit::{Fit, fit};
-use rows::{UnknownFlag, producers, unknown_flag};
+use crate::Location;
+use crate::key::{Truth, same};
+use crate::schema::Schema;
+use finding::{Finding, Findings};
+use flat::Role;
+use index::Index;
+use near::nearest;
+use producers::{Keys, Known, Producers};
 
-/// Proves `mapping` against `schema`; of a model without one, only that its keys can be formed.
-///
-/// # Panics
-/// If a parameter is not produced under some combination of flags, or by two rows; if a row's
-/// target is no parameter, or its condition names no flag; if `export` is asked for and a row has
-/// no inverse. All mistakes are in one message.
-#[track_caller]
-pub const fn prove(importer: &str, schema: Option<Schema>, mapping: &Mapping, export: bool) {
-    join_all(mapping.rows, &Pattern::EMPTY, &Pattern::EMPTY);
-    let Some(schema) = schema else { return };
-    let mut message = Message::EMPTY.text("importer `").text(importer);
-    message = message.text("` does not fit its model `").text(schema.model).text("`:");
-    let start = message.len();
-    if let Some(UnknownFlag { flag, at }) = unknown_flag(mapping.rows, schema.flags) {
-        message = message.text(ENTRY).text("a condition names `").text(flag);
-        message = message.text("`, which is no flag of the model").at(at).text(LINE);
-        message = flags(message, schema.flags);
-        // Without its conditions nothing else about the mapping is known.
-        panic!("{}", message.as_str());
-    }
-    message = strangers(message, &schema, mapping, mapping.rows, &Pattern::EMPTY);
-    message = missing(message, &schema, mapping);
-    message = doubled(message, &schema, mapping);
-    if export {
-        message = one_way(message, mapping.rows);
-    }
-    if message.len() > start {
-        panic!("{}", message.as_str());
-    }
+/// What is known of a mapping.
+pub struct Proof<'a, const N: usize> {
+    importer: &'a str,
+    model: Option<Schema>,
+    format: Option<Schema>,
+    flags: Flags,
+    flat: &'a Flat<N>,
+    /// Where the importer's own rows stand.
+    rows: &'a [Location],
+    findings: Findings,
 }
 
-/// Forms every whole key, so that a block and a row that capture the same name, or a key that is
-/// too long, do not compile: [`Pattern::join`] panics.
-#[track_caller]
-const fn join_all(rows: &[Row], source: &Pattern<'static>, target: &Pattern<'static>) {
-    let mut i = 0;
-    while i < rows.len() {
-        match &rows[i] {
-            Row::Rule(rule) => join_rule(rule, source, target),
-            Row::Rules(rules) => {
-                let mut r = 0;
-                while r < rules.len() {
-                    join_rule(&rules[r], source, target);
-                    r += 1;
-                }
-            }
-            Row::Block(block) => {
-                join_all(block.rows, &source.join(&block.source), &target.join(&block.target));
-            }
-            Row::Include(mapping) => join_all(mapping.rows, source, target),
-            Row::OneOf(one_of) => {
-                let mut b = 0;
-                while b < one_of.branches.len() {
-                    join_all(one_of.branches[b].rows, source, target);
-                    b += 1;
-                }
-            }
-            Row::Equal(equal) => {
-                source.join(&equal.left);
-                source.join(&equal.right);
-            }
-            Row::Ignore(ignore) => {
-                source.join(&ignore.pattern);
+/// Whose parameters: those that are made, or those that are read.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+enum Side {
+    Model,
+    Format,
+}
+
+impl<'a, const N: usize> Proof<'a, N> {
+    /// Examines the mapping of which `flat` has the keys. Without the schema of a side nothing is
+    /// asked of its keys but that they can be formed; `export` asks for inverses.
+    pub const fn new(
+        importer: &'a str,
+        model: Option<Schema>,
+        format: Option<Schema>,
+        flat: &'a Flat<N>,
+        rows: &'a [Location],
+        export: bool,
+    ) -> Self {
+        let flags = Flags::of(model, format);
+        let findings = Findings::NONE;
+        let mut proof = Proof { importer, model, format, flags, flat, rows, findings };
+        proof.examine_keys(export);
+        // Without its keys and conditions nothing else about a mapping is known.
+        let formed = proof.findings.all().is_empty() || export && proof.only_one_way();
+        if formed && proof.model.is_some() {
+            let model = proof.examine(Side::Model, Keys::of_model(flat));
+            if proof.format.is_some() {
+                proof.examine(Side::Format, Keys::of_format(flat, &model));
             }
         }
-        i += 1;
+        proof
     }
-}
 
-#[track_caller]
-const fn join_rule(rule: &Rule, source: &Pattern<'static>, target: &Pattern<'static>) {
-    let mut i = 0;
-    while i < rule.sources.len() {
-        source.join(&rule.sources[i]);
-        i += 1;
-    }
-    i = 0;
-    while i < rule.reads.len() {
-        source.join(&rule.reads[i]);
-        i += 1;
-    }
-    i = 0;
-    while i < rule.targets.len() {
-        target.join(&rule.targets[i]);
-        i += 1;
-    }
-}
-
-const fn flags(mut message: Message, flags: &[&str]) -> Message {
-    if flags.is_empty() {
-        return message.text("it has none: declare `flag name = …;` in its `param_schema!`");
-    }
-    message = message.text("its flags: ");
-    let mut i = 0;
-    while i < flags.len() {
-        message = if i == 0 { message } else { message.text(", ") };
-        message = message.text(flags[i]);
-        i += 1;
-    }
-    message
-}
-
-/// What a finding begins with, and what a line below it begins with.
-const ENTRY: &str = "\n\n  ";
-const LINE: &str = "\n      ";
-
-/// Rows whose target is no parameter.
-const fn strangers(
-    mut message: Message,
-    schema: &Schema,
-    mapping: &Mapping,
-    rows: &[Row],
-    prefix: &Pattern<'static>,
-) -> Message {
-    let mut i = 0;
-    while i < rows.len() {
-        message = match &rows[i] {
-            Row::Rule(rule) => stranger(message, schema, mapping, rule, prefix),
-            Row::Rules(rules) => {
-                let mut r = 0;
-                while r < rules.len() {
-                    message = stranger(message, schema, mapping, &rules[r], prefix);
-                    r += 1;
-                }
-                message
-            }
-            Row::Block(block) => {
-                let prefix = prefix.join(&block.target);
-                strangers(message, schema, mapping, block.rows, &prefix)
-            }
-            Row::Include(included) => strangers(message, schema, mapping, included.rows, prefix),
-            Row::OneOf(one_of) => {
-                let mut b = 0;
-                while b < one_of.branches.len() {
-                    let rows = one_of.branches[b].rows;
-                    message = strangers(message, schema, mapping, rows, prefix);
-                    b += 1;
-                }
-                message
-            }
-            Row::Equal(_) | Row::Ignore(_) => message,
+    const fn schema(&self, side: Side) -> &Schema {
+        let schema = match side {
+            Side::Model => &self.model,
+            Side::Format => &self.format,
         };
-        i += 1;
+        match schema {
+            Some(schema) => schema,
+            None => panic!("only a side with a schema has findings about parameters"),
+        }
     }
-    message
-}
 
-const fn stranger(
-    mut message: Message,
-    schema: &Schema,
-    mapping: &Mapping,
-    rule: &Rule,
-    prefix: &Pattern<'static>,
-) -> Message {
-    let mut t = 0;
-    while t < rule.targets.len() {
-        let target = prefix.join(&rule.targets[t]);
-        if !is_parameter(schema, &target) {
-            message = message.text(ENTRY).pattern(&target).text(" is not a parameter").at(rule.at);
-            if let Some(near) = nearest(schema, mapping, &target) {
-                message = message.text(LINE).text("did you mean ").pattern(&near.pattern).text("?");
+    /// When a parameter exists.
+    const fn condition(&self, side: Side, parameter: usize) -> Truth {
+        self.flags.truth(&self.schema(side).parameters[parameter].when)
+    }
+
+    /// What a key shows by itself.
+    const fn examine_keys(&mut self, export: bool) {
+        let mut key = 0;
+        while key < self.flat.len {
+            let it = &self.flat.keys[key];
+            // Of the keys of one row the first says it.
+            let again = key > 0
+                && same_place(self.flat.keys[key - 1].at, it.at)
+                && self.flat.keys[key - 1].pattern.is_err();
+            if it.pattern.is_err() && !again {
+                self.findings.add(Finding::Unformed { key });
             }
-        }
-        t += 1;
-    }
-    message
-}
-
-const fn is_parameter(schema: &Schema, target: &Pattern<'static>) -> bool {
-    let mut p = 0;
-    while p < schema.parameters.len() {
-        if !matches!(fit_parameter(target, &schema.parameters[p]), Fit::None) {
-            return true;
-        }
-        p += 1;
-    }
-    false
-}
-
-/// How a target fits the best of a parameter's spellings.
-const fn fit_parameter(target: &Pattern<'static>, parameter: &Parameter) -> Fit {
-    let mut best = fit(target, &parameter.pattern);
-    let mut a = 0;
-    while a < parameter.aka.len() && !matches!(best, Fit::Whole) {
-        match fit(target, &parameter.aka[a]) {
-            Fit::None => {}
-            other => best = other,
-        }
-        a += 1;
-    }
-    best
-}
-
-/// The parameter that a target may be a slip for; of equally near ones, one that no row makes.
-const fn nearest<'s>(
-    schema: &'s Schema,
-    mapping: &Mapping,
-    target: &Pattern<'static>,
-) -> Option<&'s Parameter> {
-    let written = Message::EMPTY.pattern(target);
-    let mut best: Option<&Parameter> = None;
-    let mut least = usize::MAX;
-    let mut p = 0;
-    while p < schema.parameters.len() {
-        let parameter = &schema.parameters[p];
-        let name = Message::EMPTY.pattern(&parameter.pattern);
-        if similar(written.as_str(), name.as_str()) {
-            let made = !producers(mapping.rows, parameter, schema).union().is_never();
-            let far = 2 * distance(written.as_str(), name.as_str()) + made as usize;
-            if far < least {
-                least = far;
-                best = Some(parameter);
+            if let (Some(flag), true) = (it.unknown, self.model.is_some()) {
+                self.findings.add(Finding::UnknownFlag { key, flag });
             }
-        }
-        p += 1;
-    }
-    best
-}
-
-/// Parameters that no row makes under some combination of the flags.
-const fn missing(mut message: Message, schema: &Schema, mapping: &Mapping) -> Message {
-    let mut count = 0;
-    let mut list = Message::EMPTY;
-    let mut p = 0;
-    while p < schema.parameters.len() {
-        let parameter = &schema.parameters[p];
-        let exists = condition(parameter, schema);
-        let made = producers(mapping.rows, parameter, schema);
-        let gap = exists.and(made.union().not());
-        if !gap.is_never() && !is_meant(schema, mapping, mapping.rows, &Pattern::EMPTY, parameter) {
-            list = list.text(LINE).pattern(&parameter.pattern);
-            // One combination of flags under which it exists and is not made.
-            if !Truth::ALWAYS.implies(gap) {
-                list = list.text(" where ").flags(gap, schema.flags);
+            if let (Role::FirstTarget, Some(rule), true) = (it.role, it.rule, export)
+                && rule.operation.inverse.is_none()
+                && self.is_exported(it.branch)
+            {
+                self.findings.add(Finding::OneWay { key });
             }
-            if let Some(at) = made.differing {
-                list = list.text(": not every branch of this `one_of` makes it").at(at);
-            }
-            count += 1;
+            key += 1;
         }
-        p += 1;
     }
-    if count > 0 {
-        message = message.text(ENTRY).count(count, "parameter");
-        message = message.text(if count == 1 { " is" } else { " are" }).text(" never produced:");
-        message = message.text(list.as_str()).text(LINE).text(
-            "add rows to the mapping, or, if a parameter can be absent, give it a flag in the schema",
-        );
-    }
-    message
-}
 
-/// Whether a row whose target is no parameter was meant to make this one: its own message says so.
-const fn is_meant(
-    schema: &Schema,
-    mapping: &Mapping,
-    rows: &[Row],
-    prefix: &Pattern<'static>,
-    parameter: &Parameter,
-) -> bool {
-    let mut i = 0;
-    while i < rows.len() {
-        let found = match &rows[i] {
-            Row::Rule(rule) => rule_is_meant(schema, mapping, rule, prefix, parameter),
-            Row::Rules(rules) => {
-                let mut r = 0;
-                let mut found = false;
-                while r < rules.len() {
-                    found = found || rule_is_meant(schema, mapping, &rules[r], prefix, parameter);
-                    r += 1;
+    /// Whether export writes the rows of a branch: it takes the first one of each choice.
+    const fn is_exported(&self, mut branch: usize) -> bool {
+        while branch != 0 {
+            if !self.flat.branches[branch].first {
+                return false;
+            }
+            branch = self.flat.branches[branch].parent;
+        }
+        true
+    }
+
+    const fn only_one_way(&self) -> bool {
+        let mut i = 0;
+        while i < self.findings.all().len() {
+            if !matches!(self.findings.all()[i], Finding::OneWay { .. }) {
+                return false;
+            }
+            i += 1;
+        }
+        true
+    }
+
+    /// Holds the keys of a side against its schema; what became known of them.
+    const fn examine(&mut self, side: Side, mut keys: Keys<N>) -> Keys<N> {
+        let flat = self.flat;
+        let schema = *self.schema(side);
+        let is_model = matches!(side, Side::Model);
+        let index = Index::new(flat, is_model);
+        // What no row makes is judged when it is known which rows are misspelt.
+        let mut gaps = Findings::NONE;
+        let mut unmade = Unmade::NONE;
+        let mut parameter = 0;
+        while parameter < schema.parameters.len() {
+            let exists = self.condition(side, parameter);
+            let it = &schema.parameters[parameter];
+            let made = Producers::find(flat, &index, parameter, it, exists, &mut keys);
+            let made = made.made(flat, exists);
+            let there = if is_model { made.certain } else { made.possible };
+            let gap = exists.and(there.not());
+            if !gap.is_never() {
+                let differing = if is_model { made.differing } else { None };
+                gaps.add(Finding::Missing { side, parameter, gap, differing });
+                unmade.add(parameter);
+            }
+            if let (true, Some((first, second, both))) = (is_model, made.conflict) {
+                self.findings.add(Finding::Doubled { parameter, first, second, both });
+            }
+            parameter += 1;
+        }
+        let mut key = 0;
+        while key < flat.len {
+            let role = flat.keys[key].role;
+            let own = if is_model { role.is_target() } else { role.is_source() };
+            match (keys.known[key], &flat.keys[key].pattern) {
+                (Known::No, Ok(pattern)) if own => {
+                    let near = nearest(&schema, pattern, &unmade);
+                    self.findings.add(Finding::Stranger { side, key, near });
                 }
-                found
-            }
-            Row::Block(block) => {
-                is_meant(schema, mapping, block.rows, &prefix.join(&block.target), parameter)
-            }
-            Row::Include(included) => is_meant(schema, mapping, included.rows, prefix, parameter),
-            Row::OneOf(one_of) => {
-                let mut b = 0;
-                let mut found = false;
-                while b < one_of.branches.len() {
-                    let rows = one_of.branches[b].rows;
-                    found = found || is_meant(schema, mapping, rows, prefix, parameter);
-                    b += 1;
+                (Known::Idle(parameter), _) if own && is_model => {
+                    self.findings.add(Finding::Idle { key, parameter });
                 }
-                found
+                _ => {}
             }
-            Row::Equal(_) | Row::Ignore(_) => false,
-        };
-        if found {
-            return true;
+            key += 1;
         }
-        i += 1;
-    }
-    false
-}
-
-const fn rule_is_meant(
-    schema: &Schema,
-    mapping: &Mapping,
-    rule: &Rule,
-    prefix: &Pattern<'static>,
-    parameter: &Parameter,
-) -> bool {
-    let mut t = 0;
-    while t < rule.targets.len() {
-        let target = prefix.join(&rule.targets[t]);
-        if !is_parameter(schema, &target)
-            && let Some(near) = nearest(schema, mapping, &target)
-            && matches!(fit(&near.pattern, &parameter.pattern), Fit::Whole)
-        {
-            return true;
+        let mut i = 0;
+        while i < gaps.all().len() {
+            if let Finding::Missing { parameter, .. } = gaps.all()[i]
+                && !self.findings.is_meant(side, parameter)
+            {
+                self.findings.add(gaps.all()[i]);
+            }
+            i += 1;
         }
-        t += 1;
+        self.findings.beyond += gaps.beyond;
+        keys
     }
-    false
 }
 
-/// Parameters that two rows make under one combination of the flags.
-const fn doubled(mut message: Message, schema: &Schema, mapping: &Mapping) -> Message {
-    let mut p = 0;
-    while p < schema.parameters.len() {
-        let parameter = &schema.parameters[p];
-        let exists = condition(parameter, schema);
-        let made = producers(mapping.rows, parameter, schema);
-        if let Some((first, second, both)) = made.conflict(exists) {
-            message = message.text(ENTRY).pattern(&parameter.pattern).text(" is produced twice");
-            if !exists.implies(both) {
-                message = message.text(" where ").flags(both, schema.flags);
-            }
-            message = message.at(first).at(second);
-            message = message.text(LINE).text("remove one row, or tell them apart with `when`");
+const fn same_place(a: Location, b: Location) -> bool {
+    a.line == b.line && a.column == b.column && same(a.file, b.file)
+}
+
+/// The first parameters that no row makes.
+struct Unmade {
+    list: [usize; 64],
+    len: usize,
+}
+
+impl Unmade {
+    const NONE: Unmade = Unmade { list: [0; 64], len: 0 };
+
+    const fn add(&mut self, parameter: usize) {
+        if self.len < self.list.len() {
+            self.list[self.len] = parameter;
+            self.len += 1;
         }
-        p += 1;
     }
-    message
-}
 
-/// When a parameter exists. The schema's macro has checked its flags.
-const fn condition(parameter: &Parameter, schema: &Schema) -> Truth {
-    match parameter.when.truth(schema.flags) {
-        Ok(truth) => truth,
-        Err(_) => Truth::ALWAYS,
-    }
-}
-
-/// Rows that cannot be read backwards.
-const fn one_way(mut message: Message, rows: &[Row]) -> Message {
-    let mut i = 0;
-    while i < rows.len() {
-        message = match &rows[i] {
-            Row::Rule(rule) => rule_one_way(message, rule),
-            Row::Rules(rules) => {
-                let mut r = 0;
-                while r < rules.len() {
-                    message = rule_one_way(message, &rules[r]);
-                    r += 1;
-                }
-                message
+    const fn has(&self, parameter: usize) -> bool {
+        let mut i = 0;
+        while i < self.len {
+            if self.list[i] == parameter {
+                return true;
             }
-            Row::Block(block) => one_way(message, block.rows),
-            Row::Include(mapping) => one_way(message, mapping.rows),
-            // Export writes the first branch; the others are only ever read.
-            Row::OneOf(one_of) if !one_of.branches.is_empty() => {
-                one_way(message, one_of.branches[0].rows)
-            }
-            _ => message,
-        };
-        i += 1;
+            i += 1;
+        }
+        false
     }
-    message
-}
-
-const fn rule_one_way(message: Message, rule: &Rule) -> Message {
-    if rule.operation.inverse.is_some() {
-        return message;
-    }
-    message
-        .text(ENTRY)
-        .text("`export` is asked for, but `")
-        .text(rule.operation.name)
-        .text("` has no inverse")
-        .at(rule.at)
-        .text(LINE)
-        .text("add `inverse = …` to its `#[state_transform]`, or drop `export`")
 }

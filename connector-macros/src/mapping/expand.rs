@@ -48,9 +48,18 @@ impl<'a> Expansion<'a> {
         match entry {
             Entry::Rule(rule) => self.rule(rule, scope, rows),
             Entry::Block(block) => self.block(block, scope, rows),
-            Entry::Include(path) => rows.push(quote!(#private::Row::Include(#path))),
+            Entry::Include(path) => {
+                let at = core_path::location(private, core_path::span(path));
+                rows.push(quote! {
+                    #private::Row::Include(#private::Include { mapping: #path, at: #at })
+                });
+            }
             Entry::Rules(path) => {
-                rows.push(quote!(#private::Row::Rules(<#path as #private::StateTransform>::RULES)));
+                let at = core_path::location(private, core_path::span(path));
+                let rules = quote!(<#path as #private::StateTransform>::RULES);
+                rows.push(quote! {
+                    #private::Row::Rules(#private::Rules { rules: #rules, at: #at })
+                });
             }
             Entry::OneOf(span, branches) => {
                 let at = core_path::location(private, *span);

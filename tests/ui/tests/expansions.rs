@@ -225,7 +225,7 @@ fn a_mapping_has_its_rows() {
     let Row::Block(block) = block else { panic!() };
     assert_eq!(block.when.0.len(), 2);
     let [include, weight, bias, ignore, experts, one_of] = block.rows else { panic!() };
-    assert!(matches!(include, Row::Include(included) if included.rows.len() == 2));
+    assert!(matches!(include, Row::Include(included) if included.mapping.rows.len() == 2));
     let (Row::Rule(weight), Row::Rule(bias)) = (weight, bias) else { panic!() };
     assert_eq!(texts(weight.sources), ["gate.weight", "up.weight"]);
     assert_eq!(texts(bias.targets), ["fc1.bias"]);
@@ -243,7 +243,7 @@ fn a_mapping_has_its_rows() {
     assert_eq!(one_of.branches.iter().map(|b| b.name).collect::<Vec<_>>(), ["fused", "split"]);
     assert!(matches!(shared, Row::Block(block) if block.target.is_empty()));
     assert!(matches!(packed, Row::Rule(rule) if rule.fold == Fold::Unstack("e")));
-    assert!(matches!(named, Row::Rules(rules) if rules.len() == 2));
+    assert!(matches!(named, Row::Rules(named) if named.rules.len() == 2));
     let local = mapping! { "a" => "b" };
     assert_eq!(local.rows.len(), 1);
 }
