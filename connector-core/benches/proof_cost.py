@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 
-PAIRS = 2
+PAIRS = 5
 CORE = pathlib.Path(__file__).resolve().parents[1]
 
 # Names as long as those of real models, and as alike.

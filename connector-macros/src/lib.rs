@@ -174,9 +174,25 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 /// | argument | meaning |
 /// |---|---|
 /// | `architectures = ["…"]` | the names in `architectures` of a `config.json` that it is for |
+/// | `source_schema = MyModelOnHub` | the parameters of the other side, declared with [`param_schema!`]: the compiler also proves that each is read |
 /// | `export` | the mapping read backwards is the exporter; every row needs an inverse |
 /// | `dynamic` | it converts in its own way, which no compiler proves |
 /// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
+///
+/// # What the compiler proves
+///
+/// Under every combination of the flags of the model, and whichever branches of a `one_of` are
+/// taken: each parameter that exists is produced, by one row; each target is a parameter; each row
+/// applies somewhere; with `export`, each operation has an inverse. With a `source_schema` also:
+/// each parameter of the source that exists is read, ignored or compared, and each source key is
+/// one. A flag of both schemas is one flag.
+///
+/// It sees patterns and conditions, not configs: that layer 31 is there, and that shapes fit, the
+/// plan proves, for each checkpoint. An `optional` row counts as one that produces.
+///
+/// What is wrong with a row is reported at the row, everything else at the connector's type, and all
+/// of it at once. On two cores 100 rows for 100 parameters add 0.5 s to `cargo check`, 300 for 300
+/// add 2.4 s; `connector-core/benches/proof_cost.py` measures it.
 #[proc_macro_attribute]
 pub fn model_importer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     connector::expand(Direction::Import, arguments.into(), item.into()).into()

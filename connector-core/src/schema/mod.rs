@@ -80,6 +80,10 @@ pub trait Model: Send + Sync + 'static {
 ///
 /// The functions evaluate the declaration under a config. `at` holds the index of each axis that
 /// is bound, by the axis's number in [`Schema::axes`]; the others are 0.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no declared parameters",
+    note = "declare them with `param_schema! {{ pub {Self}(c: Config) {{ … }} }}`"
+)]
 pub trait ParamSchema: Model {
     /// The declaration.
     const PARAMETERS: Schema;
