@@ -133,8 +133,8 @@ fn largest(planned: &PlannedImport) -> Option<(Rule, &str)> {
     let key = planned.bound().largest.as_deref()?;
     let plan = planned.plan();
     let output = plan.outputs.iter().find(|output| output.name == key)?;
-    let rule = plan.mapping.rules[plan.steps[output.step].rule].rule;
-    Some((Rule { operation: rule.operation.name, at: rule.at.to_string() }, key))
+    let rule = &plan.mapping.rules[plan.steps[output.step].rule];
+    Some((Rule { operation: rule.operation.name, at: rule.rule.at.to_string() }, key))
 }
 
 struct Rule {

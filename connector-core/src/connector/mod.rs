@@ -8,9 +8,10 @@ mod registry;
 #[cfg(feature = "candle")]
 mod state;
 
+pub use crate::mapping::Direction;
 pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use record::Record;
-pub use registry::{Connect, Direction, Erased, Registration, Registry};
+pub use registry::{Connect, Erased, Registration, Registry};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms};

@@ -1,21 +1,12 @@
 use super::{Configuration, ModelConnector};
 use crate::checkpoint::Checkpoint;
-use crate::mapping::Mapping;
+use crate::mapping::{Direction, Mapping};
 use crate::schema::Model;
 use crate::transform::Config;
 use crate::{Error, Location, Result};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
-
-/// Which way a connector goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
-    /// From the format to the model.
-    Import,
-    /// From the model to the format.
-    Export,
-}
 
 /// A connector as the attribute registers it.
 pub struct Registration {

@@ -82,7 +82,7 @@ pub(crate) fn probe(
         for (&output, &dtype) in step.outputs.iter().zip(&dtypes) {
             let output = &mut plan.outputs[output];
             if dtype != output.made_as {
-                let function = plan.mapping.rules[step.rule].rule.operation.name;
+                let function = plan.mapping.rules[step.rule].operation.name;
                 tracing::warn!("{function} turns {} into {dtype}: {}", output.made_as, output.name);
             }
             // A parameter that the schema keeps was not to be cast from its source's type either.
@@ -161,7 +161,7 @@ pub(super) fn call_function(
     };
     let ctx = transform_ctx(step, context, &read);
     let failed = |source: BoxError| Error::Function {
-        name: rule.rule.operation.name,
+        name: rule.operation.name,
         at: rule.rule.at,
         output: plan.outputs[step.outputs[0]].name.clone(),
         source: without_backtrace(source),
@@ -221,12 +221,12 @@ fn check(plan: &Plan, output: usize, result: &Tensor, calls: usize, call: usize)
 
 pub(super) fn does_not_fit(plan: &Plan, output: usize, result: &Tensor, wanted: &[usize]) -> Error {
     let Output { name, made_as, step, .. } = &plan.outputs[output];
-    let rule = plan.mapping.rules[plan.steps[*step].rule].rule;
+    let rule = &plan.mapping.rules[plan.steps[*step].rule];
     let (function, dtype, dims) = (rule.operation.name, result.dtype(), result.dims());
     let finding = Finding::new(FindingKind::Shape, name, "the function's result does not fit")
         .note(format!("{function} returned {dtype:?} {dims:?}"))
         .note(format!("{made_as} {wanted:?} is wanted"))
-        .rule(rule.at);
+        .rule(rule.rule.at);
     Error::refused(vec![finding])
 }
 

@@ -32,7 +32,7 @@ fn run_step(
 ) -> Result<Vec<Tensor>> {
     let step = &plan.steps[number];
     let rule = &plan.mapping.rules[step.rule];
-    let arity = rule.rule.operation.sources.max(1);
+    let arity = rule.operation.sources.max(1);
     let stacked = rule.is_stacked();
     let calls = match step.work {
         Work::Compute { calls, .. } | Work::Function { calls, .. } => calls.max(1),
@@ -85,10 +85,10 @@ fn computed(
     inputs: &[Tensor],
 ) -> Result<Tensor> {
     let step = &plan.steps[number];
-    let rule = plan.mapping.rules[step.rule].rule;
+    let rule = &plan.mapping.rules[step.rule];
     operation.apply(inputs).map_err(|source| Error::Function {
         name: rule.operation.name,
-        at: rule.at,
+        at: rule.rule.at,
         output: plan.outputs[step.outputs[0]].name.clone(),
         source,
     })
@@ -102,7 +102,7 @@ fn built_in(
     context: &Context<'_>,
 ) -> Result<Vec<Tensor>> {
     let step = &plan.steps[number];
-    let rule = plan.mapping.rules[step.rule].rule;
+    let rule = &plan.mapping.rules[step.rule];
     let Kernel::Moves(operation) = rule.operation.kernel else { return Ok(Vec::new()) };
     let wanted: Option<Vec<Vec<usize>>> = step
         .outputs
@@ -116,7 +116,7 @@ fn built_in(
     let ctx = transform_ctx(step, context, &read);
     operation.apply(&ctx, inputs, wanted.as_deref()).map_err(|source| Error::Function {
         name: rule.operation.name,
-        at: rule.at,
+        at: rule.rule.at,
         output: plan.outputs[step.outputs[0]].name.clone(),
         source,
     })

@@ -118,6 +118,6 @@ fn run_functions(job: &Job<'_>, tally: &cast::Tally) -> Result<()> {
 #[cfg(not(feature = "candle"))]
 fn run_functions(job: &Job<'_>, _: &cast::Tally) -> Result<()> {
     let Some(&step) = job.prepared.functions.first() else { return Ok(()) };
-    let rule = job.plan.mapping.rules[job.plan.steps[step].rule].rule;
-    Err(Error::NeedsCandle { name: rule.operation.name, at: rule.at })
+    let rule = &job.plan.mapping.rules[job.plan.steps[step].rule];
+    Err(Error::NeedsCandle { name: rule.operation.name, at: rule.rule.at })
 }

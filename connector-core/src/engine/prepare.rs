@@ -224,10 +224,10 @@ fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usiz
     let finding = match step {
         Some(step) => {
             let step = &plan.steps[step];
-            let rule = plan.mapping.rules[step.rule].rule;
+            let rule = &plan.mapping.rules[step.rule];
             let name = &plan.outputs[step.outputs[0]].name;
             let problem = format!("{} takes {bytes} bytes in memory", rule.operation.name);
-            Finding::new(FindingKind::Resource, name, problem).rule(rule.at)
+            Finding::new(FindingKind::Resource, name, problem).rule(rule.rule.at)
         }
         None => {
             Finding::new(FindingKind::Resource, "--max-memory", "is too little for the buffers")

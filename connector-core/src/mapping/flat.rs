@@ -1,6 +1,7 @@
-use super::{Block, Equal, Fold, Ignore, Mapping, Row, Rule};
+use super::{Block, Direction, Equal, Fold, Ignore, Mapping, Row, Rule};
 use crate::Location;
 use crate::key::{Condition, Pattern};
+use crate::transform::Operation;
 
 /// A mapping with its blocks and includes dissolved: every row has its whole keys.
 #[derive(Clone, Debug, Default)]
@@ -11,13 +12,22 @@ pub struct FlatMapping {
     pub equal: Vec<FlatEqual>,
     /// The `ignore` rows.
     pub ignore: Vec<FlatIgnore>,
+    /// Which side the sources of the rules are on.
+    pub direction: Direction,
 }
 
-/// A [`Rule`] with its whole keys.
+/// A [`Rule`] with its whole keys, perhaps read backwards.
 #[derive(Clone, Debug)]
 pub struct FlatRule {
     /// The rule as it is written.
     pub rule: &'static Rule,
+    /// What happens to the numbers: the rule's operation, or read backwards its inverse.
+    pub operation: Operation,
+    /// The axis that only one side has; read backwards the other side.
+    pub fold: Fold,
+    /// Whether the rule can be carried out. Not if it is read backwards and its operation has no
+    /// inverse; `operation` is then the one without.
+    pub possible: bool,
     /// The whole source keys.
     pub sources: Vec<Pattern<'static>>,
     /// The whole target keys.
@@ -111,6 +121,20 @@ impl FlatMapping {
         flat
     }
 
+    /// An importer's mapping read backwards: every rule from its targets to its sources with the
+    /// inverse of its operation. Of a `one_of` the first branch is written; `a == b` and `ignore`
+    /// rows name tensors that are not.
+    #[must_use]
+    pub fn reversed(&self) -> Self {
+        let is_written = |rule: &&FlatRule| rule.branches.iter().all(|branch| branch.branch == 0);
+        FlatMapping {
+            rules: self.rules.iter().filter(is_written).map(FlatRule::reversed).collect(),
+            equal: Vec::new(),
+            ignore: Vec::new(),
+            direction: Direction::Export,
+        }
+    }
+
     fn add(&mut self, rows: &'static [Row], scope: &Scope, choices: &mut usize) {
         for row in rows {
             match row {
@@ -149,6 +173,9 @@ impl FlatMapping {
         };
         self.rules.extend(rules.iter().map(|rule| FlatRule {
             rule,
+            operation: rule.operation,
+            fold: rule.fold,
+            possible: true,
             sources: join(scope.source, rule.sources),
             targets: join(scope.target, rule.targets),
             reads: join(scope.source, rule.reads),
@@ -161,6 +188,62 @@ impl FlatMapping {
 impl FlatRule {
     /// Whether the operation is called for each index of an axis and the results are stacked.
     pub fn is_stacked(&self) -> bool {
-        matches!(self.rule.fold, Fold::Stack(_))
+        matches!(self.fold, Fold::Stack(_))
+    }
+
+    /// The rule from its targets to its sources.
+    fn reversed(&self) -> Self {
+        let inverse = self.operation.inverse.map(|inverse| inverse());
+        FlatRule {
+            rule: self.rule,
+            operation: inverse.unwrap_or(self.operation),
+            fold: self.fold.reversed(),
+            possible: inverse.is_some(),
+            sources: self.targets.clone(),
+            targets: self.sources.clone(),
+            // They are on the side that is written now.
+            reads: Vec::new(),
+            when: self.when.clone(),
+            branches: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{mapping, ops};
+
+    #[test]
+    fn reversed_rules_go_from_targets_to_sources() {
+        const MAPPING: Mapping = mapping! {
+            "a.{i}" => "b.{i}" {
+                ("gate", "up") => "fc1" via ops::merge_fc1,
+                "e.{e}.down" => "experts" stack e,
+                "all" => "one.{e}" unstack e,
+            },
+            one_of {
+                new { "x" => "y", }
+                old { "z" => "y", }
+            }
+            "c" == "x",
+            ignore "d",
+        };
+        let line = |rule: &FlatRule| {
+            let list = |all: &[Pattern<'_>]| all.iter().map(Pattern::to_string).collect::<Vec<_>>();
+            let (from, to) = (list(&rule.sources).join(", "), list(&rule.targets).join(", "));
+            format!("{from} => {to} via {} {:?}", rule.operation.name, rule.fold)
+        };
+        let reversed = FlatMapping::new(&MAPPING, &[]).reversed();
+        let lines: Vec<String> = reversed.rules.iter().map(line).collect();
+        let want = [
+            "b.{i}.fc1 => a.{i}.gate, a.{i}.up via split_fc1 None",
+            "b.{i}.experts => a.{i}.e.{e}.down via rename Unstack(\"e\")",
+            "b.{i}.one.{e} => a.{i}.all via rename Stack(\"e\")",
+            "y => x via rename None",
+        ];
+        assert_eq!(lines, want);
+        assert!(reversed.equal.is_empty() && reversed.ignore.is_empty());
+        assert_eq!(reversed.direction, Direction::Export);
     }
 }

@@ -11,6 +11,16 @@ use crate::Location;
 use crate::key::{Condition, Pattern};
 use crate::transform::Operation;
 
+/// Which way a conversion goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From the format to the model.
+    #[default]
+    Import,
+    /// From the model to the format.
+    Export,
+}
+
 /// The rows that convert one model between two checkpoints.
 #[derive(Clone, Copy, Debug)]
 pub struct Mapping {
@@ -73,6 +83,20 @@ pub enum Fold {
     Gather(&'static str),
     /// The function returns all tensors along the axis, `Vec<Tensor>`.
     Spread(&'static str),
+}
+
+impl Fold {
+    /// The same axis seen from the other side.
+    #[must_use]
+    pub fn reversed(self) -> Self {
+        match self {
+            Fold::None => Fold::None,
+            Fold::Stack(axis) => Fold::Unstack(axis),
+            Fold::Unstack(axis) => Fold::Stack(axis),
+            Fold::Gather(axis) => Fold::Spread(axis),
+            Fold::Spread(axis) => Fold::Gather(axis),
+        }
+    }
 }
 
 /// The rows of another mapping.

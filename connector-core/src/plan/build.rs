@@ -4,10 +4,10 @@ use super::group::natural_segments;
 use super::step::{self, Stop};
 use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
-    natural_order, parse_patterns, sources, targets,
+    natural_order, origins, parse_patterns, sources, targets,
 };
 use crate::key::{Captures, Pattern};
-use crate::mapping::{FlatRule, Fold};
+use crate::mapping::{Direction, FlatRule, Fold};
 use crate::store::TensorInfo;
 use crate::transform::{Numbers, Shape};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -17,6 +17,8 @@ pub(super) struct Builder<'a> {
     pub request: &'a Request<'a>,
     /// The source tensors that are not left out, by name.
     pub by_name: HashMap<&'a str, usize>,
+    /// Other names under which rules may ask for them (`aka`).
+    pub spellings: HashMap<String, usize>,
     /// Which source tensors some step reads.
     pub used: Vec<bool>,
     /// Source keys that a rule asked for in vain.
@@ -53,9 +55,10 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
     builder.refuse_repeated();
     let ignored = builder.leave_out(&ignore);
 
-    match request.instance {
-        Some(instance) => targets::build(&mut builder, instance)?,
-        None => sources::build(&mut builder),
+    match (request.instance, request.mapping.direction) {
+        (Some(instance), Direction::Import) => targets::build(&mut builder, instance)?,
+        (Some(instance), Direction::Export) => origins::build(&mut builder, instance)?,
+        (None, _) => sources::build(&mut builder),
     }
     let left_behind = leftovers::settle(&mut builder);
     let mut absent = std::mem::take(&mut builder.absent);
@@ -135,6 +138,7 @@ impl<'a> Builder<'a> {
         Builder {
             request,
             by_name: names.collect(),
+            spellings: HashMap::new(),
             used: vec![false; request.tensors.len()],
             missing: BTreeSet::new(),
             findings: Vec::new(),
@@ -189,6 +193,11 @@ impl<'a> Builder<'a> {
         &self.request.tensors[number]
     }
 
+    /// The source tensor that a rule calls `key`.
+    pub fn find(&self, key: &str) -> Option<usize> {
+        self.by_name.get(key).or_else(|| self.spellings.get(key)).copied()
+    }
+
     pub fn rule(&self, number: usize) -> &'a FlatRule {
         &self.request.mapping.rules[number]
     }
@@ -230,9 +239,14 @@ impl<'a> Builder<'a> {
         at: &[usize],
         targets: &[Target],
     ) -> Option<usize> {
-        // A rule with one target has a step of its own for each.
+        // A rule with one parameter has a step of its own for each.
         let flat = self.rule(rule);
-        let shared = flat.targets.len() > 1 || matches!(flat.rule.fold, Fold::Spread(_));
+        let shared = match self.request.mapping.direction {
+            Direction::Import => flat.targets.len() > 1 || matches!(flat.fold, Fold::Spread(_)),
+            Direction::Export => {
+                flat.sources.len() > 1 || matches!(flat.fold, Fold::Stack(_) | Fold::Gather(_))
+            }
+        };
         if shared && let Some(known) = self.known.get(&(rule, captures.clone())) {
             return *known;
         }

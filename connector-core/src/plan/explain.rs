@@ -89,9 +89,9 @@ impl Plan {
         }));
         let reads = self.steps.iter().filter(|step| step.reads.iter().any(|&read| is(read)));
         found.extend(reads.map(|step| {
-            let rule = self.mapping.rules[step.rule].rule;
+            let rule = &self.mapping.rules[step.rule];
             let output = &self.outputs[step.outputs[0]].name;
-            remark(format!("read by {} for {output} ({})", rule.operation.name, rule.at))
+            remark(format!("read by {} for {output} ({})", rule.operation.name, rule.rule.at))
         }));
         if self.absent.iter().any(|absent| absent == key) {
             found.push(remark(
@@ -110,7 +110,7 @@ impl Plan {
         let rule = &self.mapping.rules[step.rule];
         let cast = |made: Dtype, dtype: Dtype| (made != dtype).then(|| made.to_string());
         Explanation {
-            operation: rule.rule.operation.name.into(),
+            operation: rule.operation.name.into(),
             at: rule.rule.at.to_string(),
             captures: step.captures.to_string(),
             inputs: step.inputs.iter().map(|i| input_view(i.tensor, i.index, source)).collect(),

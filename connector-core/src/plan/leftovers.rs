@@ -38,6 +38,12 @@ pub(super) fn settle(builder: &mut Builder<'_>) -> Vec<Ignored> {
     left_behind
 }
 
+/// Whether an `ignore` row applies to a source tensor of this name.
+pub(super) fn ignores(builder: &Builder<'_>, name: &str) -> bool {
+    let mut rows = builder.request.mapping.ignore.iter();
+    rows.any(|row| applies(builder, &row.pattern, &row.when, name).is_some())
+}
+
 /// The source pattern of a rule that `key` matches.
 fn takes<'a>(builder: &Builder<'a>, rule: usize, key: &str) -> Option<&'a Pattern<'static>> {
     builder.rule(rule).sources.iter().find(|source| source.matches(key))

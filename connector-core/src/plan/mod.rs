@@ -1,9 +1,9 @@
 //! What a conversion will do: schema × mapping × the headers of one checkpoint.
 //!
 //! A plan is complete or refused, and made without reading tensor data. With a schema it is
-//! driven by the target: every parameter under the config, the one live rule that produces it, the
-//! sources that the rule names. Without one it is driven by the source: the keys that match,
-//! joined by captured value.
+//! driven by the model: every parameter under the config, and on import the one live rule that
+//! produces it with the sources that the rule names, on export the live rules that read it. Without
+//! one it is driven by the source: the keys that match, joined by captured value.
 
 mod branches;
 mod build;
@@ -11,6 +11,8 @@ mod explain;
 mod finding;
 mod group;
 mod leftovers;
+mod origins;
+mod parameters;
 mod sources;
 mod step;
 mod summary;
@@ -34,7 +36,7 @@ use crate::transform::{Compute, Config, Function, Move};
 
 /// What to plan.
 pub struct Request<'a> {
-    /// The rows.
+    /// The rows, which also say which way it goes.
     pub mapping: &'a FlatMapping,
     /// The model's parameters under its config; `None` for a model without a schema.
     pub instance: Option<&'a dyn Instance>,

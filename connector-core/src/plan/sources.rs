@@ -27,7 +27,7 @@ pub(super) fn build(builder: &mut Builder<'_>) {
             refuse(builder, number, FindingKind::MissingSource, note);
         }
         for captures in joined {
-            apply(builder, number, captures);
+            apply(builder, number, captures, &[], false);
         }
     }
     written_twice(builder);
@@ -41,7 +41,7 @@ fn refuse(builder: &mut Builder<'_>, rule: usize, kind: FindingKind, note: Strin
 
 /// The captures for which at least one source of the rule is there, without the folded axis.
 fn join(builder: &Builder<'_>, rule: &FlatRule) -> Vec<Captures<'static>> {
-    let axis = match rule.rule.fold {
+    let axis = match rule.fold {
         Fold::Stack(axis) | Fold::Gather(axis) => Some(axis),
         _ => None,
     };
@@ -51,7 +51,7 @@ fn join(builder: &Builder<'_>, rule: &FlatRule) -> Vec<Captures<'static>> {
     let mut joined: BTreeMap<Vec<Capture<'static>>, Captures<'static>> = BTreeMap::new();
     for (position, source) in rule.sources.iter().enumerate() {
         // A group says which axis it runs over, not for which layers the others must be there.
-        let is_group = position > 0 && matches!(rule.rule.fold, Fold::Gather(_));
+        let is_group = position > 0 && matches!(rule.fold, Fold::Gather(_));
         if is_group && axis.is_some_and(|axis| source.has(axis)) {
             continue;
         }
@@ -72,27 +72,35 @@ fn join(builder: &Builder<'_>, rule: &FlatRule) -> Vec<Captures<'static>> {
 /// experts of a layer are some hundreds.
 const MOST_MEMBERS: usize = 1 << 20;
 
-fn apply(builder: &mut Builder<'_>, number: usize, captures: Captures<'static>) {
+/// Adds the steps of a rule at `captures`. The targets' shapes are not known; `keep` says whether
+/// `--dtype` spares them.
+pub(super) fn apply(
+    builder: &mut Builder<'_>,
+    number: usize,
+    captures: Captures<'static>,
+    at: &[usize],
+    keep: bool,
+) {
     let rule = builder.rule(number);
-    if let (Fold::Spread(axis), 2..) = (rule.rule.fold, rule.targets.len()) {
+    if let (Fold::Spread(axis), 2..) = (rule.fold, rule.targets.len()) {
         let note = format!("it returns the tensors along {{{axis}}}, for one target");
         return refuse(builder, number, FindingKind::Rule, note);
     }
-    let members: Vec<Captures<'static>> = match rule.rule.fold {
+    let members: Vec<Captures<'static>> = match rule.fold {
         Fold::Unstack(axis) | Fold::Spread(axis) => {
-            let count = members(builder, rule, &captures);
+            let count = members(builder, rule, &captures, at);
             if count > MOST_MEMBERS {
                 let note = format!("its source would become {count} tensors along {{{axis}}}");
                 return refuse(builder, number, FindingKind::Shape, note);
             }
-            let at = |index| captures.with(Capture::index(axis, index as u64));
-            (0..count).map(at).collect()
+            let member = |index| captures.with(Capture::index(axis, index as u64));
+            (0..count).map(member).collect()
         }
         _ => vec![captures.clone()],
     };
     let target = |pattern: &Pattern<'static>, captures: &Captures<'static>| {
-        let name = pattern.key(captures, builder.field(&[]))?;
-        Some(Target { name, shape: None, keep: false })
+        let name = pattern.key(captures, builder.field(at))?;
+        Some(Target { name, shape: None, keep })
     };
     let targets: Option<Vec<Vec<Target>>> = members
         .iter()
@@ -102,28 +110,33 @@ fn apply(builder: &mut Builder<'_>, number: usize, captures: Captures<'static>) 
         let note = "a target needs a capture or a number that is not there";
         return refuse(builder, number, FindingKind::Rule, note.into());
     };
-    if matches!(rule.rule.fold, Fold::Spread(_)) {
+    if matches!(rule.fold, Fold::Spread(_)) {
         let targets: Vec<Target> = targets.into_iter().flatten().collect();
         if !targets.is_empty() {
-            builder.step(number, captures, &[], &targets);
+            builder.step(number, captures, at, &targets);
         }
         return;
     }
     for (captures, targets) in members.into_iter().zip(targets) {
-        builder.step(number, captures, &[], &targets);
+        builder.step(number, captures, at, &targets);
     }
 }
 
 /// How many tensors one becomes: as many as its first dimension is long. One if the tensor is not
 /// there, so that the step can name it.
-fn members(builder: &Builder<'_>, rule: &FlatRule, captures: &Captures<'static>) -> usize {
-    let key = rule.sources[0].key(captures, builder.field(&[]));
-    let tensor = key.and_then(|key| builder.by_name.get(key.as_str()).copied());
+fn members(
+    builder: &Builder<'_>,
+    rule: &FlatRule,
+    captures: &Captures<'static>,
+    at: &[usize],
+) -> usize {
+    let key = rule.sources[0].key(captures, builder.field(at));
+    let tensor = key.and_then(|key| builder.find(&key));
     tensor.map_or(1, |tensor| builder.tensor(tensor).shape.first().copied().unwrap_or(1))
 }
 
 /// Two rules that write one tensor.
-fn written_twice(builder: &mut Builder<'_>) {
+pub(super) fn written_twice(builder: &mut Builder<'_>) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let outputs: Vec<(String, usize)> = builder
         .outputs

@@ -35,6 +35,14 @@ pub(super) fn make(
     at: &[usize],
     targets: &[Target],
 ) -> Result<usize, Stop> {
+    if !builder.rule(number).possible {
+        let name = builder.rule(number).operation.name;
+        let note = format!(
+            "{name} has no inverse: give its `#[state_transform]` an `inverse = …`, or write a \
+             `#[model_exporter]`"
+        );
+        return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
+    }
     index_folded_axis(builder, number, at);
     let application = Application { builder, number, rule: builder.rule(number), captures, at };
     let keys = application.keys()?;
@@ -116,7 +124,7 @@ fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[usize]) {
     /// How many missing members are named. The last index may be any number that a key can hold.
     const HOLES: usize = 8;
     let rule = builder.rule(number);
-    let (Fold::Stack(axis) | Fold::Gather(axis)) = rule.rule.fold else { return };
+    let (Fold::Stack(axis) | Fold::Gather(axis)) = rule.fold else { return };
     let declared = builder.request.instance.is_some_and(|i| i.schema().axes.contains(&axis));
     if declared || builder.folded.contains_key(&number) {
         return;
@@ -136,14 +144,14 @@ fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[usize]) {
 
 impl<'a> Application<'_, 'a> {
     fn name(&self) -> &'static str {
-        self.rule.rule.operation.name
+        self.rule.operation.name
     }
 
     /// The source keys of each call, and the index along their first dimension.
     fn keys(&self) -> Result<Calls<(String, Option<usize>)>, Stop> {
         let rule = self.rule;
         let unable = |note| Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]);
-        let unstacked = match rule.rule.fold {
+        let unstacked = match rule.fold {
             Fold::Unstack(axis) => {
                 let index = self.captures.index(axis).and_then(|index| index.try_into().ok());
                 let note =
@@ -164,7 +172,7 @@ impl<'a> Application<'_, 'a> {
             let captures = move |index| self.captures.with(Capture::index(axis, index));
             self.indices(axis).into_iter().map(captures)
         };
-        match rule.rule.fold {
+        match rule.fold {
             Fold::Stack(axis) => along(axis).map(|c| keys(&rule.sources, &c)).collect(),
             Fold::Gather(axis) => {
                 let (single, group) = rule.sources.split_at(rule.sources.len().saturating_sub(1));
@@ -190,8 +198,7 @@ impl<'a> Application<'_, 'a> {
 
     fn find(&self, keys: &Calls<(String, Option<usize>)>) -> Calls<Option<Input>> {
         let find = |(key, index): &(String, Option<usize>)| {
-            let tensor = *self.builder.by_name.get(key.as_str())?;
-            Some(Input { tensor, index: *index })
+            Some(Input { tensor: self.builder.find(key)?, index: *index })
         };
         keys.iter().map(|call| call.iter().map(find).collect()).collect()
     }
@@ -213,7 +220,7 @@ impl<'a> Application<'_, 'a> {
         let reads = self.reads()?;
         let mut dtype = self.dtype(calls)?;
         let shapes = self.shapes(calls)?;
-        let (shapes, work, equal) = match self.rule.rule.operation.kernel {
+        let (shapes, work, equal) = match self.rule.operation.kernel {
             Kernel::Function(function) => {
                 let shapes: Vec<_> = targets.iter().map(|target| target.shape.clone()).collect();
                 (shapes, Work::Function { function, calls: calls.len() }, Vec::new())
@@ -292,12 +299,12 @@ impl<'a> Application<'_, 'a> {
             let note = format!("{} has no sources", self.name());
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         };
-        let moves = matches!(self.rule.rule.operation.kernel, Kernel::Moves(_));
+        let moves = matches!(self.rule.operation.kernel, Kernel::Moves(_));
         if moves && self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
             let note = format!("{} is {}, which --dtype cannot cast", first.name, first.dtype);
             return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
         }
-        let computes = matches!(self.rule.rule.operation.kernel, Kernel::Compute(_));
+        let computes = matches!(self.rule.operation.kernel, Kernel::Compute(_));
         match tensors.find(|tensor| tensor.dtype != first.dtype && !computes) {
             None => Ok(first.dtype),
             Some(other) => {
@@ -330,7 +337,7 @@ impl<'a> Application<'_, 'a> {
     /// How long the first dimension of an unstacked tensor must be: as the schema says, or else as
     /// that of the first source.
     fn unstacked_len(&self, calls: &Calls<Input>) -> Option<usize> {
-        let Fold::Unstack(axis) = self.rule.rule.fold else { return None };
+        let Fold::Unstack(axis) = self.rule.fold else { return None };
         let declared = self.builder.request.instance.and_then(|instance| {
             let number = instance.schema().axes.iter().position(|name| *name == axis)?;
             Some(instance.axis(number))

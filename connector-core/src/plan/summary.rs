@@ -112,7 +112,7 @@ impl Plan {
         let mut applied = self.steps.iter().filter(|step| step.rule == number);
         let rename = applied.clone().all(|step| self.is_rename(step));
         RuleUse {
-            operation: rule.rule.operation.name.into(),
+            operation: rule.operation.name.into(),
             label: format!("{} → {}", list(&rule.sources), list(&rule.targets)),
             sources: rule.sources.iter().map(|s| s.to_string()).collect(),
             targets: rule.targets.iter().map(|t| t.to_string()).collect(),

@@ -1,28 +1,13 @@
 //! The plan of a model with a schema, driven by the target.
 
 use super::build::{Builder, Target};
-use super::finding::{self, Problem};
+use super::finding::Problem;
+use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
 use super::{Finding, FindingKind};
-use crate::key::{Capture, Captures, Condition, Truth};
+use crate::key::{Capture, Captures};
 use crate::mapping::Fold;
-use crate::schema::{Instance, expand, flags_at};
+use crate::schema::Instance;
 use std::collections::{HashMap, HashSet};
-
-/// A parameter that exists under the config, with concrete indices.
-struct Wanted {
-    target: Target,
-    /// Every spelling of its name, the canonical one first.
-    names: Vec<String>,
-    at: Vec<usize>,
-    flags: u8,
-}
-
-/// A target of a rule that matches one of a parameter's names.
-struct Candidate {
-    rule: usize,
-    name: usize,
-    captures: Captures<'static>,
-}
 
 /// # Errors
 /// If the conditions cannot be evaluated: all else would only follow from that.
@@ -36,8 +21,10 @@ pub(super) fn build(
     let truths = conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     let by_name = names(builder, &wanted);
-    let live: Vec<Vec<Candidate>> =
-        wanted.iter().map(|parameter| candidates(builder, &truths, parameter)).collect();
+    let live: Vec<Vec<Candidate>> = wanted
+        .iter()
+        .map(|parameter| candidates(builder, &truths, parameter, |rule| &rule.targets))
+        .collect();
     let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
     builder.choose_branches(|rule| used.contains(&rule));
 
@@ -69,142 +56,6 @@ pub(super) fn build(
     Ok(())
 }
 
-/// The most parameters that a plan is made for: a hundred times what the largest models have. A
-/// config from a file may name any number of layers.
-const MOST_PARAMETERS: u64 = 10_000_000;
-
-/// Whether the config's axes are longer than any model's, which is then a finding.
-fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bool {
-    let schema = instance.schema();
-    let axis = |name: &str| schema.axes.iter().position(|axis| *axis == name);
-    let counts = schema.parameters.iter().map(|parameter| {
-        let lengths = parameter.pattern.names().filter_map(axis).map(|n| instance.axis(n) as u64);
-        lengths.fold(1, u64::saturating_mul)
-    });
-    if counts.fold(0, u64::saturating_add) <= MOST_PARAMETERS {
-        return false;
-    }
-    let lengths: Vec<String> = schema
-        .axes
-        .iter()
-        .enumerate()
-        .map(|(number, axis)| format!("{axis} has {}", instance.axis(number)))
-        .collect();
-    let note = format!("under this config the axes are too long: {}", lengths.join(", "));
-    builder.finding(FindingKind::Config, Problem::Unable, schema.model, None, vec![note]);
-    true
-}
-
-/// The condition of each rule over the schema's flags. Unknown flags are findings, those of `==`
-/// and `ignore` rows too.
-fn conditions(
-    builder: &mut Builder<'_>,
-    instance: &dyn Instance,
-) -> Result<Vec<Truth>, Vec<Finding>> {
-    let schema = instance.schema();
-    let mapping = builder.request.mapping;
-    let before = builder.findings.len();
-    let mut truth = |when: &[Condition], key: String, rule: Option<usize>| {
-        when.iter().fold(Truth::ALWAYS, |truth, condition| match condition.truth(schema.flags) {
-            Ok(part) => truth.and(part),
-            Err(unknown) => {
-                let flags = schema.flags.join(", ");
-                let note = format!("`{unknown}` is not a flag of {}: {flags}", schema.model);
-                builder.finding(FindingKind::Rule, Problem::Unable, &key, rule, vec![note]);
-                truth
-            }
-        })
-    };
-    let mut truths = Vec::new();
-    for (number, rule) in mapping.rules.iter().enumerate() {
-        let key = rule.targets.first().map_or(String::new(), |target| target.to_string());
-        truths.push(truth(&rule.when, key, Some(number)));
-    }
-    for row in &mapping.equal {
-        truth(&row.when, row.left.to_string(), None);
-    }
-    for row in &mapping.ignore {
-        truth(&row.when, row.pattern.to_string(), None);
-    }
-    match builder.findings.len() > before {
-        true => Err(finding::group(std::mem::take(&mut builder.findings))),
-        false => Ok(truths),
-    }
-}
-
-/// Every parameter that exists under the config.
-fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted> {
-    let schema = instance.schema();
-    let mut wanted = Vec::new();
-    for (number, parameter) in schema.parameters.iter().enumerate() {
-        // The macro has checked that the condition is over the schema's own flags.
-        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
-        for (captures, at) in expand(instance, &parameter.pattern) {
-            let flags = flags_at(instance, &at);
-            if !truth.holds(flags) {
-                continue;
-            }
-            let field = |name: &str| {
-                let field = schema.fields.iter().position(|field| *field == name)?;
-                Some(instance.field(field, &at))
-            };
-            let spellings = std::iter::once(&parameter.pattern).chain(parameter.aka);
-            let names: Option<Vec<String>> = spellings.map(|p| p.key(&captures, field)).collect();
-            let Some(names) = names else {
-                // Left out, it would be a parameter that nobody misses.
-                let note = "its name needs an axis or a field that the schema does not have";
-                let (kind, key) = (FindingKind::Rule, parameter.pattern.to_string());
-                builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
-                continue;
-            };
-            let shape = Some(instance.shape(number, &at));
-            let keep = parameter.keep.is_some();
-            let target = Target { name: names[0].clone(), shape, keep };
-            wanted.push(Wanted { target, names, at, flags });
-        }
-    }
-    wanted
-}
-
-/// Which parameter each name stands for. A name that stands for two is a finding: the plan would
-/// take the one for the other, and never write one of them.
-fn names<'w>(builder: &mut Builder<'_>, wanted: &'w [Wanted]) -> HashMap<&'w str, usize> {
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
-    for (number, parameter) in wanted.iter().enumerate() {
-        for name in &parameter.names {
-            match by_name.insert(name, number) {
-                Some(other) if other != number => {
-                    let [one, other] = [number, other].map(|n| &wanted[n].target.name);
-                    let note = format!("it is a name of {other} and of {one}");
-                    let (kind, problem) = (FindingKind::Ambiguous, Problem::Shared);
-                    builder.finding(kind, problem, name, None, vec![note]);
-                }
-                _ => {}
-            }
-        }
-    }
-    by_name
-}
-
-/// The rules that hold at `parameter` and have a target of one of its names.
-fn candidates(builder: &Builder<'_>, truths: &[Truth], parameter: &Wanted) -> Vec<Candidate> {
-    let field = builder.field(&parameter.at);
-    let mut found = Vec::new();
-    for (rule, flat) in builder.request.mapping.rules.iter().enumerate() {
-        if !truths[rule].holds(parameter.flags) {
-            continue;
-        }
-        for target in &flat.targets {
-            for (name, text) in parameter.names.iter().enumerate() {
-                if let Some(captures) = target.captures_with(text, &field) {
-                    found.push(Candidate { rule, name, captures });
-                }
-            }
-        }
-    }
-    found
-}
-
 /// Adds the step that makes `parameter`, and with it the rule's other targets.
 fn produce(
     builder: &mut Builder<'_>,
@@ -215,7 +66,7 @@ fn produce(
     by_name: &HashMap<&str, usize>,
 ) {
     let rule = builder.rule(candidate.rule);
-    if rule.targets.len() == 1 && !matches!(rule.rule.fold, Fold::Spread(_)) {
+    if rule.targets.len() == 1 && !matches!(rule.fold, Fold::Spread(_)) {
         // The spelling of the name that the rule has.
         let name = parameter.names[candidate.name].clone();
         let target = Target { name, ..parameter.target.clone() };
@@ -255,7 +106,7 @@ fn targets(
     let rule = builder.rule(candidate.rule);
     let field = builder.field(&parameter.at);
     let captures = &candidate.captures;
-    let (captures, names): (_, Option<Vec<String>>) = match (rule.rule.fold, &rule.targets[..]) {
+    let (captures, names): (_, Option<Vec<String>>) = match (rule.fold, &rule.targets[..]) {
         (Fold::Spread(axis), [target]) => {
             let schema = instance.schema();
             let number = schema.axes.iter().position(|name| *name == axis);

@@ -68,19 +68,33 @@ pub fn plan_with<M: Model>(
     tensors: Vec<TensorInfo>,
     options: &PlanOptions,
 ) -> Planned {
-    let mapping = FlatMapping::new(&mapping, &[]);
-    let instance = M::instance(config);
+    let planned = make::<M>(config, &FlatMapping::new(&mapping, &[]), tensors, options);
+    if let (Ok(plan), Some(instance)) = (&planned.result, M::instance(config)) {
+        check_complete(plan, instance.as_ref());
+    }
+    planned
+}
+
+/// Plans the export of a checkpoint of the model `M`: the mapping read backwards.
+pub fn export<M: Model>(config: &M::Config, mapping: Mapping, checkpoint: &[&str]) -> Planned {
+    let mapping = FlatMapping::new(&mapping, &[]).reversed();
+    make::<M>(config, &mapping, tensors(checkpoint), &PlanOptions::default())
+}
+
+fn make<M: Model>(
+    config: &M::Config,
+    mapping: &FlatMapping,
+    tensors: Vec<TensorInfo>,
+    options: &PlanOptions,
+) -> Planned {
     let result = Plan::new(&Request {
-        mapping: &mapping,
-        instance: instance.as_deref(),
+        mapping,
+        instance: M::instance(config).as_deref(),
         model: &Config::from_model(config).unwrap(),
         format: &Config::default(),
         tensors: &tensors,
         options,
     });
-    if let (Ok(plan), Some(instance)) = (&result, &instance) {
-        check_complete(plan, instance.as_ref());
-    }
     if let Ok(plan) = &result {
         check_consumed(plan, tensors.len());
     }

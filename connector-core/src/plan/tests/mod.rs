@@ -3,6 +3,7 @@
 mod branches;
 mod folds;
 mod leftovers;
+mod origins;
 mod outcome;
 mod sources;
 mod targets;

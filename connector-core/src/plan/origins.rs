@@ -1,0 +1,112 @@
+//! The export of a model with a schema: every parameter under the config, and the rules that read
+//! it.
+
+use super::build::Builder;
+use super::finding::Problem;
+use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
+use super::{Finding, FindingKind, leftovers, sources};
+use crate::key::Captures;
+use crate::mapping::{FlatRule, Fold};
+use crate::schema::Instance;
+use std::collections::HashSet;
+
+/// # Errors
+/// If the conditions cannot be evaluated: all else would only follow from that.
+pub(super) fn build(
+    builder: &mut Builder<'_>,
+    instance: &dyn Instance,
+) -> Result<(), Vec<Finding>> {
+    if too_many(builder, instance) {
+        return Ok(());
+    }
+    let truths = conditions(builder, instance)?;
+    let wanted = parameters(builder, instance);
+    names(builder, &wanted);
+    let live: Vec<Vec<Candidate>> = wanted
+        .iter()
+        .map(|parameter| candidates(builder, &truths, parameter, |rule| &rule.sources))
+        .collect();
+    let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
+    builder.choose_branches(|rule| used.contains(&rule));
+
+    // A step may read several parameters, under whatever names the checkpoint has for them.
+    let there: Vec<Option<usize>> = wanted.iter().map(|w| find(builder, w)).collect();
+    for ((parameter, live), there) in wanted.iter().zip(live).zip(there) {
+        if there.is_some_and(|tensor| misfits(builder, parameter, tensor)) {
+            continue;
+        }
+        let mut live: Vec<Candidate> = live
+            .into_iter()
+            .filter(|candidate| builder.branches.take(builder.rule(candidate.rule)))
+            .collect();
+        live.dedup_by(|a, b| (a.rule, &a.captures) == (b.rule, &b.captures));
+        let ignored = || parameter.names.iter().any(|name| leftovers::ignores(builder, name));
+        if live.is_empty() && !ignored() {
+            let note = "no rule of this connector reads it under this config";
+            let (kind, problem) = (FindingKind::NoRule, Problem::NoRule);
+            builder.finding(kind, problem, &parameter.target.name, None, vec![note.into()]);
+        }
+        for Candidate { rule, captures, .. } in live {
+            let captures = shared_captures(builder, rule, captures, &parameter.at);
+            sources::apply(builder, rule, captures, &parameter.at, parameter.target.keep);
+        }
+    }
+    sources::written_twice(builder);
+    Ok(())
+}
+
+/// The tensor that holds a parameter, which rules then find under each of its names.
+fn find(builder: &mut Builder<'_>, parameter: &Wanted) -> Option<usize> {
+    let is_there = |name: &&String| builder.by_name.contains_key(name.as_str());
+    let mut there = parameter.names.iter().filter(is_there);
+    let (first, second) = (there.next()?, there.next());
+    let tensor = builder.by_name[first.as_str()];
+    if let Some(second) = second {
+        let number = builder.by_name[second.as_str()];
+        builder.used[number] = true;
+        let note = format!("it is another name of {first}, which is there too");
+        let (kind, problem) = (FindingKind::Ambiguous, Problem::Repeated);
+        builder.finding(kind, problem, second, None, vec![note]);
+    }
+    if parameter.names.len() > 1 {
+        builder.spellings.extend(parameter.names.iter().map(|name| (name.clone(), tensor)));
+    }
+    Some(tensor)
+}
+
+/// Whether a tensor has not the shape of its parameter, which is then a finding.
+fn misfits(builder: &mut Builder<'_>, parameter: &Wanted, tensor: usize) -> bool {
+    let info = builder.tensor(tensor);
+    let Some(want) = parameter.target.shape.as_ref().filter(|want| **want != info.shape) else {
+        return false;
+    };
+    let name = &parameter.target.name;
+    let notes = vec![
+        format!("{name} is {want:?} under this config"),
+        format!("the checkpoint has {:?}", info.shape),
+    ];
+    builder.used[tensor] = true;
+    builder.finding(FindingKind::Shape, Problem::WrongShape, &info.name, None, notes);
+    true
+}
+
+/// The captures of a step, whichever of its parameters asks for it: without the axis that its
+/// sources run over, and in the order of its first source.
+fn shared_captures(
+    builder: &Builder<'_>,
+    rule: usize,
+    captures: Captures<'static>,
+    at: &[usize],
+) -> Captures<'static> {
+    let FlatRule { sources, fold, .. } = builder.rule(rule);
+    let field = builder.field(at);
+    let first = sources.first().and_then(|source| {
+        let key = source.key(&captures, &field)?;
+        source.captures_with(&key, &field)
+    });
+    let captures = first.unwrap_or(captures);
+    match *fold {
+        Fold::Stack(axis) | Fold::Gather(axis) => captures.without(axis),
+        _ => captures,
+    }
+}

@@ -1,0 +1,171 @@
+//! The parameters of a model under its config, and the rules that are live at each.
+
+use super::build::{Builder, Target};
+use super::finding::{self, Problem};
+use super::{Finding, FindingKind};
+use crate::key::{Captures, Condition, Pattern, Truth};
+use crate::mapping::FlatRule;
+use crate::schema::{Instance, expand, flags_at};
+use std::collections::HashMap;
+
+/// A parameter that exists under the config, with concrete indices.
+pub(super) struct Wanted {
+    pub target: Target,
+    /// Every spelling of its name, the canonical one first.
+    pub names: Vec<String>,
+    pub at: Vec<usize>,
+    pub flags: u8,
+}
+
+/// A key of a rule that matches one of a parameter's names.
+pub(super) struct Candidate {
+    pub rule: usize,
+    pub name: usize,
+    pub captures: Captures<'static>,
+}
+
+/// The most parameters that a plan is made for: a hundred times what the largest models have. A
+/// config from a file may name any number of layers.
+const MOST_PARAMETERS: u64 = 10_000_000;
+
+/// Whether the config's axes are longer than any model's, which is then a finding.
+pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bool {
+    let schema = instance.schema();
+    let axis = |name: &str| schema.axes.iter().position(|axis| *axis == name);
+    let counts = schema.parameters.iter().map(|parameter| {
+        let lengths = parameter.pattern.names().filter_map(axis).map(|n| instance.axis(n) as u64);
+        lengths.fold(1, u64::saturating_mul)
+    });
+    if counts.fold(0, u64::saturating_add) <= MOST_PARAMETERS {
+        return false;
+    }
+    let lengths: Vec<String> = schema
+        .axes
+        .iter()
+        .enumerate()
+        .map(|(number, axis)| format!("{axis} has {}", instance.axis(number)))
+        .collect();
+    let note = format!("under this config the axes are too long: {}", lengths.join(", "));
+    builder.finding(FindingKind::Config, Problem::Unable, schema.model, None, vec![note]);
+    true
+}
+
+/// The condition of each rule over the schema's flags.
+///
+/// # Errors
+/// Unknown flags, those of `==` and `ignore` rows too.
+pub(super) fn conditions(
+    builder: &mut Builder<'_>,
+    instance: &dyn Instance,
+) -> Result<Vec<Truth>, Vec<Finding>> {
+    let schema = instance.schema();
+    let mapping = builder.request.mapping;
+    let before = builder.findings.len();
+    let mut truth = |when: &[Condition], key: String, rule: Option<usize>| {
+        when.iter().fold(Truth::ALWAYS, |truth, condition| match condition.truth(schema.flags) {
+            Ok(part) => truth.and(part),
+            Err(unknown) => {
+                let flags = schema.flags.join(", ");
+                let note = format!("`{unknown}` is not a flag of {}: {flags}", schema.model);
+                builder.finding(FindingKind::Rule, Problem::Unable, &key, rule, vec![note]);
+                truth
+            }
+        })
+    };
+    let mut truths = Vec::new();
+    for (number, rule) in mapping.rules.iter().enumerate() {
+        let key = rule.targets.first().map_or(String::new(), |target| target.to_string());
+        truths.push(truth(&rule.when, key, Some(number)));
+    }
+    for row in &mapping.equal {
+        truth(&row.when, row.left.to_string(), None);
+    }
+    for row in &mapping.ignore {
+        truth(&row.when, row.pattern.to_string(), None);
+    }
+    match builder.findings.len() > before {
+        true => Err(finding::group(std::mem::take(&mut builder.findings))),
+        false => Ok(truths),
+    }
+}
+
+/// Every parameter that exists under the config.
+pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted> {
+    let schema = instance.schema();
+    let mut wanted = Vec::new();
+    for (number, parameter) in schema.parameters.iter().enumerate() {
+        // The macro has checked that the condition is over the schema's own flags.
+        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
+        for (captures, at) in expand(instance, &parameter.pattern) {
+            let flags = flags_at(instance, &at);
+            if !truth.holds(flags) {
+                continue;
+            }
+            let field = |name: &str| {
+                let field = schema.fields.iter().position(|field| *field == name)?;
+                Some(instance.field(field, &at))
+            };
+            let spellings = std::iter::once(&parameter.pattern).chain(parameter.aka);
+            let names: Option<Vec<String>> = spellings.map(|p| p.key(&captures, field)).collect();
+            let Some(names) = names else {
+                // Left out, it would be a parameter that nobody misses.
+                let note = "its name needs an axis or a field that the schema does not have";
+                let (kind, key) = (FindingKind::Rule, parameter.pattern.to_string());
+                builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
+                continue;
+            };
+            let shape = Some(instance.shape(number, &at));
+            let keep = parameter.keep.is_some();
+            let target = Target { name: names[0].clone(), shape, keep };
+            wanted.push(Wanted { target, names, at, flags });
+        }
+    }
+    wanted
+}
+
+/// Which parameter each name stands for. A name that stands for two is a finding: the plan would
+/// take the one for the other, and never write one of them.
+pub(super) fn names<'w>(
+    builder: &mut Builder<'_>,
+    wanted: &'w [Wanted],
+) -> HashMap<&'w str, usize> {
+    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    for (number, parameter) in wanted.iter().enumerate() {
+        for name in &parameter.names {
+            match by_name.insert(name, number) {
+                Some(other) if other != number => {
+                    let [one, other] = [number, other].map(|n| &wanted[n].target.name);
+                    let note = format!("it is a name of {other} and of {one}");
+                    let (kind, problem) = (FindingKind::Ambiguous, Problem::Shared);
+                    builder.finding(kind, problem, name, None, vec![note]);
+                }
+                _ => {}
+            }
+        }
+    }
+    by_name
+}
+
+/// The rules that hold at `parameter` and have a key of one of its names on the model's side.
+pub(super) fn candidates(
+    builder: &Builder<'_>,
+    truths: &[Truth],
+    parameter: &Wanted,
+    side: impl Fn(&FlatRule) -> &[Pattern<'static>],
+) -> Vec<Candidate> {
+    let field = builder.field(&parameter.at);
+    let mut found = Vec::new();
+    for (rule, flat) in builder.request.mapping.rules.iter().enumerate() {
+        if !truths[rule].holds(parameter.flags) {
+            continue;
+        }
+        for pattern in side(flat) {
+            for (name, text) in parameter.names.iter().enumerate() {
+                if let Some(captures) = pattern.captures_with(text, &field) {
+                    found.push(Candidate { rule, name, captures });
+                }
+            }
+        }
+    }
+    found
+}
