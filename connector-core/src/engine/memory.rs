@@ -23,7 +23,8 @@ pub(crate) fn run_in_memory(
     Ok(made)
 }
 
-fn run_step(
+/// Runs one step: the tensors of its outputs.
+pub(crate) fn run_step(
     plan: &Plan,
     number: usize,
     infos: &[TensorInfo],

@@ -23,7 +23,7 @@ pub use progress::{NoProgress, Progress};
 #[cfg(feature = "candle")]
 pub(crate) use {
     function::{from_candle_dtype, probe},
-    memory::run_in_memory,
+    memory::{run_in_memory, run_step},
 };
 
 use crate::cancel::Cancel;

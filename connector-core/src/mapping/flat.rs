@@ -34,6 +34,8 @@ pub struct FlatRule {
     pub targets: Vec<Pattern<'static>>,
     /// The whole keys of other tensors it may read.
     pub reads: Vec<Pattern<'static>>,
+    /// Whether the sources may be absent; then the targets are not produced.
+    pub optional: bool,
     /// All of these must hold.
     pub when: Vec<Condition>,
     /// The alternatives it stands in, from the outermost `one_of` to the innermost.
@@ -135,6 +137,21 @@ impl FlatMapping {
         }
     }
 
+    /// The mapping of a source that has the keys of these branches, by the number of the choice and
+    /// the branch; where a choice is not named, those of the first.
+    #[must_use]
+    pub(crate) fn taking(&self, branches: &[(usize, usize)]) -> Self {
+        let is_taken = |rule: &&FlatRule| {
+            rule.branches.iter().all(|at| {
+                let named = branches.iter().find(|(choice, _)| *choice == at.choice);
+                at.branch == named.map_or(0, |(_, branch)| *branch)
+            })
+        };
+        let rules = self.rules.iter().filter(is_taken).cloned();
+        let rules = rules.map(|rule| FlatRule { branches: Vec::new(), ..rule }).collect();
+        FlatMapping { rules, ..self.clone() }
+    }
+
     fn add(&mut self, rows: &'static [Row], scope: &Scope, choices: &mut usize) {
         for row in rows {
             match row {
@@ -179,6 +196,7 @@ impl FlatMapping {
             sources: join(scope.source, rule.sources),
             targets: join(scope.target, rule.targets),
             reads: join(scope.source, rule.reads),
+            optional: rule.optional,
             when: scope.and(rule.when),
             branches: scope.branches.clone(),
         }));
@@ -203,6 +221,7 @@ impl FlatRule {
             targets: self.sources.clone(),
             // They are on the side that is written now.
             reads: Vec::new(),
+            optional: self.optional,
             when: self.when.clone(),
             branches: Vec::new(),
         }

@@ -5,7 +5,7 @@ use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
-use crate::schema::{Instance, expand, flags_at};
+use crate::schema::{self, Instance};
 use std::collections::HashMap;
 
 /// A parameter that exists under the config, with concrete indices.
@@ -91,34 +91,19 @@ pub(super) fn conditions(
 
 /// Every parameter that exists under the config.
 pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted> {
-    let schema = instance.schema();
     let mut wanted = Vec::new();
-    for (number, parameter) in schema.parameters.iter().enumerate() {
-        // The macro has checked that the condition is over the schema's own flags.
-        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
-        for (captures, at) in expand(instance, &parameter.pattern) {
-            let flags = flags_at(instance, &at);
-            if !truth.holds(flags) {
-                continue;
-            }
-            let field = |name: &str| {
-                let field = schema.fields.iter().position(|field| *field == name)?;
-                Some(instance.field(field, &at))
-            };
-            let spellings = std::iter::once(&parameter.pattern).chain(parameter.aka);
-            let names: Option<Vec<String>> = spellings.map(|p| p.key(&captures, field)).collect();
-            let Some(names) = names else {
-                // Left out, it would be a parameter that nobody misses.
-                let note = "its name needs an axis or a field that the schema does not have";
-                let (kind, key) = (FindingKind::Rule, parameter.pattern.to_string());
-                builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
-                continue;
-            };
-            let shape = Some(instance.shape(number, &at));
-            let keep = parameter.keep.is_some();
-            let target = Target { name: names[0].clone(), shape, keep };
-            wanted.push(Wanted { target, names, at, flags });
-        }
+    for parameter in schema::existing(instance) {
+        let declared = &instance.schema().parameters[parameter.number];
+        let Some(names) = schema::names(instance, &parameter) else {
+            // Left out, it would be a parameter that nobody misses.
+            let note = "its name needs an axis or a field that the schema does not have";
+            let (kind, key) = (FindingKind::Rule, declared.pattern.to_string());
+            builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
+            continue;
+        };
+        let shape = Some(instance.shape(parameter.number, &parameter.at));
+        let target = Target { name: names[0].clone(), shape, keep: declared.keep.is_some() };
+        wanted.push(Wanted { target, names, at: parameter.at, flags: parameter.flags });
     }
     wanted
 }

@@ -20,7 +20,7 @@ pub(super) fn build(builder: &mut Builder<'_>) {
             continue;
         }
         let joined = join(builder, rule);
-        if joined.is_empty() && !rule.rule.optional {
+        if joined.is_empty() && !rule.optional {
             let sources: Vec<String> = rule.sources.iter().map(|s| s.to_string()).collect();
             let note = format!("nothing in the checkpoint matches {}", sources.join(", "));
             builder.missing.extend(sources);

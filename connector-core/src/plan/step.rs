@@ -204,7 +204,7 @@ impl<'a> Application<'_, 'a> {
     }
 
     fn incomplete(&self, absent: &BTreeSet<String>, all_absent: bool) -> Stop {
-        if self.rule.rule.optional && all_absent {
+        if self.rule.optional && all_absent {
             return Stop::Absent;
         }
         let needs = |key| format!("{} needs {key}, which is not in the checkpoint", self.name());

@@ -1,5 +1,5 @@
 use super::{ParamSchema, Schema};
-use crate::key::{Capture, Captures, Part, Pattern};
+use crate::key::{Capture, Captures, Part, Pattern, Truth};
 
 /// A schema under one config: how long its axes are, which flags hold, what shapes come out.
 pub trait Instance: Send + Sync {
@@ -45,6 +45,44 @@ impl<M: ParamSchema> Instance for Configured<M> {
 pub fn flags_at(instance: &dyn Instance, at: &[usize]) -> u8 {
     let flags = 0..instance.schema().flags.len();
     flags.fold(0, |bits, flag| bits | u8::from(instance.flag(flag, at)) << flag)
+}
+
+/// A parameter that exists under a config, at some indices.
+pub(crate) struct Existing {
+    /// Which parameter of the schema.
+    pub number: usize,
+    pub captures: Captures<'static>,
+    pub at: Vec<usize>,
+    pub flags: u8,
+}
+
+/// Every parameter that exists under the config.
+pub(crate) fn existing(instance: &dyn Instance) -> Vec<Existing> {
+    let schema = instance.schema();
+    let mut all = Vec::new();
+    for (number, parameter) in schema.parameters.iter().enumerate() {
+        // The macro has checked that the condition is over the schema's own flags.
+        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
+        let here = expand(instance, &parameter.pattern).into_iter().map(|(captures, at)| {
+            let flags = flags_at(instance, &at);
+            Existing { number, captures, at, flags }
+        });
+        all.extend(here.filter(|existing| truth.holds(existing.flags)));
+    }
+    all
+}
+
+/// The names that a parameter may have at some indices, the canonical one first; `None` if one
+/// needs an axis or a field that the schema does not have.
+pub(crate) fn names(instance: &dyn Instance, existing: &Existing) -> Option<Vec<String>> {
+    let schema = instance.schema();
+    let parameter = &schema.parameters[existing.number];
+    let field = |name: &str| {
+        let field = schema.fields.iter().position(|field| *field == name)?;
+        Some(instance.field(field, &existing.at))
+    };
+    let spellings = std::iter::once(&parameter.pattern).chain(parameter.aka);
+    spellings.map(|pattern| pattern.key(&existing.captures, field)).collect()
 }
 
 /// Every combination of indices that `pattern`, a parameter's name, stands for: its captures, and

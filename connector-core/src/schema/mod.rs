@@ -6,6 +6,7 @@
 mod instance;
 
 pub use instance::{Configured, Instance, expand, flags_at};
+pub(crate) use instance::{existing, names};
 
 use crate::Location;
 use crate::key::{Condition, Pattern};

@@ -1,5 +1,18 @@
 //! For the tests of crates that register connectors.
 
+#[cfg(feature = "candle")]
+mod elements;
+#[cfg(feature = "candle")]
+mod lossless;
+
+#[cfg(feature = "candle")]
+mod shown;
+
+#[cfg(feature = "candle")]
+pub use lossless::prove_lossless;
+#[cfg(feature = "candle")]
+pub use shown::{Exempt, Lossless};
+
 use crate::Result;
 use crate::connector::Registry;
 
