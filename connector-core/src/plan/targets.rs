@@ -5,16 +5,32 @@ use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
 use crate::key::{Capture, Captures, Condition, Truth};
 use crate::mapping::Fold;
-use crate::schema::{Instance, expand, flags_at};
+use crate::schema::{Instance, Parameter, expand, flags_at};
 use std::collections::{HashMap, HashSet};
 
 /// A parameter that exists under the config, with concrete indices.
 struct Wanted {
     target: Target,
+    /// Where it is declared.
+    parameter: &'static Parameter,
     /// Every spelling of its name, the canonical one first.
     names: Vec<String>,
     at: Vec<usize>,
     flags: u8,
+}
+
+impl Wanted {
+    /// What is written where a rule has spelling number `name`: the one that the flags choose.
+    fn spelling(&self, flags: &[&'static str], name: usize) -> &str {
+        let choices = self.parameter.written_as;
+        let holds = |when: Condition| when.truth(flags).is_ok_and(|truth| truth.holds(self.flags));
+        let chosen = match choices.iter().find(|(when, _)| holds(*when)) {
+            Some((_, aka)) => aka + 1,
+            None if choices.iter().any(|(_, aka)| aka + 1 == name) => 0,
+            None => name,
+        };
+        &self.names[chosen]
+    }
 }
 
 /// A target of a rule that matches one of a parameter's names.
@@ -160,7 +176,7 @@ fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted>
             let shape = Some(instance.shape(number, &at));
             let keep = parameter.keep.is_some();
             let target = Target { name: names[0].clone(), shape, keep };
-            wanted.push(Wanted { target, names, at, flags });
+            wanted.push(Wanted { target, parameter, names, at, flags });
         }
     }
     wanted
@@ -215,9 +231,9 @@ fn produce(
     by_name: &HashMap<&str, usize>,
 ) {
     let rule = builder.rule(candidate.rule);
+    let flags = instance.schema().flags;
     if rule.targets.len() == 1 && !matches!(rule.rule.fold, Fold::Spread(_)) {
-        // The spelling of the name that the rule has.
-        let name = parameter.names[candidate.name].clone();
+        let name = parameter.spelling(flags, candidate.name).into();
         let target = Target { name, ..parameter.target.clone() };
         builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, &[target]);
         return;
@@ -233,7 +249,12 @@ fn produce(
     let mut targets = Vec::new();
     for name in names {
         match by_name.get(name.as_str()) {
-            Some(&number) => targets.push(Target { name, ..wanted[number].target.clone() }),
+            Some(&number) => {
+                let parameter = &wanted[number];
+                let spelling = parameter.names.iter().position(|other| *other == name);
+                let name = parameter.spelling(flags, spelling.unwrap_or_default()).into();
+                targets.push(Target { name, ..parameter.target.clone() });
+            }
             None => {
                 let model = instance.schema().model;
                 let note = format!("{model} has no such parameter under this config");
