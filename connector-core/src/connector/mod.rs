@@ -8,9 +8,9 @@ mod registry;
 #[cfg(feature = "candle")]
 mod state;
 
-pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use record::Record;
-pub use registry::{Connect, Direction, Erased, Registration, Registry};
+pub use registry::{Connect, Direction, Erased, Registration, Registry, Wish};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms};
