@@ -98,22 +98,17 @@ impl Family {
     /// Changes what `config` contradicts in `original`.
     fn update(&self, config: &GptConfig, original: &Value) -> Result<Value> {
         let spelling = Spelling::of(original);
-        let was = read_config(original, |fields| self.read_all(fields))?;
-        let was = self.write_all(&was, spelling);
-        let mut fields = original.as_object().cloned().unwrap_or_default();
         let wanted = self.write_all(config, spelling);
-        let changed = |name: &str| wanted.get(name) != was.get(name);
-        for group in TOGETHER {
-            if group.iter().any(|name| changed(name)) {
-                group.iter().for_each(|name| drop(fields.shift_remove(*name)));
-                let all = group.iter().filter_map(|name| wanted.get_key_value(*name));
-                fields.extend(all.map(|(name, value)| (name.clone(), value.clone())));
-            }
+        let mut file = original.clone();
+        // Twice: a field that the file leaves out may follow from one that changes.
+        for _ in 0..2 {
+            let said = read_config(&file, |fields| self.read_all(fields))?;
+            let said = self.write_all(&said, spelling);
+            let changed = |name: &str| wanted.get(name) != said.get(name);
+            let fields = file.as_object_mut().into_iter();
+            fields.for_each(|fields| set_changed(fields, &wanted, changed));
         }
-        for (name, value) in wanted.iter().filter(|(name, _)| changed(name)) {
-            fields.insert(name.clone(), value.clone());
-        }
-        Ok(Value::Object(fields))
+        Ok(file)
     }
 
     /// Fails if a file that says `read` does not say `config`.
@@ -224,6 +219,24 @@ impl Spelling {
     fn of(config: &Value) -> Self {
         let has = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
         Spelling { rope_parameters: has("rope_parameters"), dtype: has("dtype") }
+    }
+}
+
+/// Takes over the fields of `wanted` that have changed.
+fn set_changed(
+    fields: &mut Map<String, Value>,
+    wanted: &Map<String, Value>,
+    changed: impl Fn(&str) -> bool,
+) {
+    for group in TOGETHER {
+        if group.iter().any(|name| changed(name)) {
+            group.iter().for_each(|name| drop(fields.shift_remove(*name)));
+            let all = group.iter().filter_map(|name| wanted.get_key_value(*name));
+            fields.extend(all.map(|(name, value)| (name.clone(), value.clone())));
+        }
+    }
+    for (name, value) in wanted.iter().filter(|(name, _)| changed(name)) {
+        fields.insert(name.clone(), value.clone());
     }
 }
 

@@ -4,6 +4,10 @@ use super::config::{GptConfig, LONGEST};
 use crate::checkpoint::Fields;
 use serde_json::{Value, json};
 
+const NAME: &str = "sliding_window";
+const SWITCH: &str = "use_sliding_window";
+const LAYERS: &str = "layer_types";
+
 /// `sliding_window` as Megatron-core's `window_size`; `absent` is what a file means that does not
 /// have the field. Null means that every token sees all before it.
 ///
@@ -11,7 +15,6 @@ use serde_json::{Value, json};
 /// Megatron's `(left, right)` counts the tokens beside it, so that n is `(n - 1, 0)`. NeMo 2 writes
 /// `(n, 0)`, one token more than the model was trained with, and takes n for `seq_length`.
 pub fn window(fields: &Fields<'_>, layers: usize, absent: Option<usize>) -> Option<(usize, usize)> {
-    const NAME: &str = "sliding_window";
     let window = match fields.raw(NAME) {
         None => {
             fields.defaulted(NAME, &absent);
@@ -27,10 +30,13 @@ pub fn window(fields: &Fields<'_>, layers: usize, absent: Option<usize>) -> Opti
         fields.malformed(NAME, format!("is {window}; it should be from 1 to {LONGEST}"));
     }
     // Other families have this switch; transformers does not look at it in these.
-    let contradiction = window.is_some() && fields.raw("use_sliding_window") == Some(&json!(false));
-    if contradiction {
-        let problem = "is false, but there is a \"sliding_window\": say which with one of them";
-        fields.refuse("use_sliding_window", problem);
+    match fields.raw(SWITCH) {
+        Some(Value::Bool(false)) if window.is_some() => {
+            let problem = format!("is false, but there is a \"{NAME}\": drop one of the two");
+            fields.refuse(SWITCH, problem);
+        }
+        Some(_) if window.is_some() => fields.neutral(SWITCH, &[json!(true)]),
+        _ => {}
     }
     let kind = if window.is_some() { "sliding_attention" } else { "full_attention" };
     layers_of_one_kind(fields, layers, kind);
@@ -39,8 +45,8 @@ pub fn window(fields: &Fields<'_>, layers: usize, absent: Option<usize>) -> Opti
 
 /// Refuses windows, for a family that has none.
 pub fn full_attention(fields: &Fields<'_>, layers: usize) {
-    if fields.raw("use_sliding_window") != Some(&json!(false)) {
-        fields.neutral("sliding_window", &[]);
+    if fields.raw(SWITCH) != Some(&json!(false)) {
+        fields.neutral(NAME, &[]);
     }
     layers_of_one_kind(fields, layers, "full_attention");
 }
@@ -51,20 +57,19 @@ pub fn sliding_window(config: &GptConfig) -> Value {
 }
 
 fn layers_of_one_kind(fields: &Fields<'_>, layers: usize, kind: &str) {
-    const NAME: &str = "layer_types";
-    let list = fields.raw(NAME).and_then(Value::as_array);
+    let list = fields.raw(LAYERS).and_then(Value::as_array);
     match list.map(|list| (list.len(), list.iter().find(|other| *other != kind))) {
-        Some((count, None)) if count == layers => drop(fields.optional::<Value>(NAME)),
+        Some((count, None)) if count == layers => drop(fields.optional::<Value>(LAYERS)),
         Some((_, Some(other))) => {
             let problem = format!(
                 "has a layer that is {other}; this importer knows models all of whose layers are \
                  \"{kind}\""
             );
-            fields.refuse(NAME, problem);
+            fields.refuse(LAYERS, problem);
         }
         Some((count, None)) => {
-            fields.refuse(NAME, format!("is for {count} layers, but there are {layers}"));
+            fields.refuse(LAYERS, format!("is for {count} layers, but there are {layers}"));
         }
-        None => fields.neutral(NAME, &[]),
+        None => fields.neutral(LAYERS, &[]),
     }
 }
