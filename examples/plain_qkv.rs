@@ -46,6 +46,7 @@ impl ModelConnector for HfPlainLlama {
                 "self_attn.v_proj.{p:weight|bias}",
             ) => "self_attention.linear_qkv.{p}" via ops::concat3 when attention_bias,
             ..gpt::GATED_MLP,
+            ..gpt::MLP_BIASES,
         },
     };
 

@@ -8,6 +8,7 @@ pub struct Config {
     hidden: usize,
     vocab: usize,
     tied: bool,
+    apart: bool,
 }
 
 impl Config {
@@ -24,6 +25,7 @@ param_schema! {
         field num_layers = c.num_layers;
         flag tied = c.tied;
         flag moe(layer) = c.is_moe(layer);
+        flag apart = c.apart;
 
         "embedding.weight": [c.vocab, c.hidden];
         "output_layer.weight": [c.vocab, c.hidden] if !tied;
@@ -32,7 +34,7 @@ param_schema! {
             "mlp.weight": [4 * c.hidden, c.hidden] if !moe;
             "mlp" if moe {
                 "router.weight": [c.num_experts, c.hidden];
-                "experts.weight{e}": [c.hidden, c.hidden] aka "experts.{e}.weight";
+                "experts.weight{e}": [c.hidden, c.hidden] aka "experts.{e}.weight" when apart;
             }
         }
         "layers.{num_layers + e}.extra.weight": [e + 1];
@@ -40,7 +42,8 @@ param_schema! {
 }
 
 fn main() {
-    let config = Config { num_layers: 2, num_experts: 4, hidden: 8, vocab: 16, tied: true };
+    let config =
+        Config { num_layers: 2, num_experts: 4, hidden: 8, vocab: 16, tied: true, apart: false };
     let model = SmallModel::new(config);
     let parameters = SmallModel::instance(model.config()).unwrap();
     assert_eq!(parameters.shape(0, &[0, 0]), [16, 8]);

@@ -108,6 +108,7 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// | `if flags` | the parameter exists where this holds, `moe && !(tied \|\| bias)` |
 /// | `keep f32` | the type that `--dtype` leaves it in |
 /// | `aka "…", "…"` | other spellings of its name, under the same prefix |
+/// | `aka "…" when flags` | the spelling that is written where this holds; elsewhere it is the name |
 ///
 /// - Expressions see the config and, as `usize`, the axes that the name or the head of the field
 ///   or flag has.

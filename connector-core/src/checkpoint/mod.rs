@@ -6,5 +6,6 @@ pub mod safetensors;
 mod sidecar;
 
 pub use directory::Checkpoint;
+pub(crate) use fields::read_config;
 pub use fields::{FieldReport, Fields};
 pub(crate) use sidecar::copy_sidecars;

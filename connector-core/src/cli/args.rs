@@ -1,6 +1,7 @@
 use super::exit::EXIT_CODES;
 use super::failure::Failure;
 use super::size::Size;
+use crate::connector::Experts;
 use crate::engine::EngineOptions;
 use crate::key::Pattern;
 use crate::plan::PlanOptions;
@@ -115,6 +116,10 @@ pub(super) struct Selection {
     /// Add rows of zeros until the vocabulary is a multiple of N
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), help_heading = "What")]
     pub pad_vocab_to_multiple_of: Option<u32>,
+    /// How a mixture's experts are named: `local_experts.3.linear_fc1.weight`, as NeMo does by
+    /// default, or `linear_fc1.weight3`, as Megatron-core's grouped GEMM does
+    #[arg(long, value_enum, value_name = "NAMES", help_heading = "What")]
+    pub experts: Option<ExpertNames>,
     /// The largest file of tensors
     #[arg(long, value_name = "SIZE", default_value = "5GB", help_heading = "How")]
     pub max_shard_size: Size,
@@ -136,6 +141,13 @@ pub(super) enum Cast {
     Bf16,
     F16,
     F32,
+}
+
+/// How experts are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ExpertNames {
+    Local,
+    Grouped,
 }
 
 impl Selection {
@@ -162,6 +174,10 @@ impl Selection {
             },
             max_shard_size: self.max_shard_size.bytes,
             pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of.map(|n| n as usize),
+            experts: self.experts.map(|names| match names {
+                ExpertNames::Local => Experts::Local,
+                ExpertNames::Grouped => Experts::Grouped,
+            }),
             device: self.device,
             overwrite: Overwrite::No,
             hash: false,
@@ -232,6 +248,7 @@ mod tests {
             ("--device tpu", "cuda"),
             ("--ignore a..b", "model.layers"),
             ("--pad-vocab-to-multiple-of 0", "1.."),
+            ("--experts fused", "grouped"),
             ("--quiet --verbose", "cannot be used"),
             ("--max-memry 1GB", "--max-memory"),
         ] {
@@ -248,6 +265,10 @@ mod tests {
         assert_eq!(options.plan.dtype, Some(Dtype::Bf16));
         assert_eq!(options.plan.ignore, ["a.*", "b"]);
         assert_eq!(options.plan.only, ["c"]);
+        assert_eq!(
+            selection("--experts grouped").unwrap().options().unwrap().experts,
+            Some(Experts::Grouped)
+        );
         assert_eq!((options.engine.threads, options.engine.max_memory), (3, 1_000_000));
     }
 }

@@ -113,6 +113,9 @@ fn instead(found: &Found) -> Option<&'static str> {
     })
 }
 
+/// A tensor that only Meta's and Mistral's own form of a model has.
+const NATIVE: &str = "tok_embeddings.weight";
+
 /// How to go on after a refusal: with a pattern for what is left over, if anything is.
 fn refused(source: &Path, findings: &[Finding]) -> Vec<String> {
     let mut help = Vec::new();
@@ -120,6 +123,14 @@ fn refused(source: &Path, findings: &[Finding]) -> Vec<String> {
         let (source, key) = (text::quoted(source), text::quoted_text(key));
         let program = text::program();
         help.push(format!("`{program} explain {source} {key}` follows one tensor"));
+    }
+    let native = |finding: &Finding| finding.keys.iter().any(|key| key == NATIVE);
+    if findings.iter().any(native) {
+        help.push(
+            "these are the names of the model's first release (`consolidated.safetensors`); \
+             download its `model*.safetensors`, which have Hugging Face's"
+                .into(),
+        );
     }
     let unused = |finding: &&Finding| finding.kind == FindingKind::UnusedTensor;
     if let Some(unused) = findings.iter().find(unused) {

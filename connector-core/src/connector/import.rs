@@ -1,5 +1,5 @@
 use super::conversion::{CONTEXT, Conversion, Target, WEIGHTS, write_new};
-use super::{Configuration, Record, Registration, Registry};
+use super::{Configuration, Record, Registration, Registry, Wish};
 use crate::cancel::Cancel;
 use crate::checkpoint::{Checkpoint, copy_sidecars};
 use crate::device::DeviceChoice;
@@ -32,6 +32,8 @@ pub struct ImportOptions {
     pub max_shard_size: u64,
     /// Adds rows of zeros until the vocabulary is a multiple of this.
     pub pad_vocab_to_multiple_of: Option<usize>,
+    /// How the experts of a mixture are named; `None` leaves it to the importer.
+    pub experts: Option<Experts>,
     /// Where user functions run.
     pub device: DeviceChoice,
     /// Whether an output that is there is replaced.
@@ -51,11 +53,41 @@ impl Default for ImportOptions {
             engine: EngineOptions::default(),
             max_shard_size: MAX_SHARD_SIZE,
             pad_vocab_to_multiple_of: None,
+            experts: None,
             device: DeviceChoice::default(),
             overwrite: Overwrite::No,
             hash: false,
             cancel: Cancel::default(),
         }
+    }
+}
+
+/// How the parameters of experts are named. Each is the same tensor under either name; which one a
+/// model expects, its `moe_grouped_gemm` says, and so `model.yaml` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Experts {
+    /// `mlp.experts.local_experts.3.linear_fc1.weight`: Megatron-core's `SequentialMLP`, NeMo 2's
+    /// default.
+    Local,
+    /// `mlp.experts.linear_fc1.weight3`: Megatron-core's `TEGroupedMLP`.
+    Grouped,
+}
+
+impl ImportOptions {
+    /// The fields of the model's config that the options set.
+    fn wishes(&self) -> Vec<Wish> {
+        let padded = self.pad_vocab_to_multiple_of.map(|multiple| Wish {
+            field: "make_vocab_size_divisible_by",
+            value: multiple.into(),
+            what: "its vocabulary cannot be padded",
+        });
+        let experts = self.experts.map(|experts| Wish {
+            field: "moe_grouped_gemm",
+            value: (experts == Experts::Grouped).into(),
+            what: "there are no experts to be named",
+        });
+        padded.into_iter().chain(experts).collect()
     }
 }
 
@@ -121,11 +153,10 @@ impl PlannedImport {
             registry.importer(&options.format, options.model.as_deref(), &architectures)?;
         let connector = registration.connector;
         let named = |error| name_subject(error, registration);
-        let configuration =
-            catch(|| connector.configure(&checkpoint, options.pad_vocab_to_multiple_of))
-                // What led to a panic, a missing number say, was recorded before.
-                .unwrap_or_else(|panic| Err(if_none(&checkpoint, panic)))
-                .map_err(named)?;
+        let configuration = catch(|| connector.configure(&checkpoint, &options.wishes()))
+            // What led to a panic, a missing number say, was recorded before.
+            .unwrap_or_else(|panic| Err(if_none(&checkpoint, panic)))
+            .map_err(named)?;
         // What the connector did not look at is judged all the same.
         checkpoint.fields().settle_rest(&[]);
         checkpoint.fields().finish().map_err(named)?;
@@ -245,13 +276,7 @@ impl PlannedImport {
     /// As [`import_ckpt`].
     pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Imported> {
         let PlannedImport { checkpoint, registration, configuration, options, .. } = self;
-        let record = Record::new(
-            checkpoint,
-            registration,
-            &self.conversion.plan,
-            &options.plan,
-            options.pad_vocab_to_multiple_of,
-        )?;
+        let record = Record::new(checkpoint, registration, &self.conversion.plan, options)?;
         let target = self.target(output, progress);
         let context = Context {
             model: &configuration.model,

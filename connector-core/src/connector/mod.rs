@@ -9,9 +9,9 @@ mod registry;
 mod state;
 
 pub use crate::mapping::Direction;
-pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use record::Record;
-pub use registry::{Connect, Erased, Registration, Registry};
+pub use registry::{Connect, Erased, Registration, Registry, Wish};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms};

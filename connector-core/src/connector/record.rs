@@ -1,7 +1,7 @@
-use super::Registration;
+use super::{Experts, ImportOptions, Registration};
 use crate::checkpoint::{Checkpoint, FieldReport};
 use crate::engine::{Done, Loss};
-use crate::plan::{Plan, PlanOptions, Summary};
+use crate::plan::{Plan, Summary};
 use crate::store::Source;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -87,6 +87,9 @@ pub struct OptionsRecord {
     /// What the vocabulary was padded to a multiple of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_vocab_to_multiple_of: Option<usize>,
+    /// How experts were to be named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub experts: Option<Experts>,
 }
 
 impl FileRecord {
@@ -122,9 +125,10 @@ impl Record {
         checkpoint: &Checkpoint,
         registration: &Registration,
         plan: &Plan,
-        options: &PlanOptions,
-        pad_vocab_to_multiple_of: Option<usize>,
+        options: &ImportOptions,
     ) -> Result<Self> {
+        let ImportOptions { pad_vocab_to_multiple_of, experts, .. } = *options;
+        let options = &options.plan;
         let (repository, revision) = checkpoint.hub_revision().unzip();
         let tensors = checkpoint.source().tensors();
         Ok(Record {
@@ -145,6 +149,7 @@ impl Record {
                 ignore: options.ignore.clone(),
                 only: options.only.clone(),
                 pad_vocab_to_multiple_of,
+                experts,
             },
             plan_hash: plan.hash(tensors),
             plan: plan.summary(tensors),

@@ -4,6 +4,7 @@ use crate::mapping::{Direction, Mapping};
 use crate::schema::Model;
 use crate::transform::Config;
 use crate::{Error, Location, Result};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
@@ -38,11 +39,23 @@ pub trait Connect: Send + Sync {
     fn mapping(&self) -> Mapping;
     /// Whether the model's parameters are declared.
     fn has_schema(&self) -> bool;
-    /// Reads the format's config. `multiple` pads the vocabulary.
+    /// Reads the format's config, and sets what the user wants otherwise in the model's.
     ///
     /// # Errors
-    /// As [`ModelConnector::config`].
-    fn configure(&self, source: &Checkpoint, multiple: Option<usize>) -> Result<Configuration>;
+    /// As [`ModelConnector::config`]; [`Error::ModelConfig`] if the model's config has no such
+    /// field.
+    fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration>;
+}
+
+/// A field of the model's config that an option sets. All else that depends on it follows: shapes,
+/// spellings of names, `model.yaml`.
+pub struct Wish {
+    /// The field, as Megatron-core calls it.
+    pub field: &'static str,
+    /// Its value.
+    pub value: Value,
+    /// What cannot be done for a model without the field, for a message.
+    pub what: &'static str,
 }
 
 /// A [`ModelConnector`] behind [`Connect`].
@@ -57,10 +70,10 @@ impl<C: ModelConnector> Connect for Erased<C> {
         C::Model::SCHEMA.is_some()
     }
 
-    fn configure(&self, source: &Checkpoint, multiple: Option<usize>) -> Result<Configuration> {
+    fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration> {
         let mut config = C::config(source)?;
-        if let Some(multiple) = multiple {
-            config = pad_vocab(&config, multiple)?;
+        if !wishes.is_empty() {
+            config = grant(&config, wishes)?;
         }
         let json = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
         Ok(Configuration {
@@ -70,15 +83,14 @@ impl<C: ModelConnector> Connect for Erased<C> {
     }
 }
 
-/// Sets the field that Megatron has for padding the vocabulary; the config's other numbers follow.
-fn pad_vocab<C: crate::schema::ModelConfig>(config: &C, multiple: usize) -> Result<C> {
-    const FIELD: &str = "make_vocab_size_divisible_by";
+/// The config with the fields that are wished for.
+fn grant<C: crate::schema::ModelConfig>(config: &C, wishes: &[Wish]) -> Result<C> {
     let error = |reason: String| Error::ModelConfig { reason };
     let mut fields = serde_json::to_value(config).map_err(|e| error(e.to_string()))?;
-    match fields.get_mut(FIELD) {
-        Some(field) => *field = multiple.into(),
-        None => {
-            return Err(error(format!("it has no {FIELD}, so its vocabulary cannot be padded")));
+    for Wish { field, value, what } in wishes {
+        match fields.get_mut(field) {
+            Some(old) => *old = value.clone(),
+            None => return Err(error(format!("it has no {field}, so {what}"))),
         }
     }
     serde_json::from_value(fields).map_err(|e| error(e.to_string()))
@@ -195,7 +207,7 @@ mod tests {
         fn has_schema(&self) -> bool {
             false
         }
-        fn configure(&self, _: &Checkpoint, _: Option<usize>) -> Result<Configuration> {
+        fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)
         }
     }

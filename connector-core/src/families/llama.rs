@@ -1,10 +1,10 @@
 //! Llama 2, 3, 3.1, 3.2, CodeLlama, and whatever else calls itself `LlamaForCausalLM`.
 
-use super::gpt::{self, GptConfig};
-use crate::checkpoint::Checkpoint;
+use super::gpt::{self, Defaults, Family, GptConfig};
+use crate::checkpoint::{Checkpoint, Fields};
 use crate::connector::ModelConnector;
 use crate::mapping::Mapping;
-use crate::{Result, mapping, model_importer, ops, param_schema};
+use crate::{Result, mapping, model_importer, param_schema};
 use serde_json::{Map, Value, json};
 
 param_schema! {
@@ -39,72 +39,49 @@ pub struct HfLlama;
 #[model_importer(LlamaModel, "hf", architectures = ["LlamaForCausalLM", "LLaMAForCausalLM"], export)]
 impl ModelConnector for HfLlama {
     const MAPPING: Mapping = mapping! {
-        "model.embed_tokens.weight" => "embedding.word_embeddings.weight" via ops::pad_vocab,
-        "model.norm.weight" => "decoder.final_layernorm.weight",
-        "lm_head.weight" => "output_layer.weight" via ops::pad_vocab,
-        "lm_head.weight" == "model.embed_tokens.weight" when tied,
-        ignore "model.rotary_emb.inv_freq",
+        ..gpt::ENDS,
         "model.layers.{layer}" => "decoder.layers.{layer}" {
             ..gpt::ATTENTION,
+            ..gpt::ATTENTION_BIASES,
             ..gpt::GATED_MLP,
+            ..gpt::MLP_BIASES,
         },
     };
 
     fn config(source: &Checkpoint) -> Result<GptConfig> {
-        let fields = source.fields();
-        let (hidden_size, heads) =
-            (fields.required("hidden_size"), fields.required::<usize>("num_attention_heads"));
-        let (rotary_base, rope_scaling) = gpt::rope(&fields, 10_000.0);
-        let vocab_size = fields.required("vocab_size");
-        let head_dim: usize = fields.or("head_dim", hidden_size / heads.max(1));
-        let config = GptConfig {
-            num_layers: fields.required("num_hidden_layers"),
-            hidden_size,
-            ffn_hidden_size: fields.required("intermediate_size"),
-            num_attention_heads: heads,
-            num_query_groups: fields.or("num_key_value_heads", heads),
-            kv_channels: head_dim,
-            seq_length: fields.or("max_position_embeddings", 2048),
-            vocab_size,
-            make_vocab_size_divisible_by: gpt::vocab_divisor(vocab_size),
-            share_embeddings_and_output_weights: fields.or("tie_word_embeddings", false),
-            attention_bias: fields.or("attention_bias", false),
-            mlp_bias: fields.or("mlp_bias", false),
-            layernorm_epsilon: fields.or("rms_norm_eps", 1e-6),
-            normalization: "RMSNorm".into(),
-            activation_func: "silu".into(),
-            gated_linear_unit: true,
-            position_embedding_type: "rope".into(),
-            rotary_base,
-            rope_scaling,
-            init_method_std: fields.or("initializer_range", 0.02),
-            params_dtype: fields
-                .first::<String>(&["dtype", "torch_dtype"])
-                .filter(|name| ["float64", "float32", "float16", "bfloat16"].contains(&&**name)),
-        };
-        fields.neutral("hidden_act", &[json!("silu"), json!("swish")]);
-        // What other families add to this one; a fork that keeps the name may use it.
-        fields.neutral("model_type", &[json!("llama")]);
-        if fields.raw("use_sliding_window") != Some(&json!(false)) {
-            fields.neutral("sliding_window", &[]);
-        }
-        fields
-            .neutral("layer_types", &[json!(vec!["full_attention"; config.num_layers.min(4096)])]);
-        fields.neutral("partial_rotary_factor", &[json!(1.0), json!(1)]);
-        fields.neutral("quantization_config", &[]);
-        fields.settle_rest(&["sliding_window", "use_sliding_window", "max_window_layers"]);
-        config.check(&fields);
-        fields.finish()?;
-        Ok(config)
+        FAMILY.config(source)
     }
 
     fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        let mut fields = original.and_then(Value::as_object).cloned().unwrap_or_else(Map::new);
-        fields.extend(gpt::common_json(config));
-        fields.insert("architectures".into(), json!(["LlamaForCausalLM"]));
-        fields.insert("model_type".into(), json!("llama"));
-        fields.insert("attention_bias".into(), json!(config.attention_bias));
-        fields.insert("mlp_bias".into(), json!(config.mlp_bias));
-        Ok(Value::Object(fields))
+        FAMILY.source_config(config, original)
     }
+}
+
+const FAMILY: Family = Family {
+    architecture: "LlamaForCausalLM",
+    model_type: "llama",
+    defaults: Defaults {
+        num_query_groups: None,
+        kv_channels: None,
+        seq_length: 2048,
+        layernorm_epsilon: 1e-6,
+        rotary_base: 10_000.0,
+        tied: false,
+    },
+    read,
+    write,
+    // Switched off, which `full_attention` has looked at.
+    harmless: &["sliding_window", "use_sliding_window", "max_window_layers"],
+};
+
+fn read(fields: &Fields<'_>, config: &mut GptConfig) {
+    config.activation_func = gpt::silu(fields);
+    config.attention_bias = fields.or("attention_bias", false);
+    config.mlp_bias = fields.or("mlp_bias", false);
+    gpt::full_attention(fields, config.num_layers);
+}
+
+fn write(config: &GptConfig, fields: &mut Map<String, Value>) {
+    fields.insert("attention_bias".into(), json!(config.attention_bias));
+    fields.insert("mlp_bias".into(), json!(config.mlp_bias));
 }

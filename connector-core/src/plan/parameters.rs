@@ -5,16 +5,32 @@ use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
-use crate::schema::{self, Instance};
+use crate::schema::{self, Existing, Instance, Parameter};
 use std::collections::HashMap;
 
 /// A parameter that exists under the config, with concrete indices.
 pub(super) struct Wanted {
     pub target: Target,
+    /// Where it is declared.
+    pub parameter: &'static Parameter,
     /// Every spelling of its name, the canonical one first.
     pub names: Vec<String>,
     pub at: Vec<usize>,
     pub flags: u8,
+}
+
+impl Wanted {
+    /// What is written where a rule has spelling number `name`: the one that the flags choose.
+    pub fn spelling(&self, flags: &[&'static str], name: usize) -> &str {
+        let choices = self.parameter.written_as;
+        let holds = |when: Condition| when.truth(flags).is_ok_and(|truth| truth.holds(self.flags));
+        let chosen = match choices.iter().find(|(when, _)| holds(*when)) {
+            Some((_, aka)) => aka + 1,
+            None if choices.iter().any(|(_, aka)| aka + 1 == name) => 0,
+            None => name,
+        };
+        &self.names[chosen]
+    }
 }
 
 /// A key of a rule that matches one of a parameter's names.
@@ -103,7 +119,8 @@ pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> 
         };
         let shape = Some(instance.shape(parameter.number, &parameter.at));
         let target = Target { name: names[0].clone(), shape, keep: declared.keep.is_some() };
-        wanted.push(Wanted { target, names, at: parameter.at, flags: parameter.flags });
+        let Existing { at, flags, .. } = parameter;
+        wanted.push(Wanted { target, parameter: declared, names, at, flags });
     }
     wanted
 }

@@ -66,9 +66,9 @@ fn produce(
     by_name: &HashMap<&str, usize>,
 ) {
     let rule = builder.rule(candidate.rule);
+    let flags = instance.schema().flags;
     if rule.targets.len() == 1 && !matches!(rule.fold, Fold::Spread(_)) {
-        // The spelling of the name that the rule has.
-        let name = parameter.names[candidate.name].clone();
+        let name = parameter.spelling(flags, candidate.name).into();
         let target = Target { name, ..parameter.target.clone() };
         builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, &[target]);
         return;
@@ -84,7 +84,12 @@ fn produce(
     let mut targets = Vec::new();
     for name in names {
         match by_name.get(name.as_str()) {
-            Some(&number) => targets.push(Target { name, ..wanted[number].target.clone() }),
+            Some(&number) => {
+                let parameter = &wanted[number];
+                let spelling = parameter.names.iter().position(|other| *other == name);
+                let name = parameter.spelling(flags, spelling.unwrap_or_default()).into();
+                targets.push(Target { name, ..parameter.target.clone() });
+            }
             None => {
                 let model = instance.schema().model;
                 let note = format!("{model} has no such parameter under this config");

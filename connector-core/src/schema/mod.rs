@@ -6,7 +6,7 @@
 mod instance;
 
 pub use instance::{Configured, Instance, expand, flags_at};
-pub(crate) use instance::{existing, names};
+pub(crate) use instance::{Existing, existing, names};
 
 use crate::Location;
 use crate::key::{Condition, Pattern};
@@ -41,6 +41,9 @@ pub struct Parameter {
     pub when: Condition,
     /// Other spellings of its name.
     pub aka: &'static [Pattern<'static>],
+    /// Which of `aka` is written, by its number, and when. Where no condition holds, a row that
+    /// has one of these spellings writes the name; any other row writes the spelling that it has.
+    pub written_as: &'static [(Condition, usize)],
     /// The type that `--dtype` leaves it in.
     pub keep: Option<Dtype>,
     /// Where it is declared.

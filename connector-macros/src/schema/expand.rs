@@ -74,10 +74,15 @@ fn constant(
         quote!(&[#(#names),*])
     };
     let (axes, fields, flags) = (names(axes), names(fields), names(flags));
-    let parameters = parameters.list.iter().map(|Resolved { key, when, aka, keep, .. }| {
+    let parameters = parameters.list.iter().map(|resolved| {
+        let Resolved { key, when, aka, written_as, keep, .. } = resolved;
         let pattern = key.expand(private);
         let when = when.expand(private);
         let aka = expand_all(aka, private);
+        let written_as = written_as.iter().map(|(when, number)| {
+            let when = when.expand(private);
+            quote!((#when, #number))
+        });
         let keep = match keep {
             Some(dtype) => quote!(::core::option::Option::Some(#private::Dtype::#dtype)),
             None => quote!(::core::option::Option::None),
@@ -88,6 +93,7 @@ fn constant(
                 pattern: #pattern,
                 when: #when,
                 aka: #aka,
+                written_as: &[#(#written_as),*],
                 keep: #keep,
                 at: #at,
             }

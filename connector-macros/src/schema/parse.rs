@@ -43,14 +43,21 @@ pub enum Entry {
     },
 }
 
-/// `"name": [shape] [if flags] [keep dtype] [aka "…", …];`
+/// `"name": [shape] [if flags] [keep dtype] [aka "…" [when flags], …];`
 pub struct Parameter {
     pub name: LitStr,
     /// What stands between the brackets.
     pub shape: TokenStream,
     pub when: Condition,
     pub keep: Option<Ident>,
-    pub aka: Vec<LitStr>,
+    pub aka: Vec<Spelling>,
+}
+
+/// Another spelling of a parameter's name.
+pub struct Spelling {
+    pub name: LitStr,
+    /// Where it is the one that is written.
+    pub when: Option<Condition>,
 }
 
 mod word {
@@ -59,6 +66,7 @@ mod word {
     syn::custom_keyword!(flag);
     syn::custom_keyword!(keep);
     syn::custom_keyword!(aka);
+    syn::custom_keyword!(when);
 }
 
 impl Declaration {
@@ -224,14 +232,20 @@ fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Resu
     Ok(parameter)
 }
 
-/// `"…", "…"`
-fn spellings(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
-    let mut list = args::strings(input)?;
-    while input.peek(Token![,]) {
-        input.parse::<Token![,]>()?;
-        list.push(input.parse()?);
+/// `"…", "…" when flags`
+fn spellings(input: ParseStream<'_>) -> syn::Result<Vec<Spelling>> {
+    let mut list = Vec::new();
+    loop {
+        let names = args::strings(input)?;
+        let when = match input.parse::<Option<word::when>>()? {
+            Some(_) => Some(input.parse::<Condition>()?),
+            None => None,
+        };
+        list.extend(names.into_iter().map(|name| Spelling { name, when: when.clone() }));
+        if input.parse::<Option<Token![,]>>()?.is_none() {
+            return Ok(list);
+        }
     }
-    Ok(list)
 }
 
 /// Drops tokens up to where the next entry begins: after a `;` or a block.

@@ -1,4 +1,4 @@
-use super::parse::{Declaration, Entry, Parameter, Value};
+use super::parse::{Declaration, Entry, Parameter, Spelling, Value};
 use crate::args::did_you_mean;
 use crate::captures::{Place, agree, all, disagreement};
 use crate::condition::Condition;
@@ -17,6 +17,8 @@ pub struct Resolved<'a> {
     pub key: Key,
     pub when: Condition,
     pub aka: Vec<Key>,
+    /// Which of `aka` is written, and when.
+    pub written_as: Vec<(Condition, usize)>,
     /// The variant of `Dtype`.
     pub keep: Option<Ident>,
     /// The axes in the name, by their numbers.
@@ -117,18 +119,22 @@ impl<'a> Resolver<'a, '_> {
     fn parameter(&mut self, written: &'a Parameter, scope: &Scope) {
         let errors = self.errors;
         self.condition(&written.when);
+        written.aka.iter().filter_map(|spelling| spelling.when.as_ref()).for_each(|when| {
+            self.condition(when);
+        });
         let keep = written.keep.as_ref().and_then(|keep| dtype(keep, errors));
-        let literals = [&written.name].into_iter().chain(&written.aka);
+        let spellings = written.aka.iter().map(|spelling| &spelling.name);
+        let literals = [&written.name].into_iter().chain(spellings);
         let Some(combinations) = combinations(literals, &scope.chosen, errors) else { return };
         for chosen in combinations {
             let Some(key) = Key::new(&scope.prefix, &written.name, &chosen, errors) else {
                 continue;
             };
             let prefix = (!scope.prefix.is_empty()).then(|| format!("{}.", scope.prefix));
-            let aka = written.aka.iter().map(|literal| {
-                let text = choose(&literal.value(), &chosen);
+            let aka = written.aka.iter().map(|Spelling { name, .. }| {
+                let text = choose(&name.value(), &chosen);
                 let text = format!("{}{text}", prefix.as_deref().unwrap_or_default());
-                syn::LitStr::new(&text, literal.span())
+                syn::LitStr::new(&text, name.span())
             });
             let aka = keys(&aka.collect::<Vec<_>>(), &[], errors).unwrap_or_default();
             for other in &aka {
@@ -137,10 +143,17 @@ impl<'a> Resolver<'a, '_> {
             let Some(axes) = self.name(&key) else { continue };
             let when = scope.when.and(&written.when);
             self.indices_of_flags(&key, &when, &axes);
+            let spelt = written.aka.iter().zip(0..aka.len());
+            let written_as: Vec<(Condition, usize)> =
+                spelt.filter_map(|(s, number)| Some((s.when.clone()?, number))).collect();
+            for (when, _) in &written_as {
+                self.indices_of_flags(&key, when, &axes);
+            }
             if self.list.iter().any(|earlier| earlier.key.pattern() == key.pattern()) {
                 errors.at(key.span(), format!("the parameter `{}` is declared twice", key.text()));
             }
-            self.list.push(Resolved { key, when, aka, keep: keep.clone(), axes, written });
+            let keep = keep.clone();
+            self.list.push(Resolved { key, when, aka, written_as, keep, axes, written });
         }
     }
 

@@ -28,7 +28,7 @@ param_schema! {
         flag moe(layer) = layer >= 1;
 
         "output.weight": [c.hidden, c.hidden] if !tied keep f32;
-        "norm.{p:weight|bias}": [c.hidden] aka "final_norm.{p}";
+        "norm.{p:weight|bias}": [c.hidden] aka "final_norm.{p}", "ln_f.{p}" when !tied;
         "layers.{layer}" {
             "dense.weight": [layer * 10, c.hidden] if !moe;
             "mlp" if moe {
@@ -63,13 +63,15 @@ fn a_schema_has_whole_names_and_conditions() {
     assert_eq!(output.keep.unwrap().name(), "F32");
     assert_eq!(output.when, Condition(&[Term::Flag("tied"), Term::Not]));
     assert_eq!(weight.when, Condition::ALWAYS);
-    assert_eq!(bias.aka, [Pattern::new("final_norm.bias")]);
+    assert_eq!(bias.aka, ["final_norm.bias", "ln_f.bias"].map(Pattern::new));
+    assert_eq!(bias.written_as, [(Condition(&[Term::Flag("tied"), Term::Not]), 1)]);
     assert_eq!(dense.when, Condition(&[Term::Flag("moe"), Term::Not]));
     assert_eq!(router.when, Condition(&[Term::Flag("moe")]));
     let tied = Term::Flag("tied");
     let or = [Term::Flag("moe"), tied, tied, Term::Not, Term::Or, Term::And];
     assert_eq!(fc1.when.0, or);
     assert_eq!(fc1.aka, [Pattern::new("layers.{layer}.mlp.local.{e}.fc1.weight")]);
+    assert!(fc1.written_as.is_empty());
     assert!(output.at.file.ends_with("expansions.rs"));
     assert_eq!(weight.at.line, output.at.line + 1);
     assert_eq!(output.at.column, 9);

@@ -34,8 +34,9 @@ struct OpenFile {
 
 impl Reader {
     /// Opens a `.safetensors` file, or a directory: the shards that its
-    /// `model.safetensors.index.json` names; without one its `model.safetensors`; without that all
-    /// its `*.safetensors`. Links are followed.
+    /// `model.safetensors.index.json` names; without one its `model.safetensors`; without that its
+    /// `model-00001-of-00002.safetensors` and so on; without those all its `*.safetensors`. Links
+    /// are followed.
     ///
     /// # Errors
     /// If there is no such checkpoint, its index is not readable, or the system refuses to read.

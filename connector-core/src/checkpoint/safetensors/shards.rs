@@ -68,6 +68,8 @@ impl ShardSet {
         let single = dir.join(SINGLE);
         if paths.contains(&single) {
             paths = vec![single];
+        } else if paths.iter().any(|path| is_shard(path)) {
+            paths.retain(|path| is_shard(path));
         }
         paths.sort_unstable();
         Ok(ShardSet::unlisted(paths))
@@ -123,6 +125,16 @@ impl Shard {
         let link = fs::read_link(&self.path).ok();
         Problem::MissingShard { shard: self.name.clone(), tensors: self.listed, link }
     }
+}
+
+/// Whether a file is called as a shard of a whole model, `model-00001-of-00002.safetensors`. Mistral
+/// puts the model in its own form beside them, `consolidated.safetensors`.
+fn is_shard(path: &Path) -> bool {
+    let name = path.file_name().and_then(OsStr::to_str);
+    let numbers = name.and_then(|n| n.strip_prefix("model-")?.strip_suffix(".safetensors"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let of = numbers.and_then(|numbers| numbers.split_once("-of-"));
+    of.is_some_and(|(number, count)| is_number(number) && is_number(count))
 }
 
 fn is_safetensors(path: impl AsRef<Path>) -> bool {

@@ -139,6 +139,45 @@ fn a_rule_may_write_another_spelling() {
 }
 
 param_schema! {
+    /// Experts whose names follow from the config.
+    Spelt(c: Sizes) {
+        axis e = c.experts;
+        flag grouped = c.tied;
+        flag dotted = c.dense > 0;
+        "experts.{e}.{p:a|b}": [4] aka "{p}{e}" when grouped, "{p}.{e}" when dotted && !grouped, "old.{p}.{e}";
+    }
+}
+
+#[test]
+fn flags_choose_the_spelling() {
+    const NAME: Mapping = mapping! { "{e}.a" => "experts.{e}.a", "{e}.b" => "experts.{e}.b" };
+    const GROUPED: Mapping = mapping! { "{e}.a" => "a{e}", "{e}.b" => "b{e}" };
+    const OLD: Mapping = mapping! { "{e}.a" => "old.a.{e}", "{e}.b" => "old.b.{e}" };
+    const TWO: Mapping = mapping! { "{e}" => ("b{e}", "experts.{e}.a") via halves };
+    let apart = ["{0..11}.a: 4", "{0..11}.b: 4"];
+    for (rows, source, grouped, dotted, want) in [
+        (NAME, &apart[..], false, 0, ["experts.10.a", "experts.10.b"]),
+        (NAME, &apart, true, 0, ["a10", "b10"]),
+        (NAME, &apart, true, 1, ["a10", "b10"]),
+        (NAME, &apart, false, 1, ["a.10", "b.10"]),
+        (GROUPED, &apart, true, 0, ["a10", "b10"]),
+        (GROUPED, &apart, false, 1, ["a.10", "b.10"]),
+        // The row says `a10`, but the config says that this is not how it is written.
+        (GROUPED, &apart, false, 0, ["experts.10.a", "experts.10.b"]),
+        (OLD, &apart, true, 0, ["a10", "b10"]),
+        (OLD, &apart, false, 0, ["old.a.10", "old.b.10"]),
+        (TWO, &["{0..11}: 8"], true, 0, ["a10", "b10"]),
+        (TWO, &["{0..11}: 8"], false, 0, ["experts.10.a", "experts.10.b"]),
+    ] {
+        let sizes = Sizes { experts: 11, tied: grouped, dense: dotted, ..Sizes::default() };
+        let planned = plan::<Spelt>(&sizes, rows, source);
+        let names: Vec<&str> = planned.plan().outputs.iter().map(|o| o.name.as_str()).collect();
+        assert_eq!(names.len(), 22);
+        assert!(want.iter().all(|want| names.contains(want)), "{want:?} in {names:?}");
+    }
+}
+
+param_schema! {
     /// Names that mean two things.
     Aliased(c: Sizes) {
         axis layer = c.layers;
@@ -217,6 +256,7 @@ const ODD: Schema = Schema {
         pattern: Pattern::new("d.{layer}"),
         when: Condition::ALWAYS,
         aka: &[],
+        written_as: &[],
         keep: None,
         at: HERE,
     }],

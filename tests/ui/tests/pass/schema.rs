@@ -31,9 +31,9 @@ param_schema! {
         flag odd(layer, e) = (layer + e) % 2 == 1;
 
         "embedding.weight": [c.hidden, c.hidden];
-        "output.weight": [c.hidden, c.hidden] if !tied keep f32 aka "head.weight", "lm.weight";
+        "output.weight": [c.hidden, c.hidden] if !tied keep f32 aka "head.weight", "lm.weight" when tied;
         "layers.{layer}" {
-            "norm.{p:weight|bias}": [c.rows(layer)] aka "ln.{p}";
+            "norm.{p:weight|bias}": [c.rows(layer)] aka ("ln.{p}", "layer_norm.{p}") when moe || tied, "n.{p}";
             "mlp" if moe && !tied {
                 "fc1.weight{e}": [e + 1, c.hidden] if odd || tied;
             }

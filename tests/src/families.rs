@@ -4,7 +4,12 @@ use std::fs;
 
 /// The config of the fixture `llama` with some fields changed; null removes one.
 pub fn config(changes: Value) -> Value {
-    let text = fs::read(fixture("llama/hf/config.json")).expect("the fixture");
+    config_of("llama", changes)
+}
+
+/// The config of a fixture with some fields changed; null removes one.
+pub fn config_of(fixture_name: &str, changes: Value) -> Value {
+    let text = fs::read(fixture(&format!("{fixture_name}/hf/config.json"))).expect("the fixture");
     let mut config: Value = serde_json::from_slice(&text).expect("its config");
     let fields = config.as_object_mut().expect("an object");
     for (name, value) in changes.as_object().expect("an object of changes") {
@@ -16,8 +21,44 @@ pub fn config(changes: Value) -> Value {
     config
 }
 
-/// A Llama of noise with every tensor that transformers saves under this config.
+/// A dense model of noise with every tensor that transformers saves under this config: a Llama, a
+/// Mistral, a Gemma.
 pub fn llama(config: Value) -> Model {
+    decoder(config, |name, ffn, hidden, bias| {
+        let linear = |part: &str, rows: usize, columns: usize| {
+            let name = format!("{name}.mlp.{part}");
+            let bias = bias.then(|| Tensor::noise(&format!("{name}.bias"), &[rows]));
+            [Some(Tensor::noise(&format!("{name}.weight"), &[rows, columns])), bias]
+        };
+        let all = [
+            linear("gate_proj", ffn, hidden),
+            linear("up_proj", ffn, hidden),
+            linear("down_proj", hidden, ffn),
+        ];
+        all.into_iter().flatten().flatten().collect()
+    })
+}
+
+/// A Mixtral of noise with every tensor that is on the hub under this config.
+pub fn mixtral(config: Value) -> Model {
+    let experts = config["num_local_experts"].as_u64().expect("num_local_experts") as usize;
+    decoder(config, |name, ffn, hidden, _| {
+        let moe = format!("{name}.block_sparse_moe");
+        let mut all = vec![Tensor::noise(&format!("{moe}.gate.weight"), &[experts, hidden])];
+        for e in 0..experts {
+            for (part, shape) in
+                [("w1", [ffn, hidden]), ("w2", [hidden, ffn]), ("w3", [ffn, hidden])]
+            {
+                all.push(Tensor::noise(&format!("{moe}.experts.{e}.{part}.weight"), &shape));
+            }
+        }
+        all
+    })
+}
+
+/// A decoder, whose layers' MLPs `mlp` makes: from the layer's name, the inner width, the width of
+/// the model, and whether there are biases.
+fn decoder(config: Value, mlp: impl Fn(&str, usize, usize, bool) -> Vec<Tensor>) -> Model {
     let size = |name: &str| config.get(name).and_then(Value::as_u64).map(|n| n as usize);
     let must = |name: &str| size(name).unwrap_or_else(|| panic!("{name} is missing"));
     let flag = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
@@ -36,14 +77,12 @@ pub fn llama(config: Value) -> Model {
                 tensors.push(Tensor::noise(&format!("{name}.bias"), &[rows]));
             }
         };
-        let (attention, mlp) = (flag("attention_bias"), flag("mlp_bias"));
-        linear("self_attn.q_proj", heads * head, hidden, attention);
-        linear("self_attn.k_proj", groups * head, hidden, attention);
-        linear("self_attn.v_proj", groups * head, hidden, attention);
-        linear("self_attn.o_proj", hidden, heads * head, attention);
-        linear("mlp.gate_proj", ffn, hidden, mlp);
-        linear("mlp.up_proj", ffn, hidden, mlp);
-        linear("mlp.down_proj", hidden, ffn, mlp);
+        let bias = flag("attention_bias");
+        linear("self_attn.q_proj", heads * head, hidden, bias);
+        linear("self_attn.k_proj", groups * head, hidden, bias);
+        linear("self_attn.v_proj", groups * head, hidden, bias);
+        linear("self_attn.o_proj", hidden, heads * head, bias);
+        tensors.extend(mlp(&format!("model.layers.{layer}"), ffn, hidden, flag("mlp_bias")));
         for norm in ["input_layernorm", "post_attention_layernorm"] {
             tensors.push(Tensor::noise(&format!("model.layers.{layer}.{norm}.weight"), &[hidden]));
         }

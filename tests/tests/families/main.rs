@@ -1,0 +1,7 @@
+//! The families: what their configs may say, what comes back of it, what their checkpoints may be.
+
+mod gemma;
+mod mistral;
+mod mixtral;
+mod round_trip;
+mod support;
