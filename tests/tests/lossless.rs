@@ -2,7 +2,9 @@
 
 use candle_core::Result as CandleResult;
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::{HfLlama, gpt::GptConfig};
+use connector_core::families::gpt::GptConfig;
+use connector_core::families::{HfGemma, HfLlama, HfMistral, HfMixtral};
+use connector_core::schema::Model;
 use connector_core::testing::{Lossless, prove_lossless};
 use connector_core::transform::{
     BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Transform,
@@ -13,38 +15,53 @@ use connector_core::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
-fn llama(change: Value) -> GptConfig {
-    let mut config = json!({
-        "num_layers": 11, "hidden_size": 8, "ffn_hidden_size": 12, "num_attention_heads": 4,
-        "num_query_groups": 2, "kv_channels": 3, "seq_length": 16, "vocab_size": 10,
-        "make_vocab_size_divisible_by": 1, "share_embeddings_and_output_weights": false,
-        "attention_bias": false, "mlp_bias": false, "layernorm_epsilon": 1e-5,
-        "normalization": "RMSNorm", "activation_func": "silu", "gated_linear_unit": true,
-        "position_embedding_type": "rope", "rotary_base": 1e4, "init_method_std": 0.02,
-    });
+/// The config of a fixture, with some fields of the model's config changed.
+fn config<C: ModelConnector<Model: Model<Config = GptConfig>>>(
+    fixture: &str,
+    change: &Value,
+) -> GptConfig {
+    let checkpoint = Checkpoint::open(&connector_tests::fixture(&format!("{fixture}/hf"))).unwrap();
+    let mut config = serde_json::to_value(C::config(&checkpoint).unwrap()).unwrap();
     config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     serde_json::from_value(config).unwrap()
 }
 
+fn prove<C: ModelConnector<Model: Model<Config = GptConfig>>>(
+    fixture: &str,
+    change: Value,
+    counts: (usize, usize),
+) {
+    let shown = prove_lossless::<C>(&config::<C>(fixture, &change)).unwrap();
+    assert_eq!((shown.sources, shown.parameters), counts, "{fixture} {change}");
+    assert_eq!(shown.computed, [""; 0]);
+    // Every parameter is shown; what is not are copies and buffers of the source.
+    let exempt: BTreeSet<&str> = shown.exempt.iter().map(|exempt| exempt.keys.as_str()).collect();
+    let buffers = ["lm_head.weight", "model.rotary_emb.inv_freq"];
+    assert!(exempt.is_superset(&buffers.into()), "{exempt:?}");
+    assert!(exempt.iter().all(|key| buffers.contains(key) || key.contains("rotary")), "{exempt:?}");
+}
+
 #[test]
-fn llama_loses_nothing() {
-    for (change, sources, parameters) in [
-        (json!({}), 3 + 11 * 9, 3 + 11 * 6),
-        (json!({"share_embeddings_and_output_weights": true}), 2 + 11 * 9, 2 + 11 * 6),
-        (json!({"attention_bias": true, "mlp_bias": true}), 3 + 11 * 16, 3 + 11 * 10),
-        // Rows of padding come in and go out again.
-        (json!({"make_vocab_size_divisible_by": 16}), 3 + 11 * 9, 3 + 11 * 6),
-        (json!({"num_query_groups": 1}), 3 + 11 * 9, 3 + 11 * 6),
-        (json!({"num_query_groups": 4}), 3 + 11 * 9, 3 + 11 * 6),
-    ] {
-        let shown = prove_lossless::<HfLlama>(&llama(change.clone())).unwrap();
-        assert_eq!((shown.sources, shown.parameters), (sources, parameters), "{change}");
-        assert_eq!(shown.computed, [""; 0]);
-        let exempt: Vec<&str> = shown.exempt.iter().map(|exempt| exempt.keys.as_str()).collect();
-        assert!(exempt.contains(&"lm_head.weight"), "{exempt:?}");
-        assert!(exempt.contains(&"model.rotary_emb.inv_freq"), "{exempt:?}");
-    }
+fn the_families_lose_nothing() {
+    let deep = |layers: usize| json!({ "num_layers": layers });
+    prove::<HfLlama>("llama", json!({}), (3 + 2 * 9, 3 + 2 * 6));
+    prove::<HfLlama>("llama", deep(11), (3 + 11 * 9, 3 + 11 * 6));
+    prove::<HfLlama>(
+        "llama",
+        json!({"attention_bias": true, "mlp_bias": true}),
+        (3 + 2 * 16, 3 + 2 * 10),
+    );
+    // Rows of padding come in and go out again.
+    let padded = json!({"make_vocab_size_divisible_by": 64});
+    prove::<HfLlama>("llama", padded, (3 + 2 * 9, 3 + 2 * 6));
+    prove::<HfLlama>("llama3_tied", deep(2), (2 + 2 * 9, 2 + 2 * 6));
+    prove::<HfMistral>("mistral", deep(2), (3 + 2 * 9, 3 + 2 * 6));
+    prove::<HfGemma>("gemma", deep(2), (2 + 2 * 9, 2 + 2 * 6));
+    prove::<HfMixtral>("mixtral", deep(12), (3 + 12 * (7 + 4 * 3), 3 + 12 * (5 + 4 * 2)));
+    let grouped = json!({"num_layers": 1, "num_moe_experts": 11, "moe_grouped_gemm": true});
+    prove::<HfMixtral>("mixtral", grouped, (3 + 7 + 11 * 3, 3 + 5 + 11 * 2));
 }
 
 #[derive(Clone, Serialize, Deserialize)]

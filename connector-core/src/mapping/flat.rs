@@ -139,7 +139,7 @@ impl FlatMapping {
 
     /// The mapping of a source that has the keys of these branches, by the number of the choice and
     /// the branch; where a choice is not named, those of the first.
-    #[must_use]
+    #[cfg(feature = "candle")]
     pub(crate) fn taking(&self, branches: &[(usize, usize)]) -> Self {
         let is_taken = |rule: &&FlatRule| {
             rule.branches.iter().all(|at| {

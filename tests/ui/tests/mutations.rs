@@ -1,14 +1,15 @@
 //! Every row of every importer in `families/`, left out, misspelt and written twice: none of them
 //! compiles, and what the compiler says names the row.
 //!
-//! Each mutation is a module with copies of the family and of what families share; all of them are
-//! one crate, checked once.
+//! Each mutation is a module with copies of the family and of the rows that families share; all of
+//! them are one crate, checked once.
 
 mod source;
 
 use serde_json::Value;
 use source::{Row, Source};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +98,8 @@ fn no_mutated_importer_compiles() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Writes the next module: the family and all that is no importer, one file of them changed.
+/// Writes the next module: the family and the rows that families share, one file of them changed.
+/// All else is the core's.
 fn add(
     src: &Path,
     sources: &BTreeMap<PathBuf, Source>,
@@ -108,12 +110,9 @@ fn add(
     expected: Vec<String>,
 ) {
     let module = src.join(format!("m{}", mutants.len()));
-    let mut roots = String::from("#![allow(dead_code, unused_imports)]\n");
-    for (file, source) in sources {
-        let is_root = file.components().count() == 1 && file != Path::new("mod.rs");
-        if file == Path::new("mod.rs") || source.is_importer && file != family {
-            continue;
-        }
+    let mut root = String::from("#![allow(dead_code, unused_imports)]\n");
+    let rows = sources.iter().filter(|(_, source)| !source.mappings.is_empty());
+    for (file, source) in rows.filter(|(file, source)| !source.is_importer || *file == family) {
         let text = match &changed {
             Some((of, text)) if *of == file => text,
             _ => &source.text,
@@ -121,14 +120,19 @@ fn add(
         let path = module.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text.replace("crate::", "connector_core::")).unwrap();
-        let name = file.file_stem().unwrap().to_str().unwrap();
-        let has_folder = is_root || file.components().count() == 2 && name == "mod";
-        if has_folder {
-            let name = if is_root { name } else { file.parent().unwrap().to_str().unwrap() };
-            writeln!(roots, "pub mod {name};").unwrap();
+        let name = |part: Option<&OsStr>| part.unwrap().to_str().unwrap().to_string();
+        let own = name(file.file_stem());
+        if source.is_importer {
+            writeln!(root, "pub mod {own};").unwrap();
+        } else {
+            // What is named hides what is meant by `*`.
+            let (folder, mappings) = (name(file.parent().map(Path::as_os_str)), &source.mappings);
+            writeln!(root, "pub mod {folder} {{\n    mod {own};").unwrap();
+            writeln!(root, "    pub use connector_core::families::{folder}::*;").unwrap();
+            writeln!(root, "    pub use {own}::{{{}}};\n}}", mappings.join(", ")).unwrap();
         }
     }
-    fs::write(module.join("mod.rs"), roots).unwrap();
+    fs::write(module.join("mod.rs"), root).unwrap();
     mutants.push(Mutant { what, expected });
 }
 

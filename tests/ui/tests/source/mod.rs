@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 pub struct Source {
     pub text: String,
     pub is_importer: bool,
+    /// The names of its mappings.
+    pub mappings: Vec<String>,
 }
 
 /// A row that makes a parameter.
@@ -38,7 +40,13 @@ pub fn read(dir: &Path) -> BTreeMap<PathBuf, Source> {
                 let text = fs::read_to_string(&path).unwrap();
                 let is_importer = text.contains("#[model_importer");
                 let name = path.strip_prefix(dir).unwrap().to_path_buf();
-                sources.insert(name, Source { text, is_importer });
+                let constants = text.split("const ").skip(1).filter_map(|after| {
+                    let (name, value) = after.split_once(": Mapping = mapping!")?;
+                    let is_name = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
+                    (is_name && !value.is_empty()).then(|| name.to_string())
+                });
+                let mappings = constants.collect();
+                sources.insert(name, Source { text, is_importer, mappings });
             }
         }
     }
