@@ -55,6 +55,7 @@ impl Exit {
             Error::NotReplaceable { .. } => (Exit::Usage, "not-replaceable"),
             Error::NotSeparate { .. } => (Exit::Usage, "not-separate"),
             Error::NoImporter { .. } => (Exit::Usage, "no-importer"),
+            Error::NoExporter { .. } => (Exit::Usage, "no-exporter"),
             Error::NoExport { .. } => (Exit::Usage, "no-export"),
             Error::NeedsCandle { .. } => (Exit::Usage, "needs-candle"),
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),

@@ -28,11 +28,11 @@
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
 mod args;
+mod convert;
 mod exit;
 mod explain;
 mod failure;
 mod findings;
-mod import;
 mod inspect;
 mod layout;
 mod list;
@@ -94,7 +94,8 @@ fn run(args: Vec<OsString>) -> Exit {
 
 fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exit, Failure> {
     match command {
-        Command::Import(args) => import::run(args, screen),
+        Command::Import(args) => convert::import(args, screen),
+        Command::Export(args) => convert::export(args, screen),
         Command::Plan { selection } => plan::run(selection, screen),
         Command::Explain { selection, key } => explain::run(selection, key, screen),
         Command::Inspect { path, all } => inspect::run(path, *all, screen),
