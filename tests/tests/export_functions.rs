@@ -1,7 +1,10 @@
 //! Exports of a model with functions of its own: read backwards, written by hand, or impossible.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::connector::{ModelState, apply_transforms, revert_transforms};
+use connector_core::connector::{
+    ModelState, VerifyOptions, apply_transforms, revert_transforms, verify,
+};
+use connector_core::engine::NoProgress;
 use connector_core::transform::BoxError;
 use connector_core::{
     Error, Mapping, ModelConnector, Result, Tensor, TransformCtx, mapping, model_exporter,
@@ -180,6 +183,14 @@ fn functions_with_inverses_go_both_ways() {
     let bench = imported("Bird");
     bench.export(export_options(|_| {}));
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
+    // The functions are run once more, and their results compared.
+    for (source, checkpoint) in
+        [(bench.source(), bench.out()), (bench.out(), bench.back()), (bench.source(), bench.back())]
+    {
+        let verification = verify(&source, &checkpoint, &VerifyOptions::default(), &NoProgress);
+        let verification = verification.unwrap();
+        assert!(verification.is_equal() && verification.equal > 0, "{verification:?}");
+    }
 }
 
 #[test]

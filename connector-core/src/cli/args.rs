@@ -1,6 +1,7 @@
 use super::exit::EXIT_CODES;
 use super::failure::Failure;
 use super::size::Size;
+use crate::connector::VerifyOptions;
 use crate::engine::EngineOptions;
 use crate::key::Pattern;
 use crate::plan::PlanOptions;
@@ -57,6 +58,15 @@ pub(super) enum Command {
         /// A key of either side; of a group (`layers.{0..31}.…`, `layers.*.…`) the first one
         key: String,
     },
+    /// State whether a checkpoint holds the numbers of its source, tensor by tensor, bit for bit
+    ///
+    /// Either may be a Hugging Face directory or one that `import` wrote. Between the two kinds the
+    /// importer's mapping is followed; within one kind tensors are compared by name.
+    #[command(after_help = EXIT_CODES)]
+    Verify(Verify),
+    /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
+    #[command(after_help = EXIT_CODES)]
+    Diff(Diff),
     /// List the tensors of a safetensors file or checkpoint directory
     #[command(after_help = EXIT_CODES)]
     Inspect {
@@ -106,6 +116,42 @@ pub(super) struct Export {
     pub how: How,
     #[command(flatten)]
     pub publish: Publish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// What was converted
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub source: PathBuf,
+    /// What it was converted to
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub checkpoint: PathBuf,
+    /// The model, if config.json does not name an architecture that is known
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// The format of the side that is no output of `import`
+    #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
+    pub format: String,
+    /// Tensors of either side that need no counterpart; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub resources: Resources,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// A directory or a `.safetensors` file
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub one: PathBuf,
+    /// The one to compare with
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub other: PathBuf,
+    /// Tensors of either side to leave out; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub resources: Resources,
 }
 
 /// Where the result goes.
@@ -166,6 +212,13 @@ pub(super) struct How {
     /// The largest file of tensors
     #[arg(long, value_name = "SIZE", default_value = "5GB", help_heading = "How")]
     pub max_shard_size: Size,
+    #[command(flatten)]
+    pub resources: Resources,
+}
+
+/// What it may take.
+#[derive(Debug, Args)]
+pub(super) struct Resources {
     /// The most memory for buffers and the tensors of one step
     #[arg(long, value_name = "SIZE", default_value = "2GiB", help_heading = "How")]
     pub max_memory: Size,
@@ -192,15 +245,15 @@ impl Selection {
     /// # Errors
     /// If the device cannot be opened.
     pub fn options(&self) -> Result<ImportOptions, Failure> {
-        self.how.check_device()?;
+        self.how.resources.check_device()?;
         Ok(ImportOptions {
             format: self.from.clone(),
             model: self.model.clone(),
             plan: self.what.options(),
-            engine: self.how.engine(),
+            engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,
             pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of.map(|n| n as usize),
-            device: self.how.device,
+            device: self.how.resources.device,
             ..ImportOptions::default()
         })
     }
@@ -210,7 +263,7 @@ impl Selection {
     /// # Errors
     /// If an option is for imports only, or the device cannot be opened.
     pub fn export_options(&self) -> Result<ExportOptions, Failure> {
-        self.how.check_device()?;
+        self.how.resources.check_device()?;
         if self.pad_vocab_to_multiple_of.is_some() {
             let source = self.source.display();
             let message = format!("--pad-vocab-to-multiple-of: {source} is to be exported");
@@ -220,9 +273,9 @@ impl Selection {
             format: self.from.clone(),
             model: self.model.clone(),
             plan: self.what.options(),
-            engine: self.how.engine(),
+            engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,
-            device: self.how.device,
+            device: self.how.resources.device,
             ..ExportOptions::default()
         })
     }
@@ -234,17 +287,43 @@ impl Export {
     /// # Errors
     /// If the device cannot be opened.
     pub fn options(&self) -> Result<ExportOptions, Failure> {
-        self.how.check_device()?;
+        self.how.resources.check_device()?;
         Ok(ExportOptions {
             format: self.to.clone(),
             model: self.model.clone(),
             plan: self.what.options(),
-            engine: self.how.engine(),
+            engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,
             keep_vocab_padding: self.keep_vocab_padding,
-            device: self.how.device,
+            device: self.how.resources.device,
             ..ExportOptions::default()
         })
+    }
+}
+
+impl Verify {
+    /// The library's options.
+    ///
+    /// # Errors
+    /// If the device cannot be opened.
+    pub fn options(&self) -> Result<VerifyOptions, Failure> {
+        self.resources.check_device()?;
+        Ok(VerifyOptions {
+            format: self.format.clone(),
+            model: self.model.clone(),
+            ignore: self.ignore.clone(),
+            engine: self.resources.engine(),
+            device: self.resources.device,
+            ..VerifyOptions::default()
+        })
+    }
+}
+
+impl Diff {
+    /// The library's options.
+    pub fn options(&self) -> VerifyOptions {
+        let (ignore, engine) = (self.ignore.clone(), self.resources.engine());
+        VerifyOptions { ignore, engine, ..VerifyOptions::default() }
     }
 }
 
@@ -261,7 +340,7 @@ impl What {
     }
 }
 
-impl How {
+impl Resources {
     fn engine(&self) -> EngineOptions {
         let default = EngineOptions::default();
         EngineOptions {

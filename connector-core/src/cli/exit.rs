@@ -22,7 +22,8 @@ Exit codes:
   2    usage: an option, a pattern, the output path, no such importer, no such key
   3    refused: the checkpoint, its config and the importer do not fit; nothing was written
   4    input or output: a file is missing, unreadable, malformed or locked; the disk failed
-  5    verification: what was written is not what was planned; it was not published
+  5    verification: two checkpoints differ; or what was written is not what was planned, and was
+       not published
   130  interrupted (143 terminated); nothing was written";
 
 impl Exit {

@@ -24,7 +24,7 @@
 //! | 2 | usage: an option, a pattern, the output path, no such importer, no such key |
 //! | 3 | refused: the checkpoint, its config and the importer do not fit; nothing was written |
 //! | 4 | input or output: a file is missing, unreadable, malformed or locked; the disk failed |
-//! | 5 | verification: what was written is not what was planned; it was not published |
+//! | 5 | verification: what was written is not what was planned, and was not published; two checkpoints differ |
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
 mod args;
@@ -50,6 +50,7 @@ mod size;
 mod source;
 mod style;
 mod text;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -98,6 +99,8 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Export(args) => convert::export(args, screen),
         Command::Plan { selection } => plan::run(selection, screen),
         Command::Explain { selection, key } => explain::run(selection, key, screen),
+        Command::Verify(args) => verify::verify_command(args, screen),
+        Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all } => inspect::run(path, *all, screen),
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),

@@ -123,7 +123,7 @@ fn memory(planned: &Planned, how: &How) -> String {
     let mut text = format!(
         "at most {} beside the program (--max-memory {}): {} of buffers",
         text::bytes(bound.total()),
-        how.max_memory,
+        how.resources.max_memory,
         text::bytes(bound.pool)
     );
     if let Some((rule, key)) = largest(planned) {

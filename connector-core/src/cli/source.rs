@@ -62,7 +62,7 @@ pub(super) fn reader(path: &Path) -> Result<Reader, Failure> {
     Reader::open(path).map_err(|error| explain(path, error.into()))
 }
 
-fn refuse_hub(source: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_hub(source: &Path) -> Result<(), Failure> {
     let text = source.to_string_lossy();
     let Some(name) = HUB.iter().find_map(|hub| text.strip_prefix(hub)) else { return Ok(()) };
     let message = format!("{text}: connector does not download from the hub yet");
@@ -71,7 +71,7 @@ fn refuse_hub(source: &Path) -> Result<(), Failure> {
 }
 
 /// The error of opening or planning `source`, with what may help.
-fn explain(source: &Path, error: Error) -> Failure {
+pub(super) fn explain(source: &Path, error: Error) -> Failure {
     let help = match &error {
         Error::Refused(refusal) => refused(source, &refusal.findings),
         Error::Open(open) => unopened(source, &open.kind).into_iter().collect(),

@@ -10,6 +10,7 @@ mod record;
 mod registry;
 #[cfg(feature = "candle")]
 mod state;
+mod verify;
 
 pub use crate::mapping::Direction;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
@@ -17,6 +18,7 @@ pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use planned::Planned;
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry};
+pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};

@@ -6,7 +6,7 @@ use super::{Configuration, Direction, Record, Registration};
 use crate::cancel::Cancel;
 use crate::checkpoint::{Checkpoint, FieldReport, NemoCheckpoint, copy_sidecars};
 use crate::device::DeviceChoice;
-use crate::engine::{Bound, Context, EngineOptions, NoProgress, Progress};
+use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::store::{Dtype, Overwrite, Source, Staging};
@@ -261,6 +261,12 @@ impl Planned {
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
+    }
+
+    /// Compares the tensors that must be equal.
+    pub(super) fn check_equal(&self) -> Result<()> {
+        let Conversion { plan, prepared, .. } = &self.conversion;
+        engine::check_equal(plan, self.source(), prepared, &self.work.cancel).map_err(self.named())
     }
 
     /// What user functions may ask.

@@ -7,6 +7,7 @@ use crate::transform::Config;
 use crate::{Error, Location, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
@@ -33,6 +34,12 @@ pub struct Registration {
 }
 
 inventory::collect!(Registration);
+
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.at)
+    }
+}
 
 /// A [`ModelConnector`] without its type.
 pub trait Connect: Send + Sync {
