@@ -130,6 +130,20 @@ pub enum Error {
         /// All importers there are.
         registered: Vec<String>,
     },
+    /// No exporter is registered for the model.
+    #[error(
+        "no exporter of {model} to {format}; registered: {}\n\
+         help: if its crate is a dependency, link it: `use my_crate as _;`",
+        if registered.is_empty() { "none".into() } else { registered.join("; ") }
+    )]
+    NoExporter {
+        /// The model's type.
+        model: String,
+        /// The format.
+        format: String,
+        /// All exporters there are.
+        registered: Vec<String>,
+    },
     /// Connectors that claim the same model, format or architecture.
     #[error("{conflicts}")]
     Registry {

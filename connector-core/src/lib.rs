@@ -27,6 +27,11 @@
 //! will be written and the memory it takes, and [`PlannedImport::run`] does it. The command line
 //! ([`cli`]) does the same.
 //!
+//! # And back
+//!
+//! [`export_ckpt`] reads the importer's mapping backwards and writes a Hugging Face directory;
+//! [`PlannedExport`] looks before anything is written.
+//!
 //! # Writing an importer
 //!
 //! 1. Declare the parameters with [`param_schema!`]: names, shapes, and when they exist.
@@ -50,6 +55,7 @@
 //! | `@io.model_importer(Model, "hf")` | [`#[model_importer(Model, "hf")]`](model_importer) |
 //! | `io.ModelConnector` | [`ModelConnector`] |
 //! | `llm.import_ckpt` | [`import_ckpt`] |
+//! | `llm.export_ckpt` | [`export_ckpt`] |
 //!
 //! One thing is different on purpose: NeMo pairs source and target tensors by their rank in a sorted
 //! list; here they are joined by the value that the pattern captured, so that a gap, another order
@@ -59,7 +65,7 @@
 //!
 //! | feature | what it adds | default |
 //! |---|---|---|
-//! | `candle` | functions on tensors, `apply_transforms` | yes |
+//! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms` | yes |
 //! | `cli` | the command line | yes |
 //! | `cuda`, `metal` | devices for functions on tensors | no |
 //!
@@ -92,9 +98,12 @@ pub mod transform;
 pub mod __private_v0_1_0;
 
 pub use cancel::Cancel;
-pub use connector::{ImportOptions, Imported, ModelConnector, PlannedImport, import_ckpt};
+pub use connector::{
+    ExportOptions, Exported, ImportOptions, Imported, ModelConnector, Planned, PlannedExport,
+    PlannedImport, export_ckpt, import_ckpt,
+};
 #[cfg(feature = "candle")]
-pub use connector::{ModelState, apply_transforms};
+pub use connector::{ModelState, apply_transforms, revert_transforms};
 #[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{

@@ -1,11 +1,14 @@
 use crate::{Model, Stored, Tree, read_tensors, tree};
-use connector_core::{Error, ImportOptions, Imported, Result, import_ckpt};
+use connector_core::{
+    Error, ExportOptions, Exported, ImportOptions, Imported, Result, export_ckpt, import_ckpt,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// A temporary directory with a checkpoint in `source` and a place for its import, `out`.
+/// A temporary directory with a checkpoint in `source`, a place for its import, `out`, and one for
+/// the export of that, `back`.
 pub struct Bench {
     dir: tempfile::TempDir,
 }
@@ -13,6 +16,13 @@ pub struct Bench {
 /// The default options with something changed.
 pub fn options(change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {
     let mut options = ImportOptions::default();
+    change(&mut options);
+    options
+}
+
+/// The default options of an export with something changed.
+pub fn export_options(change: impl FnOnce(&mut ExportOptions)) -> ExportOptions {
+    let mut options = ExportOptions::default();
     change(&mut options);
     options
 }
@@ -43,6 +53,31 @@ impl Bench {
     /// Where it is imported to.
     pub fn out(&self) -> PathBuf {
         self.dir().join("out")
+    }
+
+    /// Where the import is exported to.
+    pub fn back(&self) -> PathBuf {
+        self.dir().join("back")
+    }
+
+    /// Exports what was imported, which must succeed and leave it and the directory tidy.
+    #[track_caller]
+    pub fn export(&self, options: ExportOptions) -> Exported {
+        let before = tree(&self.out());
+        let exported = match export_ckpt(&self.out(), &self.back(), options) {
+            Ok(exported) => exported,
+            Err(error) => panic!("the export failed: {error}"),
+        };
+        assert_untouched(&tree(&self.out()), &before);
+        self.assert_tidy();
+        exported
+    }
+
+    /// Exports, which must fail and leave everything as it was. Returns what was said.
+    #[track_caller]
+    pub fn refuse_export(&self, options: ExportOptions) -> Error {
+        let back = self.back();
+        self.unchanged(|| export_ckpt(&self.out(), &back, options))
     }
 
     /// The tensors of the import.

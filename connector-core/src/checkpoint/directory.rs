@@ -1,9 +1,11 @@
 use super::fields::{FieldLog, FieldReport, Fields};
 use super::safetensors::Reader;
+use super::small::Small;
 use crate::plan::{Finding, FindingKind};
-use crate::store::Source;
+use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result};
 use serde_json::Value;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -44,6 +46,17 @@ impl Checkpoint {
         };
         let (path, source) = (path.to_path_buf(), Box::new(reader));
         Ok(Checkpoint { path, config, config_text, source, log: Mutex::new(log) })
+    }
+
+    /// A checkpoint of which there is only a config, to read its fields.
+    pub(crate) fn of_config(config: Value) -> Self {
+        Checkpoint {
+            path: PathBuf::new(),
+            config: Some(config),
+            config_text: Vec::new(),
+            source: Box::new(NoTensors),
+            log: Mutex::default(),
+        }
     }
 
     /// Where it is.
@@ -103,38 +116,68 @@ impl Checkpoint {
     }
 }
 
-/// The longest `config.json`. Real ones have a few kilobytes; what is longer is something else.
-const LONGEST_CONFIG: u64 = 16 << 20;
-
 /// `config.json`, or a finding that says why there is none.
 fn read_config(dir: &Path, text: &mut Vec<u8>, log: &mut FieldLog) -> Result<Option<Value>> {
-    let path = dir.join("config.json");
     let finding = |problem| Finding::new(FindingKind::Config, "config.json", problem);
-    let metadata = match std::fs::metadata(&path) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+    let mut refuse = |finding| {
+        log.findings.push(finding);
+        Ok(None)
+    };
+    match Small::read(&dir.join("config.json"))? {
+        Small::Read(bytes) => *text = bytes,
+        Small::Unreasonable => {
+            return refuse(finding("is not a file of reasonable length".into()));
+        }
+        Small::Absent => {
             let note =
                 "without it nothing tells which model this is; copy it from the model's page";
-            log.findings.push(finding("is not in the checkpoint".into()).note(note));
-            return Ok(None);
+            return refuse(finding("is not in the checkpoint".into()).note(note));
         }
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
-    // Looked at before it is opened: opening a pipe would wait for its other end.
-    if !metadata.is_file() || metadata.len() > LONGEST_CONFIG {
-        log.findings.push(finding("is not a file of reasonable length".into()));
-        return Ok(None);
     }
-    *text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    match json_object(text) {
+        Ok(config) => Ok(Some(config)),
+        Err(problem) => refuse(finding(problem)),
+    }
+}
+
+/// A JSON object, or what is wrong with the text.
+pub(super) fn json_object(text: &[u8]) -> Result<Value, String> {
     match serde_json::from_slice::<Value>(text) {
-        Ok(config) if config.is_object() => Ok(Some(config)),
-        Ok(_) => {
-            log.findings.push(finding("is not a JSON object".into()));
-            Ok(None)
-        }
-        Err(error) => {
-            log.findings.push(finding(format!("is not JSON: {error}")));
-            Ok(None)
-        }
+        Ok(value) if value.is_object() => Ok(value),
+        Ok(_) => Err("is not a JSON object".into()),
+        Err(error) => Err(format!("is not JSON: {error}")),
+    }
+}
+
+/// The tensors of a config by itself.
+struct NoTensors;
+
+impl Source for NoTensors {
+    fn tensors(&self) -> &[TensorInfo] {
+        &[]
+    }
+
+    fn file_count(&self) -> usize {
+        0
+    }
+
+    fn path(&self, _: FileId) -> &Path {
+        Path::new("")
+    }
+
+    fn file_len(&self, _: FileId) -> u64 {
+        0
+    }
+
+    fn read_at(&self, file: FileId, _: u64, _: &mut [u8]) -> Result<()> {
+        Err(Error::io("read", self.path(file))(std::io::ErrorKind::NotFound.into()))
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn local_file(&self, _: FileId) -> Option<&File> {
+        None
     }
 }

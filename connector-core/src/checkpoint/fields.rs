@@ -31,12 +31,15 @@ pub struct Fields<'a> {
 #[derive(Clone, Debug, Default, Serialize)]
 #[non_exhaustive]
 pub struct FieldReport {
-    /// Fields that the model's config was made from.
+    /// Fields that the model's config was made from; of an export, that were made from it.
     pub consumed: BTreeMap<String, Value>,
     /// Fields that were absent, and the value that stands for them.
     pub defaulted: BTreeMap<String, Value>,
     /// Fields that change nothing in what the model computes; the original file keeps them.
     pub carried: BTreeMap<String, Value>,
+    /// Of an export: fields in which `model.yaml` differs from the original file, and wins.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub changed: BTreeMap<String, Value>,
 }
 
 #[derive(Debug, Default)]

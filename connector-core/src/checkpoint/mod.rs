@@ -2,10 +2,14 @@
 
 mod directory;
 mod fields;
+mod nemo;
 pub mod safetensors;
 mod sidecar;
+mod small;
 
 pub use directory::Checkpoint;
 pub(crate) use fields::read_config;
 pub use fields::{FieldReport, Fields};
+pub use nemo::NemoCheckpoint;
+pub(crate) use nemo::{CONFIG_JSON, CONTEXT, MODEL_YAML, WEIGHTS};
 pub(crate) use sidecar::copy_sidecars;

@@ -19,18 +19,20 @@ const WEIGHTS: [&str; 12] = [
     ".distcp",
 ];
 
-/// The file that the import writes beside the copies.
-const OURS: &str = "model.yaml";
-
 /// How deep folders are followed: a hub repository has `original/` and `additional_chat_templates/`.
 const DEPTH: usize = 3;
 
 /// Copies every file of a checkpoint that holds no weights: tokenizer files whatever their names,
 /// the configs, templates, the licence. Links to files are followed, hidden files and links to
-/// folders are not. Returns the names, sorted.
-pub(crate) fn copy_sidecars(from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
+/// folders are not, nor are the files called as in `but`. Returns the names, sorted.
+pub(crate) fn copy_sidecars(
+    from: &Path,
+    to: &Path,
+    but: &[&str],
+    cancel: &Cancel,
+) -> Result<Vec<String>> {
     let mut copied = Vec::new();
-    copy_folder(from, to, "", DEPTH, cancel, &mut copied)?;
+    copy_folder(from, to, "", but, DEPTH, cancel, &mut copied)?;
     copied.sort();
     Ok(copied)
 }
@@ -39,6 +41,7 @@ fn copy_folder(
     from: &Path,
     to: &Path,
     prefix: &str,
+    but: &[&str],
     depth: usize,
     cancel: &Cancel,
     copied: &mut Vec<String>,
@@ -51,8 +54,8 @@ fn copy_folder(
         if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
             continue;
         }
-        if name == OURS {
-            tracing::warn!(file = OURS, "left out: the model's own config takes this name");
+        if but.contains(&&*name) {
+            tracing::debug!(%name, "not copied: a file of this name is written");
             continue;
         }
         let Some(name) = os_name.to_str() else {
@@ -63,7 +66,7 @@ fn copy_folder(
         let kind = entry.file_type().map_err(Error::io("read", &source))?;
         if kind.is_dir() && depth > 0 {
             let (to, prefix) = (to.join(name), format!("{prefix}{name}/"));
-            copy_folder(&source, &to, &prefix, depth - 1, cancel, copied)?;
+            copy_folder(&source, &to, &prefix, &[], depth - 1, cancel, copied)?;
         } else if source.is_file() {
             fs::create_dir_all(to).map_err(Error::io("create", to))?;
             let target = to.join(name);
@@ -102,6 +105,7 @@ mod tests {
             "config.json",
             "tokenizer.model",
             "weird name.txt",
+            "model.yaml",
             "model.safetensors",
             ".gitattributes",
             "model.safetensors.index.json",
@@ -112,7 +116,7 @@ mod tests {
         ] {
             fs::write(from.join(name), name).unwrap();
         }
-        let copied = copy_sidecars(&from, &to, &Cancel::default()).unwrap();
+        let copied = copy_sidecars(&from, &to, &["model.yaml"], &Cancel::default()).unwrap();
         let want = ["config.json", "original/params.json", "tokenizer.model", "weird name.txt"];
         assert_eq!(copied, want);
         for name in want {

@@ -1,16 +1,16 @@
 use super::exit::EXIT_CODES;
 use super::failure::Failure;
 use super::size::Size;
-use crate::connector::Experts;
+use crate::connector::{Experts, VerifyOptions};
 use crate::engine::EngineOptions;
 use crate::key::Pattern;
 use crate::plan::PlanOptions;
-use crate::store::{Dtype, Overwrite};
-use crate::{Cancel, DeviceChoice, ImportOptions};
+use crate::store::Dtype;
+use crate::{DeviceChoice, ExportOptions, ImportOptions};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint, value_parser};
 use std::path::PathBuf;
 
-/// Moves large language models from Hugging Face to Megatron/NeMo checkpoints, proven and streamed.
+/// Moves large language models between Hugging Face and Megatron/NeMo checkpoints, proven and streamed.
 #[derive(Debug, Parser)]
 #[command(name = "connector", version, after_help = EXIT_CODES, max_term_width = 100)]
 pub(super) struct Cli {
@@ -39,7 +39,12 @@ pub(super) enum Command {
     /// Convert a Hugging Face checkpoint to Megatron's names and layout
     #[command(after_help = EXIT_CODES)]
     Import(Import),
+    /// Convert a checkpoint that `import` wrote, and training went on with, back to Hugging Face
+    #[command(after_help = EXIT_CODES)]
+    Export(Export),
     /// Show what an import would do, and check it; reads headers only and writes nothing
+    ///
+    /// For a directory that `import` wrote: what an export would do.
     #[command(after_help = EXIT_CODES)]
     Plan {
         #[command(flatten)]
@@ -53,6 +58,15 @@ pub(super) enum Command {
         /// A key of either side; of a group (`layers.{0..31}.…`, `layers.*.…`) the first one
         key: String,
     },
+    /// State whether a checkpoint holds the numbers of its source, tensor by tensor, bit for bit
+    ///
+    /// Either may be a Hugging Face directory or one that `import` wrote. Between the two kinds the
+    /// importer's mapping is followed; within one kind tensors are compared by name.
+    #[command(after_help = EXIT_CODES)]
+    Verify(Verify),
+    /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
+    #[command(after_help = EXIT_CODES)]
+    Diff(Diff),
     /// List the tensors of a safetensors file or checkpoint directory
     #[command(after_help = EXIT_CODES)]
     Inspect {
@@ -78,6 +92,71 @@ pub(super) enum Command {
 pub(super) struct Import {
     #[command(flatten)]
     pub selection: Selection,
+    #[command(flatten)]
+    pub publish: Publish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// The directory of the checkpoint: `weights/` in safetensors and `context/`
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub checkpoint: PathBuf,
+    /// The model, if its context/model.yaml names a type that is not known
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
+    pub to: String,
+    #[command(flatten)]
+    pub what: What,
+    /// Write the rows that pad the vocabulary too, and count them in config.json's vocab_size
+    #[arg(long, help_heading = "What")]
+    pub keep_vocab_padding: bool,
+    #[command(flatten)]
+    pub how: How,
+    #[command(flatten)]
+    pub publish: Publish,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    /// What was converted
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub source: PathBuf,
+    /// What it was converted to
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub checkpoint: PathBuf,
+    /// The model, if config.json does not name an architecture that is known
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// The format of the side that is no output of `import`
+    #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
+    pub format: String,
+    /// Tensors of either side that need no counterpart; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub resources: Resources,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Diff {
+    /// A directory or a `.safetensors` file
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub one: PathBuf,
+    /// The one to compare with
+    #[arg(value_hint = ValueHint::AnyPath)]
+    pub other: PathBuf,
+    /// Tensors of either side to leave out; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    #[command(flatten)]
+    pub resources: Resources,
+}
+
+/// Where the result goes.
+#[derive(Debug, Args)]
+pub(super) struct Publish {
     /// The new directory
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,
@@ -92,7 +171,7 @@ pub(super) struct Import {
     pub dry_run: bool,
 }
 
-/// What is converted and how.
+/// A checkpoint and how it is converted.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
     /// The directory of the Hugging Face checkpoint
@@ -104,15 +183,8 @@ pub(super) struct Selection {
     /// The format of the source
     #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
     pub from: String,
-    /// Cast floating-point tensors; auto keeps each one's own type
-    #[arg(long, value_enum, default_value_t = Cast::Auto, help_heading = "What")]
-    pub dtype: Cast,
-    /// Leave out source tensors, `model.layers.*.rotary.inv_freq`; may be repeated
-    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
-    pub ignore: Vec<String>,
-    /// Write only parameters that match, `decoder.layers.0.**`; may be repeated
-    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
-    pub only: Vec<String>,
+    #[command(flatten)]
+    pub what: What,
     /// Add rows of zeros until the vocabulary is a multiple of N
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), help_heading = "What")]
     pub pad_vocab_to_multiple_of: Option<u32>,
@@ -120,9 +192,37 @@ pub(super) struct Selection {
     /// default, or `linear_fc1.weight3`, as Megatron-core's grouped GEMM does
     #[arg(long, value_enum, value_name = "NAMES", help_heading = "What")]
     pub experts: Option<ExpertNames>,
+    #[command(flatten)]
+    pub how: How,
+}
+
+/// Which tensors are converted.
+#[derive(Debug, Args)]
+pub(super) struct What {
+    /// Cast floating-point tensors; auto keeps each one's own type
+    #[arg(long, value_enum, default_value_t = Cast::Auto, help_heading = "What")]
+    pub dtype: Cast,
+    /// Leave out source tensors, `model.layers.*.rotary.inv_freq`; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub ignore: Vec<String>,
+    /// Write only tensors that match, `decoder.layers.0.**`; may be repeated
+    #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
+    pub only: Vec<String>,
+}
+
+/// How it is done.
+#[derive(Debug, Args)]
+pub(super) struct How {
     /// The largest file of tensors
     #[arg(long, value_name = "SIZE", default_value = "5GB", help_heading = "How")]
     pub max_shard_size: Size,
+    #[command(flatten)]
+    pub resources: Resources,
+}
+
+/// What it may take.
+#[derive(Debug, Args)]
+pub(super) struct Resources {
     /// The most memory for buffers and the tensors of one step
     #[arg(long, value_name = "SIZE", default_value = "2GiB", help_heading = "How")]
     pub max_memory: Size,
@@ -151,38 +251,121 @@ pub(super) enum ExpertNames {
 }
 
 impl Selection {
-    /// The library's options.
+    /// The library's options for an import.
     ///
     /// # Errors
     /// If the device cannot be opened.
     pub fn options(&self) -> Result<ImportOptions, Failure> {
-        self.check_device()?;
+        self.how.resources.check_device()?;
+        Ok(ImportOptions {
+            format: self.from.clone(),
+            model: self.model.clone(),
+            plan: self.what.options(),
+            engine: self.how.resources.engine(),
+            max_shard_size: self.how.max_shard_size.bytes,
+            pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of.map(|n| n as usize),
+            experts: self.experts.map(|names| match names {
+                ExpertNames::Local => Experts::Local,
+                ExpertNames::Grouped => Experts::Grouped,
+            }),
+            device: self.how.resources.device,
+            ..ImportOptions::default()
+        })
+    }
+
+    /// The library's options for an export, of a source that an import wrote.
+    ///
+    /// # Errors
+    /// If an option is for imports only, or the device cannot be opened.
+    pub fn export_options(&self) -> Result<ExportOptions, Failure> {
+        self.how.resources.check_device()?;
+        for (given, option) in [
+            (self.pad_vocab_to_multiple_of.is_some(), "--pad-vocab-to-multiple-of"),
+            (self.experts.is_some(), "--experts"),
+        ] {
+            if given {
+                let message = format!("{option}: {} is to be exported", self.source.display());
+                return Err(Failure::usage(message).help("it belongs to `connector import`"));
+            }
+        }
+        Ok(ExportOptions {
+            format: self.from.clone(),
+            model: self.model.clone(),
+            plan: self.what.options(),
+            engine: self.how.resources.engine(),
+            max_shard_size: self.how.max_shard_size.bytes,
+            device: self.how.resources.device,
+            ..ExportOptions::default()
+        })
+    }
+}
+
+impl Export {
+    /// The library's options.
+    ///
+    /// # Errors
+    /// If the device cannot be opened.
+    pub fn options(&self) -> Result<ExportOptions, Failure> {
+        self.how.resources.check_device()?;
+        Ok(ExportOptions {
+            format: self.to.clone(),
+            model: self.model.clone(),
+            plan: self.what.options(),
+            engine: self.how.resources.engine(),
+            max_shard_size: self.how.max_shard_size.bytes,
+            keep_vocab_padding: self.keep_vocab_padding,
+            device: self.how.resources.device,
+            ..ExportOptions::default()
+        })
+    }
+}
+
+impl Verify {
+    /// The library's options.
+    ///
+    /// # Errors
+    /// If the device cannot be opened.
+    pub fn options(&self) -> Result<VerifyOptions, Failure> {
+        self.resources.check_device()?;
+        Ok(VerifyOptions {
+            format: self.format.clone(),
+            model: self.model.clone(),
+            ignore: self.ignore.clone(),
+            engine: self.resources.engine(),
+            device: self.resources.device,
+            ..VerifyOptions::default()
+        })
+    }
+}
+
+impl Diff {
+    /// The library's options.
+    pub fn options(&self) -> VerifyOptions {
+        let (ignore, engine) = (self.ignore.clone(), self.resources.engine());
+        VerifyOptions { ignore, engine, ..VerifyOptions::default() }
+    }
+}
+
+impl What {
+    /// The library's options.
+    pub fn options(&self) -> PlanOptions {
         let dtype = match self.dtype {
             Cast::Auto => None,
             Cast::Bf16 => Some(Dtype::Bf16),
             Cast::F16 => Some(Dtype::F16),
             Cast::F32 => Some(Dtype::F32),
         };
+        PlanOptions { dtype, ignore: self.ignore.clone(), only: self.only.clone() }
+    }
+}
+
+impl Resources {
+    fn engine(&self) -> EngineOptions {
         let default = EngineOptions::default();
-        Ok(ImportOptions {
-            format: self.from.clone(),
-            model: self.model.clone(),
-            plan: PlanOptions { dtype, ignore: self.ignore.clone(), only: self.only.clone() },
-            engine: EngineOptions {
-                threads: self.threads.map_or(default.threads, usize::from),
-                max_memory: self.max_memory.bytes,
-            },
-            max_shard_size: self.max_shard_size.bytes,
-            pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of.map(|n| n as usize),
-            experts: self.experts.map(|names| match names {
-                ExpertNames::Local => Experts::Local,
-                ExpertNames::Grouped => Experts::Grouped,
-            }),
-            device: self.device,
-            overwrite: Overwrite::No,
-            hash: false,
-            cancel: Cancel::default(),
-        })
+        EngineOptions {
+            threads: self.threads.map_or(default.threads, usize::from),
+            max_memory: self.max_memory.bytes,
+        }
     }
 
     #[cfg(feature = "candle")]
@@ -235,6 +418,17 @@ mod tests {
         assert_eq!(ours.engine.threads, theirs.engine.threads);
         assert_eq!(ours.format, theirs.format);
         assert_eq!(ours.device, theirs.device);
+    }
+
+    #[test]
+    fn exports_have_the_defaults_of_the_library() {
+        let words = ["connector", "export", "a", "-o", "b"];
+        let Command::Export(export) = Cli::try_parse_from(words).unwrap().command else {
+            panic!("an export")
+        };
+        let (ours, theirs) = (export.options().unwrap(), ExportOptions::default());
+        assert_eq!(ours.max_shard_size, theirs.max_shard_size);
+        assert_eq!((&ours.format, ours.keep_vocab_padding), (&theirs.format, false));
     }
 
     #[test]

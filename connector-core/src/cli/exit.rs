@@ -22,7 +22,8 @@ Exit codes:
   2    usage: an option, a pattern, the output path, no such importer, no such key
   3    refused: the checkpoint, its config and the importer do not fit; nothing was written
   4    input or output: a file is missing, unreadable, malformed or locked; the disk failed
-  5    verification: what was written is not what was planned; it was not published
+  5    verification: two checkpoints differ; or what was written is not what was planned, and was
+       not published
   130  interrupted (143 terminated); nothing was written";
 
 impl Exit {
@@ -55,6 +56,7 @@ impl Exit {
             Error::NotReplaceable { .. } => (Exit::Usage, "not-replaceable"),
             Error::NotSeparate { .. } => (Exit::Usage, "not-separate"),
             Error::NoImporter { .. } => (Exit::Usage, "no-importer"),
+            Error::NoExporter { .. } => (Exit::Usage, "no-exporter"),
             Error::NoExport { .. } => (Exit::Usage, "no-export"),
             Error::NeedsCandle { .. } => (Exit::Usage, "needs-candle"),
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),

@@ -4,27 +4,26 @@ use super::failure::Failure;
 use super::page::Page;
 use super::screen::Screen;
 use super::{findings, layout, nearest, source, text};
-use crate::checkpoint::Checkpoint;
-use crate::connector::PlannedImport;
+use crate::connector::Planned;
 use crate::plan::{Explanation, Finding, InputView, OutputView};
+use crate::store::Source;
 use serde_json::{Value, json};
 use std::path::Path;
 
 pub(super) fn run(selection: &Selection, key: &str, screen: &mut Screen) -> Result<Exit, Failure> {
-    match source::plan(&selection.source, selection.options()?) {
+    match source::plan_either(selection) {
         Ok(planned) => follow(&planned, key, screen),
         Err(failure) if !failure.findings.is_empty() => {
-            let checkpoint = source::checkpoint(&selection.source)?;
-            refused(&checkpoint, failure, key, screen)
+            let reader = source::reader(&source::weights(&selection.source))?;
+            refused(&reader, &selection.source, failure, key, screen)
         }
         Err(failure) => Err(failure),
     }
 }
 
 /// What happens to a key under a plan.
-fn follow(planned: &PlannedImport, asked: &str, screen: &mut Screen) -> Result<Exit, Failure> {
-    let checkpoint = planned.checkpoint();
-    let source = checkpoint.source();
+fn follow(planned: &Planned, asked: &str, screen: &mut Screen) -> Result<Exit, Failure> {
+    let source = planned.source();
     let outputs = planned.plan().outputs.iter().map(|output| output.name.as_str());
     let keys: Vec<&str> = source.tensors().iter().map(|t| t.name.as_str()).chain(outputs).collect();
     let key = nearest::find(&keys, asked).ok_or_else(|| unknown(&keys, asked))?;
@@ -50,12 +49,13 @@ fn follow(planned: &PlannedImport, asked: &str, screen: &mut Screen) -> Result<E
 
 /// What is known of a key where there is no plan: its place and the findings that are about it.
 fn refused(
-    checkpoint: &Checkpoint,
+    source: &dyn Source,
+    path: &Path,
     failure: Failure,
     asked: &str,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let tensors = checkpoint.source().tensors();
+    let tensors = source.tensors();
     let about = failure.findings.iter().flat_map(|finding| finding.keys.iter().map(String::as_str));
     let keys: Vec<&str> = tensors.iter().map(|tensor| tensor.name.as_str()).chain(about).collect();
     let key = nearest::find(&keys, asked).ok_or_else(|| unknown(&keys, asked))?.to_string();
@@ -69,7 +69,7 @@ fn refused(
 
     let place = tensor.and_then(|tensor| {
         let piece = tensor.pieces.first()?;
-        let file = relative(checkpoint.source().path(piece.file), checkpoint.path());
+        let file = relative(source.path(piece.file), path);
         Some((file, piece.offset, piece.offset + tensor.bytes()))
     });
     let mut page = screen.page();
@@ -90,10 +90,7 @@ fn refused(
     findings::show(&mut page, &findings);
     if findings.len() < failure.findings.len() {
         page.gap();
-        page.advice(&format!(
-            "`connector plan {}` lists all findings",
-            text::quoted(checkpoint.path())
-        ));
+        page.advice(&format!("`connector plan {}` lists all findings", text::quoted(path)));
     }
     screen.show(&page);
     screen.document(|| {
@@ -145,9 +142,9 @@ fn bytes_of(input: &InputView) -> u64 {
     input.places.iter().map(|(_, from, to)| to - from).sum()
 }
 
-fn show(page: &mut Page, planned: &PlannedImport, explanation: &Explanation, key: &str) {
+fn show(page: &mut Page, planned: &Planned, explanation: &Explanation, key: &str) {
     let Explanation { operation, at, captures, inputs, outputs, remark, .. } = explanation;
-    let root = planned.checkpoint().path();
+    let root = planned.path();
     if let Some(remark) = remark {
         page.field("unused", remark);
         for input in inputs {
@@ -161,8 +158,13 @@ fn show(page: &mut Page, planned: &PlannedImport, explanation: &Explanation, key
     page.field(label, &format!("{operation} · {at}{captures}"));
     let rows: Vec<_> = inputs.iter().map(|input| input_row(input, root)).collect();
     page.places("from", &rows);
+    let cut = layout::describe_source(planned.plan(), inputs, outputs);
+    if let Some(layout) = &cut {
+        page.field("layout", &format!("of the source: {layout}"));
+    }
     for output in outputs {
-        if let Some(layout) = layout::describe(planned.plan(), output.number, inputs) {
+        let layout = layout::describe(planned.plan(), output.number, inputs);
+        if let Some(layout) = layout.filter(|_| cut.is_none()) {
             page.field("layout", &layout);
         }
         if let Some(from) = &output.cast_from {
@@ -185,11 +187,19 @@ fn input_place(input: &InputView, root: &Path) -> String {
     }
 }
 
-fn output_row(planned: &PlannedImport, output: &OutputView) -> [String; 3] {
+fn output_row(planned: &Planned, output: &OutputView) -> [String; 3] {
     let (file, from, len) = planned.place(output.number);
     let shape = output.shape.as_deref().map_or("unknown".into(), text::shape);
-    let place = place_text(&format!("weights/{file}"), from, from + len);
+    let place = place_text(&in_output(planned, file), from, from + len);
     [output.name.clone(), shape, place]
+}
+
+/// A file of tensors as it will lie in the output: `weights/model.safetensors`.
+fn in_output(planned: &Planned, file: &str) -> String {
+    match planned.weights() {
+        "" => file.into(),
+        folder => format!("{folder}/{file}"),
+    }
 }
 
 fn place_text(file: &str, from: u64, to: u64) -> String {
@@ -200,13 +210,13 @@ fn relative(file: &Path, root: &Path) -> String {
     file.strip_prefix(root).unwrap_or(file).display().to_string()
 }
 
-fn to_json(planned: &PlannedImport, explanation: &Explanation) -> Value {
+fn to_json(planned: &Planned, explanation: &Explanation) -> Value {
     let mut value = serde_json::to_value(explanation).unwrap_or(Value::Null);
     let outputs = value.get_mut("outputs").and_then(Value::as_array_mut);
     for (view, output) in outputs.into_iter().flatten().zip(&explanation.outputs) {
         let (file, from, len) = planned.place(output.number);
         view["place"] =
-            json!({ "file": format!("weights/{file}"), "start": from, "end": from + len });
+            json!({ "file": in_output(planned, file), "start": from, "end": from + len });
         view["layout"] =
             layout::describe(planned.plan(), output.number, &explanation.inputs).into();
     }

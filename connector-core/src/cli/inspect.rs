@@ -10,13 +10,13 @@ use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How many files and problems the screen shows; JSON has all.
 const MOST: usize = 8;
 
 pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, Failure> {
-    let weights = weights(path);
+    let weights = source::weights(path);
     let reader = source::reader(&weights)?;
     let about = about(path);
     let groups = groups(reader.tensors());
@@ -58,18 +58,6 @@ pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, F
     })
 }
 
-/// Where the tensors are: in `weights/` of an output of `import`.
-fn weights(path: &Path) -> PathBuf {
-    let inside = path.join("weights");
-    let has_tensors = |dir: &Path| {
-        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-        entries
-            .into_iter()
-            .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
-    };
-    if inside.is_dir() && !has_tensors(path) { inside } else { path.into() }
-}
-
 /// What the files beside the tensors say of the model.
 fn about(path: &Path) -> Vec<(&'static str, String)> {
     let read = |name: &str| -> Option<Value> {
@@ -84,7 +72,12 @@ fn about(path: &Path) -> Vec<(&'static str, String)> {
     if let Some(record) = read("conversion.json") {
         let field = |name: &str| record[name].as_str().unwrap_or("?").to_string();
         let part = if record["complete"] == false { ", not the whole model" } else { "" };
-        let text = format!("{}: {} from {}{part}", field("tool"), field("model"), field("format"));
+        let [tool, model, format] = ["tool", "model", "format"].map(field);
+        let (from, to) = match record["direction"] == "export" {
+            true => (model, format),
+            false => (format, model),
+        };
+        let text = format!("{tool}: {to} from {from}{part}");
         about.push(("made by", text));
     }
     about

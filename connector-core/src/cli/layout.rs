@@ -1,7 +1,7 @@
 //! How an output is put together, in rows: `8 × (512 rows of q_proj, 128 rows of k_proj, …)`.
 
 use super::text::JOINED;
-use crate::plan::{InputView, Plan, Work};
+use crate::plan::{InputView, OutputView, Plan, Work};
 use crate::transform::Move;
 
 /// More pieces than this are not told one by one.
@@ -22,6 +22,24 @@ pub(super) fn describe(plan: &Plan, output: usize, inputs: &[InputView]) -> Opti
     moves.sort_by_key(|m| m.to);
     let names: Vec<&str> = inputs.iter().map(|input| short(&input.name)).collect();
     Layout { rows, row, moves, names }.text()
+}
+
+/// The layout of the one source that several outputs are cut from, in their rows.
+pub(super) fn describe_source(
+    plan: &Plan,
+    inputs: &[InputView],
+    outputs: &[OutputView],
+) -> Option<String> {
+    let ([input], [first, _, ..]) = (inputs, outputs) else { return None };
+    let step = plan.steps.get(plan.outputs.get(first.number)?.step)?;
+    let Work::Moves(moves) = &step.work else { return None };
+    let shape = &input.shape[usize::from(input.index.is_some()).min(input.shape.len())..];
+    let (rows, row) = shape.split_first()?;
+    let row = row.iter().map(|n| *n as u64).product::<u64>();
+    let mut moves: Vec<Move> = moves.iter().map(|m| m.reversed()).collect();
+    moves.sort_by_key(|m| m.to);
+    let names: Vec<&str> = outputs.iter().map(|output| short(&output.name)).collect();
+    Layout { rows: *rows as u64, row, moves, names }.text()
 }
 
 struct Layout<'a> {

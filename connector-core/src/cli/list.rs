@@ -19,7 +19,7 @@ pub(super) fn run(screen: &mut Screen) -> Result<Exit, Failure> {
     let mut page = screen.page();
     section(&mut page, "importers", "from", &importers);
     page.gap();
-    section(&mut page, "exporters (there is no export command yet)", "to", &exporters);
+    section(&mut page, "exporters", "to", &exporters);
     page.gap();
     for (word, meaning) in PROOFS {
         if connectors.iter().any(|c| proof(c) == word) {

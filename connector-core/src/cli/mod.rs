@@ -24,15 +24,15 @@
 //! | 2 | usage: an option, a pattern, the output path, no such importer, no such key |
 //! | 3 | refused: the checkpoint, its config and the importer do not fit; nothing was written |
 //! | 4 | input or output: a file is missing, unreadable, malformed or locked; the disk failed |
-//! | 5 | verification: what was written is not what was planned; it was not published |
+//! | 5 | verification: what was written is not what was planned, and was not published; two checkpoints differ |
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
 mod args;
+mod convert;
 mod exit;
 mod explain;
 mod failure;
 mod findings;
-mod import;
 mod inspect;
 mod layout;
 mod list;
@@ -50,6 +50,7 @@ mod size;
 mod source;
 mod style;
 mod text;
+mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
@@ -94,9 +95,12 @@ fn run(args: Vec<OsString>) -> Exit {
 
 fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exit, Failure> {
     match command {
-        Command::Import(args) => import::run(args, screen),
+        Command::Import(args) => convert::import(args, screen),
+        Command::Export(args) => convert::export(args, screen),
         Command::Plan { selection } => plan::run(selection, screen),
         Command::Explain { selection, key } => explain::run(selection, key, screen),
+        Command::Verify(args) => verify::verify_command(args, screen),
+        Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all } => inspect::run(path, *all, screen),
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),

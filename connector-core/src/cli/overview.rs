@@ -1,9 +1,8 @@
-//! What `import` and `plan` say alike: the source, and the plan in a few lines.
+//! What `import`, `export` and `plan` say alike: the source, and the plan in a few lines.
 
 use super::page::Page;
 use super::text::{self, JOINED};
-use crate::checkpoint::Checkpoint;
-use crate::connector::{PlannedImport, Registration};
+use crate::connector::{Direction, Planned, Registration};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
 use crate::store::{Dtype, TensorInfo};
@@ -14,14 +13,14 @@ use std::collections::BTreeMap;
 const MOST: usize = 6;
 
 /// `  source   org/name @ 27d67f1b · MistralForCausalLM · bf16 · 14.5 GB in 2 files`
-pub(super) fn show_source(page: &mut Page, checkpoint: &Checkpoint) {
-    let mut parts = vec![match checkpoint.hub_revision() {
+pub(super) fn show_source(page: &mut Page, planned: &Planned) {
+    let mut parts = vec![match planned.hub_revision() {
         Some((name, revision)) => format!("{name} @ {}", revision.get(..8).unwrap_or(&revision)),
-        None => checkpoint.path().display().to_string(),
+        None => planned.path().display().to_string(),
     }];
-    let architectures = checkpoint.architectures();
-    parts.extend((!architectures.is_empty()).then(|| architectures.join(", ")));
-    let source = checkpoint.source();
+    let names = planned.model_names();
+    parts.extend((!names.is_empty()).then(|| names.join(", ")));
+    let source = planned.source();
     parts.push(dtypes(source.tensors()).join(", "));
     parts.push(format!(
         "{} in {}",
@@ -31,14 +30,18 @@ pub(super) fn show_source(page: &mut Page, checkpoint: &Checkpoint) {
     page.field("source", &parts.join(" · "));
 }
 
-pub(super) fn source_json(checkpoint: &Checkpoint) -> Value {
-    let source = checkpoint.source();
-    let (repository, revision) = checkpoint.hub_revision().unzip();
+pub(super) fn source_json(planned: &Planned) -> Value {
+    let source = planned.source();
+    let (repository, revision) = planned.hub_revision().unzip();
+    let architectures = match planned.direction() {
+        Direction::Import => planned.model_names(),
+        Direction::Export => Vec::new(),
+    };
     json!({
-        "path": checkpoint.path().to_string_lossy(),
+        "path": planned.path().to_string_lossy(),
         "repository": repository,
         "revision": revision,
-        "architectures": checkpoint.architectures(),
+        "architectures": architectures,
         "dtypes": dtypes(source.tensors()),
         "tensors": source.tensors().len(),
         "bytes": total_bytes(source.tensors()),
@@ -62,12 +65,13 @@ pub(super) fn dtypes(tensors: &[TensorInfo]) -> Vec<String> {
 }
 
 /// The plan in numbers, and what it leaves behind.
-pub(super) fn show_plan(page: &mut Page, planned: &PlannedImport, summary: &Summary) {
+pub(super) fn show_plan(page: &mut Page, planned: &Planned, summary: &Summary) {
     let plan = planned.plan();
+    let what = written(planned);
     let head = format!(
         "{} → {}",
-        text::count(summary.tensors, "tensor"),
-        text::count(summary.parameters, "parameter")
+        text::count(summary.tensors, if what == "tensor" { "parameter" } else { "tensor" }),
+        text::count(summary.parameters, what)
     );
     page.field("plan", &format!("{head}: {}", what_happens(summary).join(", ")));
     page.more(&completeness(planned, summary));
@@ -82,7 +86,15 @@ pub(super) fn show_plan(page: &mut Page, planned: &PlannedImport, summary: &Summ
         page.more(&format!("{keys} repeats another tensor and is only compared"));
     }
     if summary.casts > 0 {
-        page.field("cast", &casts(plan).join(", "));
+        page.field("cast", &casts(plan, what).join(", "));
+    }
+}
+
+/// What one of the tensors is called that are written.
+fn written(planned: &Planned) -> &'static str {
+    match planned.direction() {
+        Direction::Import => "parameter",
+        Direction::Export => "tensor",
     }
 }
 
@@ -113,30 +125,35 @@ pub(super) fn short_name(connector: &Registration) -> &'static str {
 }
 
 /// What the plan proves.
-fn completeness(planned: &PlannedImport, summary: &Summary) -> String {
+fn completeness(planned: &Planned, summary: &Summary) -> String {
     if summary.skipped > 0 {
-        let skipped = text::count(summary.skipped, "parameter");
+        let skipped = text::count(summary.skipped, written(planned));
         return format!("{skipped} not asked for (--only): the output is not a whole model");
     }
-    let used = match summary.ignored.len() {
-        0 => "every source tensor used",
-        _ => "every other source tensor used",
+    let export = planned.direction() == Direction::Export;
+    let used = match (export, summary.ignored.len()) {
+        (false, 0) => "every source tensor used",
+        (false, _) => "every other source tensor used",
+        (true, 0) => "every tensor of the checkpoint used",
+        (true, _) => "every other tensor of the checkpoint used",
     };
-    if planned.registration().connector.has_schema() {
-        format!("{used}, every parameter produced")
-    } else {
-        format!("{used}; without a schema nothing tells whether a parameter is missing")
+    match (export, planned.registration().connector.has_schema()) {
+        (false, true) => format!("{used}, every parameter produced"),
+        (true, true) => format!("{used}, every parameter there"),
+        (_, false) => {
+            format!("{used}; without a schema nothing tells whether a parameter is missing")
+        }
     }
 }
 
 /// `195 parameters f32 → bf16`.
-fn casts(plan: &Plan) -> Vec<String> {
+fn casts(plan: &Plan, what: &str) -> Vec<String> {
     let mut casts: BTreeMap<(Dtype, Dtype), usize> = BTreeMap::new();
     for output in plan.outputs.iter().filter(|output| output.dtype != output.made_as) {
         *casts.entry((output.made_as, output.dtype)).or_default() += 1;
     }
     let show = |((from, to), count): (&(Dtype, Dtype), &usize)| {
-        format!("{} {} → {}", text::count(*count, "parameter"), text::dtype(from), text::dtype(to))
+        format!("{} {} → {}", text::count(*count, what), text::dtype(from), text::dtype(to))
     };
     casts.iter().map(show).collect()
 }

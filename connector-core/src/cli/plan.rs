@@ -1,11 +1,12 @@
-use super::args::Selection;
+use super::args::{How, Selection};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::{Column, Page};
 use super::screen::Screen;
 use super::text::{self, JOINED};
 use super::{overview, source};
-use crate::connector::{PlannedImport, Registration};
+use crate::checkpoint::FieldReport;
+use crate::connector::{Direction, Planned, Registration};
 use crate::plan::{PlanOptions, RuleUse, Summary};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -14,13 +15,11 @@ use std::collections::BTreeMap;
 const MOST: usize = 12;
 
 pub(super) fn run(selection: &Selection, screen: &mut Screen) -> Result<Exit, Failure> {
-    let options = selection.options()?;
-    let asked = options.plan.clone();
-    let planned = source::plan(&selection.source, options)?;
-    let warnings = warnings(&planned, &asked)?;
-    let summary = planned.plan().summary(planned.checkpoint().source().tensors());
+    let planned = source::plan_either(selection)?;
+    let warnings = warnings(&planned, &selection.what.options())?;
+    let summary = planned.plan().summary(planned.source().tensors());
     let mut page = screen.page();
-    show(&mut page, &planned, selection, &summary);
+    show(&mut page, &planned, &selection.how, &summary);
     screen.show(&page);
     warnings.iter().for_each(|warning| screen.warn(warning));
     screen.document(|| {
@@ -36,62 +35,68 @@ pub(super) fn run(selection: &Selection, screen: &mut Screen) -> Result<Exit, Fa
 }
 
 /// Options without effect; an error if with them nothing would be written at all.
-pub(super) fn warnings(
-    planned: &PlannedImport,
-    asked: &PlanOptions,
-) -> Result<Vec<String>, Failure> {
+pub(super) fn warnings(planned: &Planned, asked: &PlanOptions) -> Result<Vec<String>, Failure> {
     let warnings = overview::unmatched(planned.plan(), asked);
     if planned.plan().outputs.is_empty() && !asked.only.is_empty() {
-        let source = text::quoted(planned.checkpoint().path());
+        let source = text::quoted(planned.path());
         return Err(Failure::usage(warnings.join("; "))
             .help(format!("`connector plan {source}` without --only shows what there is")));
     }
     Ok(warnings)
 }
 
-pub(super) fn show(
-    page: &mut Page,
-    planned: &PlannedImport,
-    selection: &Selection,
-    summary: &Summary,
-) {
-    overview::show_source(page, planned.checkpoint());
-    page.field("importer", &importer(planned.registration()));
+pub(super) fn show(page: &mut Page, planned: &Planned, how: &How, summary: &Summary) {
+    overview::show_source(page, planned);
+    page.field(
+        if planned.direction() == Direction::Import { "importer" } else { "exporter" },
+        &connector(planned),
+    );
     overview::show_plan(page, planned, summary);
     page.gap();
     show_rules(page, &summary.rules);
     page.gap();
     let files: Vec<_> = planned.files().collect();
     let total = files.iter().map(|file| file.1).sum();
-    let read = text::count(planned.checkpoint().source().file_count(), "file");
+    let read = text::count(planned.source().file_count(), "file");
     page.field("read", &format!("{} from {read}", text::bytes(summary.bytes_in)));
     let each: Vec<String> =
         files.iter().map(|(name, len)| format!("{name}{JOINED}{}", text::bytes(*len))).collect();
     let many = files.len() > 1;
     let largest =
-        if many { format!(", at most {} each", selection.max_shard_size) } else { String::new() };
+        if many { format!(", at most {} each", how.max_shard_size) } else { String::new() };
     page.field(
         "write",
         &format!(
-            "{} in {} of weights/{largest}",
+            "{} in {}{}{largest}",
             text::bytes(total),
-            text::count(files.len(), "file")
+            text::count(files.len(), "file"),
+            if planned.weights().is_empty() { "" } else { " of weights/" },
         ),
     );
     page.more(&text::some(&each, MOST));
-    page.field("memory", &memory(planned, selection));
+    page.field("memory", &memory(planned, how));
     show_config(page, planned);
 }
 
-fn importer(registration: &Registration) -> String {
-    let Registration { model, format, at, dynamic, .. } = registration;
+fn connector(planned: &Planned) -> String {
+    let registration = planned.registration();
+    let Registration { model, format, at, dynamic, exports, .. } = registration;
     let name = overview::short_name(registration);
-    let proof = match (dynamic, registration.connector.has_schema()) {
-        (true, _) => "dynamic: it converts in its own way",
-        (false, true) => "proven at compile time",
-        (false, false) => "without a schema",
+    let read_backwards = registration.direction != planned.direction();
+    let way = match planned.direction() {
+        Direction::Import => "from",
+        Direction::Export => "to",
     };
-    format!("{name}: {model} from {format} · {proof} · {at}")
+    let backwards = if read_backwards { ", read backwards" } else { "" };
+    let has_schema = registration.connector.has_schema();
+    let proof = match (dynamic, registration.direction) {
+        (true, _) => "dynamic: it converts in its own way",
+        (false, Direction::Export) => "written by hand",
+        (false, Direction::Import) if !has_schema => "without a schema",
+        (false, Direction::Import) if read_backwards && !exports => "not declared to `export`",
+        (false, Direction::Import) => "proven at compile time",
+    };
+    format!("{name}: {model} {way} {format}{backwards} · {proof} · {at}")
 }
 
 fn show_rules(page: &mut Page, rules: &[RuleUse]) {
@@ -113,12 +118,12 @@ fn show_rules(page: &mut Page, rules: &[RuleUse]) {
 }
 
 /// The bound, and the rule that sets it.
-fn memory(planned: &PlannedImport, selection: &Selection) -> String {
+fn memory(planned: &Planned, how: &How) -> String {
     let bound = planned.bound();
     let mut text = format!(
         "at most {} beside the program (--max-memory {}): {} of buffers",
         text::bytes(bound.total()),
-        selection.max_memory,
+        how.resources.max_memory,
         text::bytes(bound.pool)
     );
     if let Some((rule, key)) = largest(planned) {
@@ -129,7 +134,7 @@ fn memory(planned: &PlannedImport, selection: &Selection) -> String {
 }
 
 /// The operation and place of the rule behind the largest step, and the step's target.
-fn largest(planned: &PlannedImport) -> Option<(Rule, &str)> {
+fn largest(planned: &Planned) -> Option<(Rule, &str)> {
     let key = planned.bound().largest.as_deref()?;
     let plan = planned.plan();
     let output = plan.outputs.iter().find(|output| output.name == key)?;
@@ -142,8 +147,11 @@ struct Rule {
     at: String,
 }
 
-fn show_config(page: &mut Page, planned: &PlannedImport) {
-    let report = planned.checkpoint().field_report();
+fn show_config(page: &mut Page, planned: &Planned) {
+    let report = planned.field_report();
+    if planned.direction() == Direction::Export {
+        return show_made_config(page, report);
+    }
     let names =
         |fields: &BTreeMap<String, Value>| -> Vec<String> { fields.keys().cloned().collect() };
     let used = names(&report.consumed);
@@ -166,15 +174,34 @@ fn show_config(page: &mut Page, planned: &PlannedImport) {
     }
 }
 
-pub(super) fn json(planned: &PlannedImport, summary: &Summary) -> Value {
+/// What `config.json` is made of.
+fn show_made_config(page: &mut Page, report: &FieldReport) {
+    let list = |fields: &BTreeMap<String, Value>| {
+        let names: Vec<&String> = fields.keys().collect();
+        format!("{}: {}", text::count(names.len(), "field"), text::some(&names, MOST))
+    };
+    page.field("config", &format!("as model.yaml says, {}", list(&report.consumed)));
+    if !report.changed.is_empty() {
+        page.more(&format!("other than in context/config.json, {}", list(&report.changed)));
+    }
+    if !report.carried.is_empty() {
+        page.more(&format!("only in context/config.json, {}", list(&report.carried)));
+    }
+}
+
+pub(super) fn json(planned: &Planned, summary: &Summary) -> Value {
     let registration = planned.registration();
     let bound = planned.bound();
     let files: Vec<Value> =
         planned.files().map(|(name, bytes)| json!({ "name": name, "bytes": bytes })).collect();
     json!({
-        "source": overview::source_json(planned.checkpoint()),
+        "source": overview::source_json(planned),
+        "direction": match planned.direction() {
+            Direction::Import => "import",
+            Direction::Export => "export",
+        },
         "importer": super::list::connector_json(registration),
-        "hash": planned.plan().hash(planned.checkpoint().source().tensors()),
+        "hash": planned.plan().hash(planned.source().tensors()),
         "summary": summary,
         "files": files,
         "memory": {
@@ -185,7 +212,8 @@ pub(super) fn json(planned: &PlannedImport, summary: &Summary) -> Value {
             "operation": largest(planned).map(|(rule, _)| rule.operation),
             "at": largest(planned).map(|(rule, _)| rule.at),
         },
-        "config": planned.checkpoint().field_report(),
+        "config": planned.field_report(),
         "model_config": planned.model_config().json(),
+        "format_config": planned.format_config().json(),
     })
 }

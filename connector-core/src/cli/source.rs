@@ -1,33 +1,59 @@
 //! Opening what the user named, with advice where that fails.
 
+use super::args::Selection;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::NemoCheckpoint;
 use crate::checkpoint::safetensors::{Found, OpenErrorKind, Reader};
-use crate::connector::PlannedImport;
+use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
 use crate::store::Source;
 use crate::{Error, ImportOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// How the hub's addresses begin.
 const HUB: [&str; 3] = ["hf://", "https://huggingface.co/", "http://huggingface.co/"];
 
 /// Plans the import of a directory.
-pub(super) fn plan(source: &Path, options: ImportOptions) -> Result<PlannedImport, Failure> {
+pub(super) fn plan(source: &Path, options: ImportOptions) -> Result<Planned, Failure> {
     refuse_hub(source)?;
-    let planned = PlannedImport::new(source, options).map_err(|error| explain(source, error))?;
-    let (importer, steps) = (planned.registration().name, planned.plan().steps.len());
-    tracing::debug!(source = %source.display(), importer, steps, "planned");
+    planned(source, PlannedImport::new(source, options).map(Planned::from))
+}
+
+/// Plans the export of a directory.
+pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Planned, Failure> {
+    refuse_hub(source)?;
+    planned(source, PlannedExport::new(source, options).map(Planned::from))
+}
+
+/// Plans the import of a Hugging Face directory, or the export of one that an import wrote.
+pub(super) fn plan_either(selection: &Selection) -> Result<Planned, Failure> {
+    if NemoCheckpoint::is_at(&selection.source) {
+        plan_export(&selection.source, selection.export_options()?)
+    } else {
+        plan(&selection.source, selection.options()?)
+    }
+}
+
+fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Failure> {
+    let planned = planned.map_err(|error| explain(source, error))?;
+    let (connector, steps) = (planned.registration().name, planned.plan().steps.len());
+    tracing::debug!(source = %source.display(), connector, steps, "planned");
     Ok(planned)
 }
 
-/// Opens a checkpoint without planning.
-pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
-    refuse_hub(source)?;
-    Checkpoint::open(source).map_err(|error| explain(source, error))
+/// Where the tensors are: in `weights/` of an output of `import`.
+pub(super) fn weights(path: &Path) -> PathBuf {
+    let inside = path.join("weights");
+    let has_tensors = |dir: &Path| {
+        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+        entries
+            .into_iter()
+            .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
+    };
+    if inside.is_dir() && !has_tensors(path) { inside } else { path.into() }
 }
 
 /// Opens a file or directory of tensors.
@@ -36,7 +62,7 @@ pub(super) fn reader(path: &Path) -> Result<Reader, Failure> {
     Reader::open(path).map_err(|error| explain(path, error.into()))
 }
 
-fn refuse_hub(source: &Path) -> Result<(), Failure> {
+pub(super) fn refuse_hub(source: &Path) -> Result<(), Failure> {
     let text = source.to_string_lossy();
     let Some(name) = HUB.iter().find_map(|hub| text.strip_prefix(hub)) else { return Ok(()) };
     let message = format!("{text}: connector does not download from the hub yet");
@@ -45,7 +71,7 @@ fn refuse_hub(source: &Path) -> Result<(), Failure> {
 }
 
 /// The error of opening or planning `source`, with what may help.
-fn explain(source: &Path, error: Error) -> Failure {
+pub(super) fn explain(source: &Path, error: Error) -> Failure {
     let help = match &error {
         Error::Refused(refusal) => refused(source, &refusal.findings),
         Error::Open(open) => unopened(source, &open.kind).into_iter().collect(),
@@ -53,7 +79,7 @@ fn explain(source: &Path, error: Error) -> Failure {
     };
     let unreadable = matches!(&error, Error::Refused(refusal)
         if refusal.findings.iter().all(|f| f.kind == FindingKind::Files))
-        && Reader::open(source).is_ok_and(|reader| reader.file_count() == 0);
+        && Reader::open(weights(source)).is_ok_and(|reader| reader.file_count() == 0);
     let mut failure = Failure::from(error);
     if unreadable {
         // Not one file could be opened: nothing was refused, there was nothing to look at.
@@ -64,6 +90,12 @@ fn explain(source: &Path, error: Error) -> Failure {
 
 fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
     match kind {
+        OpenErrorKind::Missing if path.join("config.json").is_file() => {
+            let (program, path) = (text::program(), text::quoted(path));
+            Some(format!(
+                "it is a Hugging Face checkpoint: `{program} import {path} --output DIR` converts it"
+            ))
+        }
         OpenErrorKind::Missing => missing(path),
         OpenErrorKind::NotSafetensors(_) if path.is_file() => {
             Some("give a `.safetensors` file, or the directory that holds them".into())
@@ -105,7 +137,7 @@ fn instead(found: &Found) -> Option<&'static str> {
             "GGUF files are made for inference; take the model that it was made from"
         }
         Found::ConfigOnly => "the weights are missing; was the download finished?",
-        Found::Nemo => "`connector inspect` shows the outputs of `connector import`",
+        Found::Nemo => "it is an output of `connector import`; `connector export` converts it back",
         Found::NemoArchive { .. } | Found::TorchDist | Found::MegatronLm => {
             "connector reads safetensors; checkpoints of Megatron and NeMo it does not read yet"
         }

@@ -12,10 +12,6 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 
-/// The folder of the tensors.
-pub(crate) const WEIGHTS: &str = "weights";
-/// The folder of everything else.
-pub(crate) const CONTEXT: &str = "context";
 /// The record of the conversion.
 pub(crate) use crate::store::CONVERSION_JSON;
 

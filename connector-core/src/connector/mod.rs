@@ -2,19 +2,26 @@
 //! conversions that use them.
 
 mod conversion;
+mod export;
+mod format_config;
 mod import;
+mod planned;
 mod record;
 mod registry;
 #[cfg(feature = "candle")]
 mod state;
+mod verify;
 
 pub use crate::mapping::Direction;
+pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use planned::Planned;
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
+pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 
 #[cfg(feature = "candle")]
-pub use state::{ModelState, apply_transforms};
+pub use state::{ModelState, apply_transforms, revert_transforms};
 
 use crate::Result;
 use crate::checkpoint::Checkpoint;

@@ -1,7 +1,7 @@
-use super::{Experts, ImportOptions, Registration};
-use crate::checkpoint::{Checkpoint, FieldReport};
+use super::{Direction, Experts, Registration};
+use crate::checkpoint::FieldReport;
 use crate::engine::{Done, Loss};
-use crate::plan::{Plan, Summary};
+use crate::plan::{Plan, PlanOptions, Summary};
 use crate::store::Source;
 use crate::{Error, Result};
 use serde::Serialize;
@@ -90,6 +90,22 @@ pub struct OptionsRecord {
     /// How experts were to be named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub experts: Option<Experts>,
+    /// Whether the padding of the vocabulary was written too.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_vocab_padding: bool,
+}
+
+impl OptionsRecord {
+    pub(super) fn new(options: &PlanOptions) -> Self {
+        OptionsRecord {
+            dtype: options.dtype.map_or("auto".into(), |dtype| dtype.to_string()),
+            ignore: options.ignore.clone(),
+            only: options.only.clone(),
+            pad_vocab_to_multiple_of: None,
+            experts: None,
+            keep_vocab_padding: false,
+        }
+    }
 }
 
 impl FileRecord {
@@ -122,38 +138,32 @@ impl FileRecord {
 
 impl Record {
     pub(super) fn new(
-        checkpoint: &Checkpoint,
+        direction: Direction,
         registration: &Registration,
         plan: &Plan,
-        options: &ImportOptions,
+        source: &dyn Source,
+        revision: Option<(String, String)>,
+        options: OptionsRecord,
+        config: FieldReport,
     ) -> Result<Self> {
-        let ImportOptions { pad_vocab_to_multiple_of, experts, .. } = *options;
-        let options = &options.plan;
-        let (repository, revision) = checkpoint.hub_revision().unzip();
-        let tensors = checkpoint.source().tensors();
+        let (repository, revision) = revision.unzip();
+        let tensors = source.tensors();
         Ok(Record {
             schema: "connector.conversion/1",
             tool: concat!("connector ", env!("CARGO_PKG_VERSION")).into(),
-            direction: "import",
+            direction: match direction {
+                Direction::Import => "import",
+                Direction::Export => "export",
+            },
             model: registration.model.into(),
             format: registration.format.into(),
             connector: registration.name.into(),
             complete: plan.skipped == 0,
-            source: SourceRecord {
-                repository,
-                revision,
-                files: FileRecord::of(checkpoint.source())?,
-            },
-            options: OptionsRecord {
-                dtype: options.dtype.map_or("auto".into(), |dtype| dtype.to_string()),
-                ignore: options.ignore.clone(),
-                only: options.only.clone(),
-                pad_vocab_to_multiple_of,
-                experts,
-            },
+            source: SourceRecord { repository, revision, files: FileRecord::of(source)? },
+            options,
             plan_hash: plan.hash(tensors),
             plan: plan.summary(tensors),
-            config: checkpoint.field_report(),
+            config,
             losses: BTreeMap::new(),
             weights: Vec::new(),
             copied: Vec::new(),

@@ -1,11 +1,13 @@
 use super::{Configuration, ModelConnector};
 use crate::checkpoint::Checkpoint;
 use crate::mapping::{Direction, Mapping};
-use crate::schema::Model;
+use crate::plan::{Finding, FindingKind};
+use crate::schema::{Model, ModelConfig};
 use crate::transform::Config;
 use crate::{Error, Location, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::marker::PhantomData;
 use std::sync::LazyLock;
 
@@ -33,6 +35,12 @@ pub struct Registration {
 
 inventory::collect!(Registration);
 
+impl fmt::Debug for Registration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.name, self.at)
+    }
+}
+
 /// A [`ModelConnector`] without its type.
 pub trait Connect: Send + Sync {
     /// Its rows.
@@ -45,6 +53,16 @@ pub trait Connect: Send + Sync {
     /// As [`ModelConnector::config`]; [`Error::ModelConfig`] if the model's config has no such
     /// field.
     fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration>;
+    /// Takes the model's config over from the fields of a `model.yaml`.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a field is missing, unknown or malformed; it is named.
+    fn restore(&self, fields: &Value) -> Result<Configuration>;
+    /// The format's config, from the model's.
+    ///
+    /// # Errors
+    /// As [`ModelConnector::source_config`].
+    fn source_config(&self, model: &Config, original: Option<&Value>) -> Result<Value>;
 }
 
 /// A field of the model's config that an option sets. All else that depends on it follows: shapes,
@@ -75,16 +93,63 @@ impl<C: ModelConnector> Connect for Erased<C> {
         if !wishes.is_empty() {
             config = grant(&config, wishes)?;
         }
-        let json = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
-        Ok(Configuration {
-            model: Config::from_model(&config).map_err(json)?,
-            instance: C::Model::instance(&config),
-        })
+        configuration::<C>(&config)
+    }
+
+    fn restore(&self, fields: &Value) -> Result<Configuration> {
+        configuration::<C>(&parse(fields)?)
+    }
+
+    fn source_config(&self, model: &Config, original: Option<&Value>) -> Result<Value> {
+        let wrong = || Error::ModelConfig { reason: "it is another model's".into() };
+        C::source_config(model.downcast().ok_or_else(wrong)?, original)
     }
 }
 
+fn configuration<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Result<Configuration> {
+    let json = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
+    Ok(Configuration {
+        model: Config::from_model(config).map_err(json)?,
+        instance: C::Model::instance(config),
+    })
+}
+
+/// A model's config from the fields of a `model.yaml`, which are all known and of the right type.
+fn parse<C: ModelConfig>(fields: &Value) -> Result<C> {
+    let finding =
+        |problem: String| Finding::new(FindingKind::Config, "context/model.yaml", problem);
+    let mut track = serde_path_to_error::Track::new();
+    let fields = serde_path_to_error::Deserializer::new(fields, &mut track);
+    let mut unknown = Vec::new();
+    let parsed = serde_ignored::deserialize(fields, |path| unknown.push(path.to_string()));
+    let mut findings: Vec<Finding> = unknown
+        .into_iter()
+        .map(|name| {
+            finding(format!("config: \"{name}\" is no field of this model's config"))
+                .note("it would be lost without a word; correct its name, or take it out")
+        })
+        .collect();
+    match parsed {
+        Ok(config) if findings.is_empty() => return Ok(config),
+        Ok(_) => {}
+        Err(error) => {
+            let problem = match track.path().to_string().as_str() {
+                "." => format!("config: {error}"),
+                path => format!("config: \"{path}\": {error}"),
+            };
+            findings.push(finding(problem));
+        }
+    }
+    Err(Error::refused(findings))
+}
+
+/// The field of a model's config that its vocabulary's rows are padded to a multiple of.
+pub(super) const VOCAB_DIVISOR: &str = "make_vocab_size_divisible_by";
+/// The field that says how experts are named.
+pub(super) const GROUPED_EXPERTS: &str = "moe_grouped_gemm";
+
 /// The config with the fields that are wished for.
-fn grant<C: crate::schema::ModelConfig>(config: &C, wishes: &[Wish]) -> Result<C> {
+fn grant<C: ModelConfig>(config: &C, wishes: &[Wish]) -> Result<C> {
     let error = |reason: String| Error::ModelConfig { reason };
     let mut fields = serde_json::to_value(config).map_err(|e| error(e.to_string()))?;
     for Wish { field, value, what } in wishes {
@@ -186,6 +251,36 @@ impl Registry {
             Error::NoImporter { wanted, format: format.into(), registered: registered.collect() }
         })
     }
+
+    /// The exporter of a model to a format: the one that was written as such, or else the importer,
+    /// whose mapping is then read backwards. Whether it can be, only the plan tells.
+    ///
+    /// # Errors
+    /// [`Error::NoExporter`], which lists what is registered.
+    pub fn exporter(&self, format: &str, model: &str) -> Result<&'static Registration> {
+        let of = |direction| {
+            let mut all = self.connectors.iter().copied();
+            all.find(|c| {
+                c.direction == direction && c.format == format && same_model(c.model, model)
+            })
+        };
+        of(Direction::Export).or_else(|| of(Direction::Import)).ok_or_else(|| Error::NoExporter {
+            model: model.into(),
+            format: format.into(),
+            registered: self
+                .connectors
+                .iter()
+                .filter(|c| c.direction == Direction::Export || c.exports)
+                .map(|c| format!("{} to {}", c.model, c.format))
+                .collect(),
+        })
+    }
+
+    /// The importer of a model from a format, if there is one.
+    pub(super) fn importer_of(&self, model: &str, format: &str) -> Option<&'static Registration> {
+        let mut all = self.connectors.iter().copied();
+        all.find(|c| (c.direction, c.model, c.format) == (Direction::Import, model, format))
+    }
 }
 
 /// `LlamaModel` may be asked for as `llama`.
@@ -208,6 +303,12 @@ mod tests {
             false
         }
         fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
+            Err(Error::Cancelled)
+        }
+        fn restore(&self, _: &Value) -> Result<Configuration> {
+            Err(Error::Cancelled)
+        }
+        fn source_config(&self, _: &Config, _: Option<&Value>) -> Result<Value> {
             Err(Error::Cancelled)
         }
     }
@@ -259,5 +360,45 @@ mod tests {
             text.contains("AModel from hf (AForCausalLM)") && text.contains("use my_crate as _;"),
             "{text}"
         );
+    }
+
+    static E: Registration =
+        Registration { direction: Direction::Export, ..registration("AModel", &[], 4) };
+
+    #[test]
+    fn a_written_exporter_goes_before_an_importer_read_backwards() {
+        let line = |all, model| {
+            let registry = Registry::new(all).unwrap();
+            registry.exporter("hf", model).map(|exporter| exporter.at.line)
+        };
+        assert_eq!(line(vec![&A], "AModel").ok(), Some(1));
+        assert_eq!(line(vec![&A, &E], "AModel").ok(), Some(4));
+        let error = line(vec![&A, &E], "BModel").unwrap_err().to_string();
+        assert!(error.contains("no exporter of BModel to hf") && error.contains("AModel to hf"));
+    }
+
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Sizes {
+        layers: usize,
+        scale: Option<f64>,
+    }
+
+    #[test]
+    fn fields_of_a_model_config_are_all_known() {
+        use serde_json::json;
+        let parsed = parse::<Sizes>(&json!({"layers": 2}));
+        assert_eq!(parsed.unwrap(), Sizes { layers: 2, scale: None });
+        for (fields, want) in [
+            (json!({}), "missing field `layers`"),
+            (json!({"layers": "two"}), "\"layers\": invalid type: string \"two\""),
+            (json!({"layers": -1}), "\"layers\": invalid value"),
+            (json!({"layers": 2, "lyaers": 3}), "\"lyaers\" is no field"),
+            (json!({"layers": null, "x": 3}), "\"layers\": invalid type: null"),
+            (json!([]), "config"),
+            (json!(null), "config"),
+        ] {
+            let error = parse::<Sizes>(&fields).unwrap_err().to_string();
+            assert!(error.contains(want) && error.contains("model.yaml"), "{fields}: {error}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Conversion in memory, on tensors.
 
 use crate::engine::{self, Context, from_candle_dtype};
-use crate::mapping::{FlatMapping, Mapping, Rule};
+use crate::mapping::{Direction, FlatMapping, Mapping, Rule};
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request, group_keys};
 use crate::schema::{Instance, Model};
 use crate::store::TensorInfo;
@@ -92,13 +92,54 @@ pub fn apply_transforms(
     mapping: &Mapping,
     transforms: &[&'static [Rule]],
 ) -> Result<ModelState> {
+    convert(source, target, &FlatMapping::new(mapping, transforms))
+}
+
+/// Converts a model in memory back: `mapping` and `transforms`, which [`apply_transforms`] applies
+/// from the format to the model, read backwards, each with its operation's inverse.
+///
+/// ```
+/// use connector_core::connector::{ModelState, apply_transforms, revert_transforms};
+/// use connector_core::{Mapping, Tensor, mapping, ops};
+/// use serde_json::json;
+///
+/// const MAPPING: Mapping = mapping! {
+///     ("a.{i}.gate", "a.{i}.up") => "b.{i}.fc1" via ops::merge_fc1,
+/// };
+///
+/// let x = Tensor::arange(0i64, 6, &candle_core::Device::Cpu)?.reshape((2, 3))?;
+/// let source = ModelState::new(json!({}), ["a.0.gate", "a.0.up"].map(|n| (n.into(), x.clone())));
+/// let empty = ModelState::new(json!({}), []);
+///
+/// let model = apply_transforms(&source, &empty, &MAPPING, &[])?;
+/// let back = revert_transforms(&model, &empty, &MAPPING, &[])?;
+/// assert_eq!(back.tensors()["a.0.up"].to_vec2::<i64>()?, x.to_vec2::<i64>()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// As [`apply_transforms`]; a rule whose operation has no inverse is a finding.
+pub fn revert_transforms(
+    source: &ModelState,
+    target: &ModelState,
+    mapping: &Mapping,
+    transforms: &[&'static [Rule]],
+) -> Result<ModelState> {
+    convert(source, target, &FlatMapping::new(mapping, transforms).reversed())
+}
+
+fn convert(source: &ModelState, target: &ModelState, mapping: &FlatMapping) -> Result<ModelState> {
+    let (model, format) = match mapping.direction {
+        Direction::Import => (target, source),
+        Direction::Export => (source, target),
+    };
     let infos = source.tensors.iter().map(|(name, tensor)| describe(name, tensor));
     let infos = infos.collect::<Result<Vec<TensorInfo>>>()?;
     let plan = Plan::new(&Request {
-        mapping: &FlatMapping::new(mapping, transforms),
-        instance: target.instance.as_deref(),
-        model: &target.config,
-        format: &source.config,
+        mapping,
+        instance: model.instance.as_deref(),
+        model: &model.config,
+        format: &format.config,
         tensors: &infos,
         options: &PlanOptions::default(),
     })
@@ -110,10 +151,10 @@ pub fn apply_transforms(
         return Ok(ModelState { tensors: BTreeMap::new(), ..target.clone() });
     };
     let context = Context {
-        model: &target.config,
-        format: &source.config,
-        instance: target.instance.as_deref(),
-        export: false,
+        model: &model.config,
+        format: &format.config,
+        instance: model.instance.as_deref(),
+        export: mapping.direction == Direction::Export,
         device: &device,
     };
     check_equal(&plan, &infos, &tensors)?;

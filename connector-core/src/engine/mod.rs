@@ -5,6 +5,7 @@
 //! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
 //! states that bound before anything is written.
 
+mod against;
 mod cast;
 mod chunks;
 mod compare;
@@ -17,6 +18,7 @@ mod prepare;
 mod progress;
 mod whole;
 
+pub(crate) use against::{Against, Mismatch};
 pub use cast::Loss;
 pub use prepare::{Bound, EngineOptions, Prepared};
 pub use progress::{NoProgress, Progress};

@@ -1,0 +1,231 @@
+//! `import` and `export`: a plan is shown, run, and its result told.
+
+use super::args::{Export, How, Import, Publish};
+use super::exit::Exit;
+use super::failure::Failure;
+use super::page::Page;
+use super::progress::Shown;
+use super::screen::Screen;
+use super::style::{GOOD, STRONG, WARNING};
+use super::{memory, overview, plan, signals, source, text};
+use crate::Cancel;
+use crate::connector::{Direction, Planned, Record};
+use crate::engine::Loss;
+use crate::plan::{PlanOptions, group_keys};
+use crate::store::{Overwrite, Staging, check_separate};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How many groups of tensors or fields a line names; JSON and `conversion.json` have all.
+const MOST: usize = 3;
+
+pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
+    let Import { selection, publish } = args;
+    let mut options = selection.options()?;
+    options.overwrite = Overwrite::from(publish.overwrite);
+    options.hash = publish.hash;
+    let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
+    let plan = || source::plan(&selection.source, options);
+    Run { source: &selection.source, publish, cancel, asked, how: &selection.how }.run(plan, screen)
+}
+
+pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure> {
+    let Export { checkpoint, publish, how, .. } = args;
+    let mut options = args.options()?;
+    options.overwrite = Overwrite::from(publish.overwrite);
+    options.hash = publish.hash;
+    let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
+    let plan = || source::plan_export(checkpoint, options);
+    Run { source: checkpoint, publish, cancel, asked, how }.run(plan, screen)
+}
+
+/// A conversion that was asked for.
+struct Run<'a> {
+    source: &'a Path,
+    publish: &'a Publish,
+    cancel: Cancel,
+    asked: PlanOptions,
+    how: &'a How,
+}
+
+impl Run<'_> {
+    fn run(
+        self,
+        plan: impl FnOnce() -> Result<Planned, Failure>,
+        screen: &mut Screen,
+    ) -> Result<Exit, Failure> {
+        let Run { source, publish, cancel, asked, how } = self;
+        let Publish { output, overwrite, dry_run, .. } = publish;
+        // What is wrong with the output is told before anything else: it takes no time.
+        Staging::check(output, Overwrite::from(*overwrite))?;
+        let planned = plan()?;
+        check_separate(source, output)?;
+        let warnings = plan::warnings(&planned, &asked)?;
+        if !dry_run {
+            signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+        }
+
+        let summary = planned.plan().summary(planned.source().tensors());
+        let mut page = screen.page();
+        if *dry_run {
+            plan::show(&mut page, &planned, how, &summary);
+        } else {
+            overview::show_source(&mut page, &planned);
+            overview::show_plan(&mut page, &planned, &summary);
+        }
+        screen.show(&page);
+        warnings.iter().for_each(|warning| screen.warn(warning));
+
+        let done = if *dry_run {
+            planned.check(output)?;
+            None
+        } else {
+            let done = convert(output, &planned, screen);
+            Some(done.map_err(|failure| failure.signalled(&cancel))?)
+        };
+        let mut page = screen.page();
+        match &done {
+            Some(done) => show_done(&mut page, publish, &planned, done),
+            None => {
+                let output = output.display();
+                page.styled_field(
+                    "dry run",
+                    GOOD,
+                    &format!("{output} can be written; nothing was"),
+                );
+            }
+        }
+        screen.show(&page);
+        screen.document(|| {
+            json!({
+                "schema": match planned.direction() {
+                    Direction::Import => "connector.import/1",
+                    Direction::Export => "connector.export/1",
+                },
+                "output": output.to_string_lossy(),
+                "dry_run": dry_run,
+                "warnings": warnings,
+                "plan": plan::json(&planned, &summary),
+                "result": done.as_ref().map(Done::json),
+            })
+        });
+        Ok(Exit::Ok)
+    }
+}
+
+/// A conversion that came to its end.
+struct Done {
+    record: Record,
+    time: Duration,
+    peak_memory: Option<u64>,
+}
+
+fn convert(output: &Path, planned: &Planned, screen: &Screen) -> Result<Done, Failure> {
+    tracing::debug!(output = %output.display(), memory = planned.bound().total(), "writing");
+    let progress = Shown::new(screen);
+    let start = Instant::now();
+    let record = planned.run(output, &progress);
+    let time = start.elapsed();
+    progress.clear();
+    tracing::debug!(?time, "done");
+    Ok(Done { record: record?, time, peak_memory: memory::peak() })
+}
+
+impl Done {
+    fn bytes(&self) -> u64 {
+        self.record.weights.iter().map(|file| file.bytes).sum()
+    }
+
+    fn json(&self) -> Value {
+        let seconds = self.time.as_secs_f64();
+        json!({
+            "record": self.record,
+            "bytes": self.bytes(),
+            "seconds": seconds,
+            "bytes_per_second": if seconds > 0.0 { (self.bytes() as f64 / seconds) as u64 } else { 0 },
+            "peak_memory": self.peak_memory,
+        })
+    }
+}
+
+fn show_done(page: &mut Page, publish: &Publish, planned: &Planned, done: &Done) {
+    let record = &done.record;
+    let mut parts = vec![
+        publish.output.display().to_string(),
+        format!("{} in {}", text::bytes(done.bytes()), text::count(record.weights.len(), "file")),
+        text::duration(done.time),
+        text::speed(done.bytes(), done.time),
+    ];
+    parts.extend(done.peak_memory.map(|peak| format!("{} memory", text::bytes(peak))));
+    page.styled_field("done", GOOD, &parts.join(" · "));
+    page.more(&beside(planned, record));
+    if publish.hash {
+        page.more("conversion.json has a blake3 hash of every tensor");
+    }
+    show_losses(page, record);
+    let next = match planned.direction() {
+        Direction::Import => IMPORTED.into(),
+        Direction::Export => exported(&publish.output, planned),
+    };
+    page.styled_field("next", STRONG, &next);
+}
+
+/// What was written beside the tensors.
+fn beside(planned: &Planned, record: &Record) -> String {
+    let copied = text::count(record.copied.len(), "file");
+    if planned.direction() == Direction::Import {
+        return format!("context/ has model.yaml and {copied} copied from the source");
+    }
+    let changed: Vec<&String> = record.config.changed.keys().collect();
+    let config = match (record.config.carried.is_empty(), changed.len()) {
+        // Every original has fields that are only carried: transformers writes its version.
+        (true, 0) => "is made from model.yaml alone, context/ has no original".into(),
+        (_, 0) => "is the original, which says the same as model.yaml".into(),
+        (_, _) => format!("is the original but for {}", text::some(&changed, MOST)),
+    };
+    format!("config.json {config}; {copied} copied from context/")
+}
+
+/// Which tools can open the result of an import.
+const IMPORTED: &str = "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` open it; \
+                        NeMo and Megatron-LM need torch_dist, which connector does not write yet";
+
+/// Which tools can open the result of an export.
+fn exported(output: &Path, planned: &Planned) -> String {
+    if planned.registration().format != "hf" {
+        return format!("`connector inspect {}` shows it", text::quoted(output));
+    }
+    format!(
+        "transformers opens it, `AutoModelForCausalLM.from_pretrained(\"{}\")`, and so does what \
+         reads Hugging Face directories: vLLM, SGLang, llama.cpp's converter",
+        output.display()
+    )
+}
+
+/// What a cast changed beyond rounding.
+fn show_losses(page: &mut Page, record: &Record) {
+    if record.plan.casts == 0 {
+        return;
+    }
+    type Count = fn(&Loss) -> u64;
+    let to_infinity: Count = |loss| loss.to_infinity;
+    let to_zero: Count = |loss| loss.to_zero;
+    let mut lossless = true;
+    for (what, count) in [("became infinite", to_infinity), ("became zero", to_zero)] {
+        let hit = record.losses.iter().filter(|(_, loss)| count(loss) > 0);
+        let values: u64 = hit.clone().map(|(_, loss)| count(loss)).sum();
+        if values == 0 {
+            continue;
+        }
+        lossless = false;
+        let groups: Vec<String> =
+            group_keys(hit.map(|(name, _)| name.clone())).into_iter().map(|g| g.text).collect();
+        let s = if values == 1 { "" } else { "s" };
+        let line = format!("{values} value{s} {what} in {}", text::some(&groups, MOST));
+        page.styled_field("cast", WARNING, &line);
+    }
+    if lossless {
+        page.field("cast", "nothing was lost but to rounding: no value became infinite or zero");
+    }
+}

@@ -1,0 +1,264 @@
+use super::format_config::{DTYPE, FormatConfig, Translation};
+use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
+use super::record::OptionsRecord;
+use super::registry::VOCAB_DIVISOR;
+use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
+use crate::cancel::Cancel;
+use crate::checkpoint::{CONFIG_JSON, CONTEXT, MODEL_YAML, NemoCheckpoint};
+use crate::device::DeviceChoice;
+use crate::engine::{EngineOptions, NoProgress, Progress};
+use crate::mapping::FlatMapping;
+use crate::plan::PlanOptions;
+use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
+use crate::transform::Config;
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+/// How a checkpoint is exported.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ExportOptions {
+    /// The name of the format, `hf`.
+    pub format: String,
+    /// The model, if `model.yaml` is not to tell.
+    pub model: Option<String>,
+    /// What is converted: types, tensors left out.
+    pub plan: PlanOptions,
+    /// Threads and memory.
+    pub engine: EngineOptions,
+    /// The largest file of tensors, in bytes.
+    pub max_shard_size: u64,
+    /// Whether the rows that pad the vocabulary are written too, and counted in `vocab_size`.
+    ///
+    /// Loaders make an embedding of `vocab_size` rows, so that the two must agree. The rows belong
+    /// to no token: a model that has them can predict what no tokenizer knows.
+    pub keep_vocab_padding: bool,
+    /// Where user functions run.
+    pub device: DeviceChoice,
+    /// Whether an output that is there is replaced.
+    pub overwrite: Overwrite,
+    /// Whether `conversion.json` gets a hash of each tensor.
+    pub hash: bool,
+    /// Stops the export.
+    pub cancel: Cancel,
+}
+
+impl Default for ExportOptions {
+    fn default() -> Self {
+        ExportOptions {
+            format: "hf".into(),
+            model: None,
+            plan: PlanOptions::default(),
+            engine: EngineOptions::default(),
+            max_shard_size: MAX_SHARD_SIZE,
+            keep_vocab_padding: false,
+            device: DeviceChoice::default(),
+            overwrite: Overwrite::No,
+            hash: false,
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// An export that is planned and checked; nothing is written yet.
+///
+/// [`Planned`] has all that can be asked of it.
+pub struct PlannedExport(Planned);
+
+/// What an export did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Exported {
+    /// The directory that was published.
+    pub output: PathBuf,
+    /// What `conversion.json` says.
+    pub record: Record,
+}
+
+/// Exports the checkpoint at `path`, a directory as [`import_ckpt`](super::import_ckpt) writes it,
+/// into the new directory `output`: NeMo's `export_ckpt(path, target, output_path)`.
+///
+/// The model is found by its type in `context/model.yaml`. Its importer's mapping is read
+/// backwards, unless an exporter is registered. The output is a Hugging Face directory:
+/// `model.safetensors` or shards with their index, `config.json`, every other file of `context/`
+/// as it is, and `conversion.json`, the record.
+///
+/// `config.json` is the original in `context/` where that says the same as `model.yaml`;
+/// where they differ, `model.yaml` counts. Rows that pad the vocabulary are left out.
+///
+/// ```
+/// use connector_core::{ExportOptions, ImportOptions, export_ckpt, import_ckpt};
+/// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+/// # let scratch = std::env::temp_dir().join(format!("connector-doc-export-{}", std::process::id()));
+/// # let source = std::path::Path::new(fixture);
+/// # let (nemo, hf) = (scratch.join("nemo"), scratch.join("hf"));
+///
+/// import_ckpt(source, &nemo, ImportOptions::default())?;
+/// let exported = export_ckpt(&nemo, &hf, ExportOptions::default())?;
+///
+/// assert_eq!(exported.record.plan.parameters, 21);
+/// assert_eq!(std::fs::read(hf.join("config.json"))?, std::fs::read(source.join("config.json"))?);
+/// # std::fs::remove_dir_all(scratch)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Refused`] with everything that does not fit, before anything is written;
+/// [`Error::NoExporter`]; [`Error::NoExport`] if its connector has no `source_config`;
+/// [`Error::Io`]. The output appears whole or not at all.
+pub fn export_ckpt(path: &Path, output: &Path, options: ExportOptions) -> Result<Exported> {
+    PlannedExport::new(path, options)?.run(output, &NoProgress)
+}
+
+impl PlannedExport {
+    /// Reads the headers and configs of the checkpoint at `path` and plans its export.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
+    /// [`Error::Open`].
+    pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
+        let checkpoint = NemoCheckpoint::open(path)?;
+        let (Some(model), Some(fields), []) =
+            (checkpoint.model(), checkpoint.config(), checkpoint.findings())
+        else {
+            return Err(Error::refused(checkpoint.findings().to_vec()));
+        };
+        let registry = Registry::get()?;
+        let model = options.model.as_deref().unwrap_or(model);
+        let registration = registry.exporter(&options.format, model)?;
+        let importer = registry.importer_of(registration.model, registration.format);
+        let dtype = written(checkpoint.source().tensors(), options.plan.dtype);
+        let translated = catch(|| {
+            let exporter = registration.connector;
+            let configuration = configure(exporter, fields, dtype, options.keep_vocab_padding)?;
+            let importer = importer.map(|importer| importer.connector);
+            let translation = Translation { exporter, importer, dtype };
+            let config = translation.write(&configuration.model, checkpoint.original())?;
+            Ok((configuration, config))
+        });
+        let named = |error| name_subject(error, registration, Direction::Export);
+        let (configuration, FormatConfig { value, report }) = match translated {
+            Ok(translated) => translated.map_err(named)?,
+            Err(panic) => return Err(named(Input::Model(checkpoint).cannot_compute(panic))),
+        };
+        let config_json = if checkpoint.original() == Some(&value) {
+            checkpoint.original_bytes().to_vec()
+        } else {
+            pretty(&value)?
+        };
+        let draft = Draft {
+            direction: Direction::Export,
+            registration,
+            configuration,
+            format: Config::from_json(value),
+            mapping: mapping(registration),
+            report,
+            files: Files {
+                weights: "",
+                from: path.join(CONTEXT),
+                to: "",
+                read: checkpoint.files_read(),
+                but: vec![MODEL_YAML, CONFIG_JSON, CONVERSION_JSON],
+                made: vec![(CONFIG_JSON, config_json)],
+            },
+            work: options.work(),
+            input: Input::Model(checkpoint),
+        };
+        draft.plan().map(PlannedExport)
+    }
+
+    /// Runs the export into the new directory `output`.
+    ///
+    /// # Errors
+    /// As [`export_ckpt`].
+    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Exported> {
+        let record = self.0.run(output, progress)?;
+        Ok(Exported { output: output.into(), record })
+    }
+}
+
+impl From<PlannedExport> for Planned {
+    fn from(planned: PlannedExport) -> Self {
+        planned.0
+    }
+}
+
+impl Deref for PlannedExport {
+    type Target = Planned;
+
+    fn deref(&self) -> &Planned {
+        &self.0
+    }
+}
+
+impl ExportOptions {
+    fn work(self) -> Work {
+        let record = OptionsRecord {
+            keep_vocab_padding: self.keep_vocab_padding,
+            ..OptionsRecord::new(&self.plan)
+        };
+        let ExportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
+            self;
+        Work { plan, engine, max_shard_size, device, overwrite, hash, cancel, record }
+    }
+}
+
+/// The rows from the model to the format.
+fn mapping(registration: &Registration) -> FlatMapping {
+    let mapping = FlatMapping::new(&registration.connector.mapping(), &[]);
+    match registration.direction {
+        Direction::Import => mapping.reversed(),
+        Direction::Export => FlatMapping { direction: Direction::Export, ..mapping },
+    }
+}
+
+/// The model's config: that of `model.yaml`, with the type of the weights as they are written, and
+/// the padding of the vocabulary counted in if it is kept.
+fn configure(
+    connector: &dyn Connect,
+    fields: &Value,
+    dtype: Option<&str>,
+    keep_vocab_padding: bool,
+) -> Result<Configuration> {
+    const VOCABULARY: &str = "vocab_size";
+    let configuration = connector.restore(fields)?;
+    let mut fields = configuration.model.json().clone();
+    if let (Some(dtype), Some(field)) = (dtype, fields.get_mut(DTYPE)) {
+        *field = dtype.into();
+    }
+    if keep_vocab_padding {
+        let number = |name: &str| fields.get(name).and_then(Value::as_u64);
+        let (Some(tokens), Some(divisor)) = (number(VOCABULARY), number(VOCAB_DIVISOR)) else {
+            let reason =
+                format!("it has no {VOCABULARY} and {VOCAB_DIVISOR}, so it has no padding to keep");
+            return Err(Error::ModelConfig { reason });
+        };
+        let padded = tokens.checked_next_multiple_of(divisor.max(1)).unwrap_or(tokens);
+        fields[VOCABULARY] = padded.into();
+    }
+    if fields == *configuration.model.json() {
+        Ok(configuration)
+    } else {
+        connector.restore(&fields)
+    }
+}
+
+/// What PyTorch calls the type that most bytes of the floating-point tensors will have.
+fn written(tensors: &[TensorInfo], asked: Option<Dtype>) -> Option<&'static str> {
+    let mut bytes: BTreeMap<Dtype, u64> = BTreeMap::new();
+    for tensor in tensors.iter().filter(|tensor| tensor.dtype.is_castable()) {
+        *bytes.entry(tensor.dtype).or_default() += tensor.bytes();
+    }
+    let most = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?.0;
+    torch_name(asked.unwrap_or(most))
+}
+
+fn pretty(value: &Value) -> Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)
+        .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}

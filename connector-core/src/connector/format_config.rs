@@ -1,0 +1,200 @@
+//! The format's config that an export writes: what the model's config says, on top of the original.
+
+use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
+use super::{Configuration, Connect};
+use crate::checkpoint::{Checkpoint, FieldReport};
+use crate::plan::{Finding, FindingKind};
+use crate::transform::Config;
+use crate::{Error, Result};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// The field of a model's config that names the type of its weights.
+pub(super) const DTYPE: &str = "params_dtype";
+/// What the type of the weights is called in `config.json`, by transformers 5 and before.
+const FORMAT_DTYPES: [&str; 2] = ["dtype", "torch_dtype"];
+
+/// A format's config and what it was made from.
+pub(super) struct FormatConfig {
+    pub value: Value,
+    pub report: FieldReport,
+}
+
+/// How configs are translated.
+#[derive(Clone, Copy)]
+pub(super) struct Translation<'a> {
+    /// Writes the format's config.
+    pub exporter: &'a dyn Connect,
+    /// Reads it, if there is an importer.
+    pub importer: Option<&'a dyn Connect>,
+    /// What PyTorch calls the type of the weights that are written.
+    pub dtype: Option<&'a str>,
+}
+
+impl Translation<'_> {
+    /// The config for `model`, on top of the `original` from which the model was imported.
+    ///
+    /// Fields that say what the model's config says already stay as they are, in whatever spelling.
+    /// What is written is read back, and must give the model's config again: so nothing of it is
+    /// lost without a word.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if the original cannot be read, or the format cannot say what the
+    /// model's config says; those of the connectors.
+    pub fn write(&self, model: &Config, original: Option<&Value>) -> Result<FormatConfig> {
+        let plain = self.fields(model, None)?;
+        let original = original.and_then(Value::as_object);
+        let (Some(original), Some(importer)) = (original, self.importer) else {
+            let base = original.cloned().map(Value::Object);
+            let fields = self.with_dtype(self.fields(model, base.as_ref())?);
+            if let Some(importer) = self.importer {
+                refuse_lost(&lost(importer, model, &fields)?)?;
+            }
+            return Ok(made(fields, &plain, original));
+        };
+
+        let before = Checkpoint::of_config(Value::Object(original.clone()));
+        let unchanged = self.imported(importer, &before, model)?;
+        let mut fields = original.clone();
+        let base = Value::Object(original.clone());
+        let was = self.fields(&unchanged.model, Some(&base))?;
+        let is = self.fields(model, Some(&base))?;
+        fields.retain(|name, _| is.contains_key(name) || !was.contains_key(name));
+        let differ = |(name, value): &(String, Value)| was.get(name) != Some(value);
+        fields.extend(is.into_iter().filter(differ));
+        let mut fields = self.with_dtype(fields);
+        let contradicts = match lost(importer, model, &fields) {
+            Ok(lost) => !lost.is_empty(),
+            Err(Error::Refused(_)) => true,
+            Err(error) => return Err(error),
+        };
+        if contradicts {
+            // A field that changed has another spelling in the original, which contradicts now.
+            let report = before.field_report();
+            let read = report.consumed.keys().filter_map(|name| name.split('.').next());
+            let others: BTreeSet<&str> = read.filter(|name| !plain.contains_key(*name)).collect();
+            fields.retain(|name, _| !others.contains(name.as_str()));
+            fields.extend(plain.clone());
+            fields = self.with_dtype(fields);
+            refuse_lost(&lost(importer, model, &fields)?)?;
+        }
+        Ok(made(fields, &plain, Some(original)))
+    }
+
+    /// What the connector writes for `model`.
+    fn fields(&self, model: &Config, original: Option<&Value>) -> Result<Map<String, Value>> {
+        match self.exporter.source_config(model, original)? {
+            Value::Object(fields) => Ok(fields),
+            other => {
+                let reason = format!("its `source_config` is no JSON object but {other}");
+                Err(Error::ModelConfig { reason })
+            }
+        }
+    }
+
+    /// The model's config that the original says, but for the type of the weights, which the
+    /// weights say.
+    fn imported(
+        &self,
+        importer: &dyn Connect,
+        original: &Checkpoint,
+        model: &Config,
+    ) -> Result<Configuration> {
+        let advice = "without this file config.json is made from model.yaml alone";
+        let about = |error| about(error, "context/config.json", advice);
+        let mut config = read(importer, original).map_err(about)?;
+        let json = config.model.json();
+        if let (Some(mut fields), Some(dtype)) =
+            (json.as_object().cloned(), model.json().get(DTYPE).cloned())
+        {
+            fields.insert(DTYPE.into(), dtype);
+            config = importer.restore(&Value::Object(fields))?;
+        }
+        Ok(config)
+    }
+
+    /// Says which type the weights are of, in the spelling that is there.
+    fn with_dtype(&self, mut fields: Map<String, Value>) -> Map<String, Value> {
+        let Some(dtype) = self.dtype else { return fields };
+        let there: Vec<&str> =
+            FORMAT_DTYPES.into_iter().filter(|name| fields.contains_key(*name)).collect();
+        for name in there {
+            fields.insert(name.into(), dtype.into());
+        }
+        fields
+    }
+}
+
+/// Reads a model's config, every field of the format's settled.
+fn read(importer: &dyn Connect, checkpoint: &Checkpoint) -> Result<Configuration> {
+    let config = importer.configure(checkpoint, &[])?;
+    checkpoint.fields().settle_rest(&[]);
+    match checkpoint.findings() {
+        findings if findings.is_empty() => Ok(config),
+        findings => Err(Error::refused(findings)),
+    }
+}
+
+/// The error of reading a config, as one about the file that is to blame.
+fn about(error: Error, file: &str, advice: &str) -> Error {
+    let Error::Refused(mut refusal) = error else { return error };
+    for finding in &mut refusal.findings {
+        finding.subject = file.into();
+        finding.notes.push(advice.into());
+    }
+    Error::Refused(refusal)
+}
+
+/// What reading `fields` gives that differs from `model`: the field, what it is, what comes back.
+fn lost(
+    importer: &dyn Connect,
+    model: &Config,
+    fields: &Map<String, Value>,
+) -> Result<Vec<(String, Value, Value)>> {
+    // How rows are padded and experts named is a matter of the model's side; of the type the weights
+    // are witness.
+    const OURS: [&str; 3] = [VOCAB_DIVISOR, GROUPED_EXPERTS, DTYPE];
+    let advice = "config.json would say so, from this file, and could not be read back";
+    let back = read(importer, &Checkpoint::of_config(Value::Object(fields.clone())))
+        .map_err(|error| about(error, "context/model.yaml", advice))?;
+    let (is, back) = (model.json(), back.model.json().clone());
+    let names: BTreeSet<&String> =
+        [is, &back].into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
+    let value = |of: &Value, name: &str| of.get(name).cloned().unwrap_or(Value::Null);
+    Ok(names
+        .into_iter()
+        .filter(|name| !OURS.contains(&name.as_str()))
+        .map(|name| (name.clone(), value(is, name), value(&back, name)))
+        .filter(|(_, is, back)| is != back)
+        .collect())
+}
+
+fn refuse_lost(lost: &[(String, Value, Value)]) -> Result<()> {
+    let finding = |(name, is, back): &(String, Value, Value)| {
+        let problem = format!("config: \"{name}\" is {is}, which config.json would not say");
+        Finding::new(FindingKind::Config, "context/model.yaml", problem)
+            .note(format!("what is written would be read back as {back}"))
+            .note("set it back, or let the connector's `source_config` write it")
+    };
+    if lost.is_empty() { Ok(()) } else { Err(Error::refused(lost.iter().map(finding).collect())) }
+}
+
+/// The config with what became of each field.
+fn made(
+    fields: Map<String, Value>,
+    plain: &Map<String, Value>,
+    original: Option<&Map<String, Value>>,
+) -> FormatConfig {
+    let mut report = FieldReport::default();
+    for (name, value) in &fields {
+        let before = original.and_then(|original| original.get(name));
+        let kind = match before {
+            Some(before) if before != value => &mut report.changed,
+            None if original.is_some() => &mut report.changed,
+            _ if plain.contains_key(name) || original.is_none() => &mut report.consumed,
+            _ => &mut report.carried,
+        };
+        kind.insert(name.clone(), value.clone());
+    }
+    FormatConfig { value: Value::Object(fields), report }
+}

@@ -1,0 +1,392 @@
+//! What import and export share: a plan with all that it takes to run it.
+
+use super::conversion::{Conversion, Target, write_new};
+use super::record::OptionsRecord;
+use super::{Configuration, Direction, Record, Registration};
+use crate::cancel::Cancel;
+use crate::checkpoint::{Checkpoint, FieldReport, NemoCheckpoint, copy_sidecars};
+use crate::device::DeviceChoice;
+use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
+use crate::mapping::FlatMapping;
+use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
+use crate::store::{Dtype, Overwrite, Source, Staging};
+use crate::transform::Config;
+use crate::{Error, Result};
+use std::path::{Path, PathBuf};
+
+/// The largest shard by default: what transformers writes.
+pub(super) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
+
+/// A conversion that is planned and checked; nothing is written yet.
+pub struct Planned {
+    input: Input,
+    direction: Direction,
+    registration: &'static Registration,
+    configuration: Configuration,
+    format: Config,
+    conversion: Conversion,
+    report: FieldReport,
+    files: Files,
+    work: Work,
+    #[cfg(feature = "candle")]
+    device: candle_core::Device,
+}
+
+/// What is converted.
+pub(super) enum Input {
+    Format(Checkpoint),
+    Model(NemoCheckpoint),
+}
+
+/// The options that both directions have.
+#[derive(Clone)]
+pub(super) struct Work {
+    pub plan: PlanOptions,
+    pub engine: EngineOptions,
+    pub max_shard_size: u64,
+    #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "functions run nowhere"))]
+    pub device: DeviceChoice,
+    pub overwrite: Overwrite,
+    pub hash: bool,
+    pub cancel: Cancel,
+    pub record: OptionsRecord,
+}
+
+/// The files beside the tensors.
+pub(super) struct Files {
+    /// The folder of the tensors in the output; empty for the output itself.
+    pub weights: &'static str,
+    /// Where files are copied from.
+    pub from: PathBuf,
+    /// The folder in the output to which they are copied; empty for the output itself.
+    pub to: &'static str,
+    /// Files that were read, and their bytes: they must not have changed meanwhile.
+    pub read: Vec<(&'static str, Vec<u8>)>,
+    /// Files that are not copied.
+    pub but: Vec<&'static str>,
+    /// Files that are written, and their bytes.
+    pub made: Vec<(&'static str, Vec<u8>)>,
+}
+
+/// A conversion before it is planned.
+pub(super) struct Draft {
+    pub input: Input,
+    pub direction: Direction,
+    pub registration: &'static Registration,
+    pub configuration: Configuration,
+    pub format: Config,
+    pub mapping: FlatMapping,
+    pub report: FieldReport,
+    pub files: Files,
+    pub work: Work,
+}
+
+impl Draft {
+    /// Plans it.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with all findings.
+    pub fn plan(self) -> Result<Planned> {
+        let Draft { input, direction, registration, configuration, format, .. } = self;
+        let Draft { mapping, report, files, work, .. } = self;
+        let named = |error| name_subject(error, registration, direction);
+        let plan = catch(|| {
+            Plan::new(&Request {
+                mapping: &mapping,
+                instance: configuration.instance.as_deref(),
+                model: &configuration.model,
+                format: &format,
+                tensors: input.source().tensors(),
+                options: &work.plan,
+            })
+        })
+        .map_err(|panic| input.cannot_compute(panic))
+        .map_err(named)?;
+        let config_findings = input.findings();
+        let plan = match plan {
+            Ok(plan) if config_findings.is_empty() => plan,
+            Ok(_) => return Err(named(Error::refused(config_findings))),
+            Err(mut findings) => {
+                findings.extend(config_findings);
+                return Err(named(Error::refused(findings)));
+            }
+        };
+        #[cfg(feature = "candle")]
+        let device = work.device.open()?;
+        let context = Context {
+            model: &configuration.model,
+            format: &format,
+            instance: configuration.instance.as_deref(),
+            export: direction == Direction::Export,
+            #[cfg(feature = "candle")]
+            device: &device,
+        };
+        let conversion = Conversion::new(
+            plan,
+            input.source(),
+            work.plan.dtype,
+            work.max_shard_size,
+            &work.engine,
+            &context,
+        )
+        .map_err(named)?;
+        Ok(Planned {
+            input,
+            direction,
+            registration,
+            configuration,
+            format,
+            conversion,
+            report,
+            files,
+            work,
+            #[cfg(feature = "candle")]
+            device,
+        })
+    }
+}
+
+impl Planned {
+    /// Where the checkpoint is that is converted.
+    pub fn path(&self) -> &Path {
+        self.input.path()
+    }
+
+    /// Its tensors.
+    pub fn source(&self) -> &dyn Source {
+        self.input.source()
+    }
+
+    /// What it calls its model: the names in `architectures`, or on export the model's type.
+    pub fn model_names(&self) -> Vec<&str> {
+        match &self.input {
+            Input::Format(checkpoint) => checkpoint.architectures(),
+            Input::Model(checkpoint) => checkpoint.model().into_iter().collect(),
+        }
+    }
+
+    /// The repository and revision, if it is a snapshot in a hub cache.
+    pub fn hub_revision(&self) -> Option<(String, String)> {
+        match &self.input {
+            Input::Format(checkpoint) => checkpoint.hub_revision(),
+            Input::Model(_) => None,
+        }
+    }
+
+    /// Which way it goes.
+    pub fn direction(&self) -> Direction {
+        self.direction
+    }
+
+    /// The connector.
+    pub fn registration(&self) -> &'static Registration {
+        self.registration
+    }
+
+    /// The plan.
+    pub fn plan(&self) -> &Plan {
+        &self.conversion.plan
+    }
+
+    /// The model's config.
+    pub fn model_config(&self) -> &Config {
+        &self.configuration.model
+    }
+
+    /// The format's config, as it was read or will be written.
+    pub fn format_config(&self) -> &Config {
+        &self.format
+    }
+
+    /// What became of the fields of the format's config.
+    pub fn field_report(&self) -> &FieldReport {
+        &self.report
+    }
+
+    /// The memory that running takes, in bytes.
+    pub fn bound(&self) -> &Bound {
+        &self.conversion.prepared.bound
+    }
+
+    /// The folder of the output in which the tensors will lie; empty for the output itself.
+    pub fn weights(&self) -> &'static str {
+        self.files.weights
+    }
+
+    /// The files of tensors that will be written: name and length in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.conversion.layout.files().iter().map(|file| (file.name.as_str(), file.len))
+    }
+
+    /// Where output number `output` of the plan will lie: file, first byte, number of bytes.
+    pub fn place(&self, output: usize) -> (&str, u64, u64) {
+        let place = &self.conversion.layout.placements()[output];
+        (&self.conversion.layout.files()[place.file].name, place.offset, place.len)
+    }
+
+    /// Checks all that can be checked before the first write: that `output` may be written, that
+    /// it is apart from the source, that there is room, that tensors which must be equal are.
+    /// [`run`](Self::run) does so too.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`](super::import_ckpt).
+    pub fn check(&self, output: &Path) -> Result<()> {
+        Staging::check(output, self.work.overwrite)?;
+        let target = self.target(output, &NoProgress);
+        self.conversion.check(self.path(), self.source(), &target).map_err(self.named())
+    }
+
+    /// Converts into the new directory `output`, and returns what its `conversion.json` says.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`](super::import_ckpt).
+    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
+        let record = Record::new(
+            self.direction,
+            self.registration,
+            self.plan(),
+            self.source(),
+            self.hub_revision(),
+            self.work.record.clone(),
+            self.report.clone(),
+        )?;
+        let target = self.target(output, progress);
+        let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
+        let run = self.conversion.run(
+            self.path(),
+            self.source(),
+            self.context(),
+            &target,
+            record,
+            finish,
+        );
+        run.map(|(record, _)| record).map_err(self.named())
+    }
+
+    /// Compares the tensors that must be equal.
+    pub(super) fn check_equal(&self) -> Result<()> {
+        let Conversion { plan, prepared, .. } = &self.conversion;
+        engine::check_equal(plan, self.source(), prepared, &self.work.cancel).map_err(self.named())
+    }
+
+    /// What user functions may ask.
+    pub(super) fn context(&self) -> Context<'_> {
+        Context {
+            model: &self.configuration.model,
+            format: &self.format,
+            instance: self.configuration.instance.as_deref(),
+            export: self.direction == Direction::Export,
+            #[cfg(feature = "candle")]
+            device: &self.device,
+        }
+    }
+
+    fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
+        let Work { overwrite, hash, cancel, .. } = &self.work;
+        let weights = self.files.weights;
+        Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
+    }
+
+    fn named(&self) -> impl FnOnce(Error) -> Error {
+        let (registration, direction) = (self.registration, self.direction);
+        move |error| name_subject(error, registration, direction)
+    }
+}
+
+impl Input {
+    pub fn path(&self) -> &Path {
+        match self {
+            Input::Format(checkpoint) => checkpoint.path(),
+            Input::Model(checkpoint) => checkpoint.path(),
+        }
+    }
+
+    pub fn source(&self) -> &dyn Source {
+        match self {
+            Input::Format(checkpoint) => checkpoint.source(),
+            Input::Model(checkpoint) => checkpoint.source(),
+        }
+    }
+
+    pub fn findings(&self) -> Vec<Finding> {
+        match self {
+            Input::Format(checkpoint) => checkpoint.findings(),
+            Input::Model(checkpoint) => checkpoint.findings().to_vec(),
+        }
+    }
+
+    /// The findings that led to a panic of a connector's own code, a missing number say, or else
+    /// the panic itself.
+    pub fn cannot_compute(&self, panic: String) -> Error {
+        let mut findings = self.findings();
+        if findings.is_empty() {
+            let subject = match self {
+                Input::Format(_) => "config.json",
+                Input::Model(_) => "context/model.yaml",
+            };
+            let problem = format!("the connector cannot compute with it: {panic}");
+            findings.push(Finding::new(FindingKind::Config, subject, problem));
+        }
+        Error::refused(findings)
+    }
+}
+
+impl Files {
+    /// Writes them into the new directory `dir`.
+    fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
+        let to = dir.join(self.to);
+        record.copied = copy_sidecars(&self.from, &to, &self.but, &work.cancel)?;
+        for (name, bytes) in &self.read {
+            // What is published is the copy; of what is not copied, the file itself.
+            let (file, copy) = (self.from.join(name), to.join(name));
+            let now = if copy.exists() { copy } else { file.clone() };
+            if std::fs::read(&now).map_err(Error::io("read", &now))? != *bytes {
+                return Err(Error::SourceChanged { path: file });
+            }
+        }
+        std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
+        self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
+    }
+}
+
+/// Runs a connector's own code, whose mistakes (a division by a missing number, a shape that
+/// overflows) are errors and not the end of the program. `Err` has the text of the panic.
+pub(super) fn catch<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+    })
+}
+
+/// What PyTorch calls a type that can be cast to.
+pub(super) fn torch_name(dtype: Dtype) -> Option<&'static str> {
+    match dtype {
+        Dtype::F64 => Some("float64"),
+        Dtype::F32 => Some("float32"),
+        Dtype::F16 => Some("float16"),
+        Dtype::Bf16 => Some("bfloat16"),
+        _ => None,
+    }
+}
+
+/// Says in a refusal which connector refuses.
+pub(super) fn name_subject(
+    error: Error,
+    registration: &Registration,
+    direction: Direction,
+) -> Error {
+    match error {
+        Error::Refused(mut refusal) if refusal.subject.is_empty() => {
+            let model = registration.model.trim_end_matches("Model");
+            let connector = match direction {
+                Direction::Import => "importer",
+                Direction::Export => "exporter",
+            };
+            refusal.subject = format!("this checkpoint does not fit the {model} {connector}");
+            let last = |finding: &Finding| finding.kind == FindingKind::Config;
+            refusal.findings.sort_by_key(last);
+            Error::Refused(refusal)
+        }
+        error => error,
+    }
+}

@@ -1,0 +1,162 @@
+//! Tensors that need no counterpart, because somebody said so.
+
+use super::compare::Compared;
+use super::{Difference, Verification, VerifyOptions};
+use crate::checkpoint::NemoCheckpoint;
+use crate::connector::planned::Planned;
+use crate::connector::{ImportOptions, PlannedImport, Registration};
+use crate::key::Pattern;
+use crate::plan::{IgnoredBy, PlanOptions, group_keys, parse_patterns};
+use crate::store::CONVERSION_JSON;
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+/// What needs no counterpart, and why.
+#[derive(Default)]
+pub(super) struct Declared {
+    patterns: Vec<(String, &'static str)>,
+    /// Tensors by name.
+    names: HashMap<String, String>,
+    /// Those of them that have none, whatever the other side holds.
+    left_out: BTreeMap<String, Vec<String>>,
+}
+
+impl Declared {
+    /// What a user says.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if a pattern is malformed.
+    pub fn by_patterns(patterns: &[String]) -> Result<Self> {
+        parse_patterns(patterns).map_err(Error::refused)?;
+        let patterns = patterns.iter().map(|pattern| (pattern.clone(), "--ignore")).collect();
+        Ok(Declared { patterns, ..Declared::default() })
+    }
+
+    /// For two checkpoints of one kind: what the user says, what the records say, and of Hugging
+    /// Face directories with an importer, what that leaves behind.
+    ///
+    /// # Errors
+    /// Malformed patterns; tensors that must repeat others and do not.
+    pub fn of_both(source: &Path, checkpoint: &Path, options: &VerifyOptions) -> Result<Self> {
+        let mut declared = Declared::by_patterns(&options.ignore)?;
+        for path in [source, checkpoint] {
+            declared.record(path);
+            if NemoCheckpoint::is_at(path) {
+                continue;
+            }
+            let import = ImportOptions {
+                format: options.format.clone(),
+                model: options.model.clone(),
+                plan: PlanOptions { ignore: options.ignore.clone(), ..PlanOptions::default() },
+                cancel: options.cancel.clone(),
+                ..ImportOptions::default()
+            };
+            // A checkpoint that no importer takes can be compared all the same: by names alone.
+            if let Ok(planned) = PlannedImport::new(path, import) {
+                declared.rows(&planned)?;
+            }
+        }
+        Ok(declared)
+    }
+
+    /// Adds what the record of a conversion says was left out. Returns the patterns of the only
+    /// parameters that an import wrote.
+    pub fn record(&mut self, path: &Path) -> Vec<String> {
+        let text = std::fs::read(path.join(CONVERSION_JSON)).unwrap_or_default();
+        // Without a record, or one of ours, nothing is said.
+        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let list = |name: &str| -> Vec<String> {
+            let list = record["options"][name].as_array().into_iter().flatten();
+            let texts = list.filter_map(|pattern| pattern.as_str().map(String::from));
+            texts.filter(|text| Pattern::parse(text).is_ok()).collect()
+        };
+        let why = "--ignore when it was converted";
+        self.patterns.extend(list("ignore").into_iter().map(|pattern| (pattern, why)));
+        if record["direction"] == "import" { list("only") } else { Vec::new() }
+    }
+
+    /// All patterns.
+    pub fn patterns(&self) -> Vec<String> {
+        self.patterns.iter().map(|(pattern, _)| pattern.clone()).collect()
+    }
+
+    /// Adds the tensors that an import leaves behind, and checks that those repeat others which
+    /// must.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if one does not.
+    pub fn rows(&mut self, planned: &Planned) -> Result<()> {
+        let (plan, tensors) = (planned.plan(), planned.source().tensors());
+        planned.check_equal()?;
+        for ignored in &plan.ignored {
+            let why = match &ignored.by {
+                IgnoredBy::Row(at) => format!("an `ignore` row, {at}"),
+                IgnoredBy::Option(pattern) => format!("--ignore {pattern}"),
+            };
+            self.names.insert(tensors[ignored.tensor].name.clone(), why);
+        }
+        for equal in &plan.equal {
+            let why = format!("repeats {}, {}", tensors[equal.right].name, equal.at);
+            self.names.insert(tensors[equal.left].name.clone(), why);
+        }
+        Ok(())
+    }
+
+    /// As [`rows`](Self::rows), where the mapping joins the sides: it gives these no counterpart.
+    ///
+    /// # Errors
+    /// As [`rows`](Self::rows).
+    pub fn unmapped(&mut self, planned: &Planned) -> Result<()> {
+        self.rows(planned)?;
+        for (name, why) in &self.names {
+            self.left_out.entry(why.clone()).or_default().push(name.clone());
+        }
+        Ok(())
+    }
+
+    /// Why a tensor needs no counterpart.
+    fn why(&self, name: &str) -> Option<String> {
+        let by_pattern = || {
+            let matches = |text: &str| Pattern::parse(text).is_ok_and(|p| p.matches(name));
+            let (pattern, why) = self.patterns.iter().find(|(pattern, _)| matches(pattern))?;
+            Some(format!("{why}: {pattern}"))
+        };
+        self.names.get(name).cloned().or_else(by_pattern)
+    }
+
+    /// What a comparison found, without what is declared. `swapped` says that what was made is the
+    /// checkpoint's.
+    pub fn settle(
+        mut self,
+        compared: Compared,
+        connector: Option<&'static Registration>,
+        swapped: bool,
+    ) -> Verification {
+        let Compared { equal, bytes, casts, padded, missing, extra, mut differences } = compared;
+        let (missing, unexpected) = if swapped { (extra, missing) } else { (missing, extra) };
+        for (keys, is_missing) in [(missing, true), (unexpected, false)] {
+            for key in keys {
+                match self.why(&key) {
+                    Some(why) => self.left_out.entry(why).or_default().push(key),
+                    None if is_missing => differences.push(Difference::Missing { key }),
+                    None => differences.push(Difference::Unexpected { key }),
+                }
+            }
+        }
+        let left_out = self.left_out.into_iter().flat_map(|(why, keys)| {
+            group_keys(keys).into_iter().map(move |group| (group.text, why.clone()))
+        });
+        Verification {
+            connector,
+            equal,
+            bytes,
+            casts,
+            padded: group_keys(padded).into_iter().map(|group| group.text).collect(),
+            left_out: left_out.collect(),
+            differences,
+            refused: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Whether two checkpoints hold the same numbers: under a mapping, or name by name.
+
+mod compare;
+mod declared;
+mod value;
+
+use super::planned::Planned;
+use super::{ImportOptions, PlannedImport, Registration, registry::VOCAB_DIVISOR};
+use crate::cancel::Cancel;
+use crate::checkpoint::safetensors::{Problem, Reader};
+use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
+use crate::device::DeviceChoice;
+use crate::engine::{Context, EngineOptions, Progress};
+use crate::mapping::{FlatMapping, Mapping};
+use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
+use crate::store::Source;
+use crate::transform::Config;
+use crate::{Error, Result, mapping};
+use compare::Comparison;
+use declared::Declared;
+use serde::Serialize;
+use serde_json::Value;
+use std::path::Path;
+
+/// How two checkpoints are compared.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// The name of the format, `hf`.
+    pub format: String,
+    /// The model, if its architecture is not to tell.
+    pub model: Option<String>,
+    /// Tensors of either side that need no counterpart.
+    pub ignore: Vec<String>,
+    /// Threads and memory.
+    pub engine: EngineOptions,
+    /// Where user functions run.
+    pub device: DeviceChoice,
+    /// Stops it.
+    pub cancel: Cancel,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        VerifyOptions {
+            format: "hf".into(),
+            model: None,
+            ignore: Vec::new(),
+            engine: EngineOptions::default(),
+            device: DeviceChoice::default(),
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// What a comparison found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Verification {
+    /// The importer whose mapping joins the two; `None` if tensors are compared by their names.
+    pub connector: Option<&'static Registration>,
+    /// How many tensors are the same, bit for bit.
+    pub equal: usize,
+    /// How many bytes they have in the checkpoint.
+    pub bytes: u64,
+    /// Tensors that were compared after the cast that the checkpoint's type asks for.
+    pub casts: Vec<CastCount>,
+    /// Tensors whose further rows must be, and were compared with, zeros; grouped.
+    pub padded: Vec<String>,
+    /// Tensors that need no counterpart, grouped, and why.
+    pub left_out: Vec<(String, String)>,
+    /// Everything that differs.
+    pub differences: Vec<Difference>,
+    /// Why the checkpoint cannot be read under the mapping; nothing was compared then.
+    pub refused: Vec<Finding>,
+}
+
+/// How many tensors were cast before they were compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct CastCount {
+    /// The source's type, as `--dtype` takes it.
+    pub from: String,
+    /// The checkpoint's.
+    pub to: String,
+    /// How many.
+    pub tensors: usize,
+}
+
+/// Something that is not the same on both sides. Under a mapping keys are those of the model.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Difference {
+    /// The source has it, the checkpoint has not.
+    Missing {
+        /// Its key.
+        key: String,
+    },
+    /// The checkpoint has it, the source has not.
+    Unexpected {
+        /// Its key.
+        key: String,
+    },
+    /// Their dimensions differ.
+    Shape {
+        /// Their key.
+        key: String,
+        /// The source's dimensions.
+        source: Vec<usize>,
+        /// The checkpoint's.
+        checkpoint: Vec<usize>,
+    },
+    /// Their types differ, and are not cast into each other.
+    Dtype {
+        /// Their key.
+        key: String,
+        /// The source's type.
+        source: String,
+        /// The checkpoint's.
+        checkpoint: String,
+    },
+    /// Their numbers differ.
+    Values {
+        /// Their key.
+        key: String,
+        /// The first element that differs, one index for each dimension.
+        index: Vec<usize>,
+        /// Its value in the source.
+        source: String,
+        /// Its value in the checkpoint.
+        checkpoint: String,
+        /// How many elements differ.
+        differ: u64,
+        /// How many there are.
+        elements: u64,
+        /// Where the element is on the format's side, if operations only move it.
+        origin: Option<Element>,
+    },
+}
+
+/// An element of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct Element {
+    /// The tensor's key.
+    pub key: String,
+    /// One index for each dimension.
+    pub index: Vec<usize>,
+}
+
+impl Difference {
+    /// The key that it is about.
+    pub fn key(&self) -> &str {
+        match self {
+            Difference::Missing { key }
+            | Difference::Unexpected { key }
+            | Difference::Shape { key, .. }
+            | Difference::Dtype { key, .. }
+            | Difference::Values { key, .. } => key,
+        }
+    }
+}
+
+impl Verification {
+    /// Whether the checkpoint holds what the source does, bit for bit.
+    pub fn is_equal(&self) -> bool {
+        self.differences.is_empty() && self.refused.is_empty()
+    }
+}
+
+/// States whether `checkpoint` holds the numbers of `source`, tensor by tensor, bit for bit. Either
+/// may be a Hugging Face directory or one that an import wrote.
+///
+/// Of two of different kinds the mapping of the importer joins them: it is run on the bytes of the
+/// one and what comes out held against the other. Casts follow the checkpoint's types; rows that
+/// pad are zeros; `ignore` rows, tensors that repeat others and what `conversion.json` says was
+/// left out need no counterpart. Of two of one kind tensors are compared by their names.
+///
+/// Both are streamed in bounded memory, each byte is read once.
+///
+/// ```
+/// use connector_core::connector::{VerifyOptions, verify};
+/// use connector_core::engine::NoProgress;
+/// use connector_core::{ImportOptions, import_ckpt};
+/// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+/// # let scratch = std::env::temp_dir().join(format!("connector-doc-verify-{}", std::process::id()));
+/// # let (source, output) = (std::path::Path::new(fixture), scratch.as_path());
+///
+/// import_ckpt(source, output, ImportOptions::default())?;
+/// let verification = verify(source, output, &VerifyOptions::default(), &NoProgress)?;
+/// assert!(verification.is_equal());
+/// # std::fs::remove_dir_all(output).unwrap();
+/// # Ok::<(), connector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Refused`] if the source does not fit its importer; [`Error::Open`], [`Error::Io`],
+/// [`Error::NoImporter`]; [`Error::Function`] where a user's function fails. That they differ is
+/// no error.
+pub fn verify(
+    source: &Path,
+    checkpoint: &Path,
+    options: &VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verification> {
+    match [source, checkpoint].map(NemoCheckpoint::is_at) {
+        [false, true] => mapped(source, checkpoint, false, options, progress),
+        [true, false] => mapped(checkpoint, source, true, options, progress),
+        [_, _] => {
+            let declared = Declared::of_both(source, checkpoint, options)?;
+            named(source, checkpoint, declared, true, options, progress)
+        }
+    }
+}
+
+/// Compares two checkpoints, or files of tensors, of any kind by the names of their tensors, as
+/// they are: nothing is cast, nothing left out but what `options` say.
+///
+/// # Errors
+/// [`Error::Open`], [`Error::Io`]. That they differ is no error.
+pub fn diff(
+    source: &Path,
+    checkpoint: &Path,
+    options: &VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verification> {
+    let declared = Declared::by_patterns(&options.ignore)?;
+    named(source, checkpoint, declared, false, options, progress)
+}
+
+/// Compares under the mapping of the importer for the format's side. `from_model` says that the
+/// model's side is the source.
+fn mapped(
+    format: &Path,
+    model: &Path,
+    from_model: bool,
+    options: &VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verification> {
+    let trained = NemoCheckpoint::open(model)?;
+    if !trained.findings().is_empty() {
+        return Err(Error::refused(trained.findings().to_vec()));
+    }
+    let mut declared = Declared::by_patterns(&options.ignore)?;
+    let only = declared.record(model);
+    declared.record(format);
+    let multiple = trained.config().and_then(|config| config.get(VOCAB_DIVISOR)?.as_u64());
+    let import = ImportOptions {
+        format: options.format.clone(),
+        model: options.model.clone(),
+        plan: PlanOptions { dtype: None, ignore: declared.patterns(), only },
+        engine: options.engine.clone(),
+        pad_vocab_to_multiple_of: multiple.and_then(|multiple| multiple.try_into().ok()),
+        device: options.device,
+        cancel: options.cancel.clone(),
+        ..ImportOptions::default()
+    };
+    let planned = PlannedImport::new(format, import).map(Planned::from);
+    let planned = match planned.and_then(|p| declared.unmapped(&p).map(|()| p)) {
+        Ok(planned) => planned,
+        // A checkpoint that lacks a tensor is not what the source is.
+        Err(Error::Refused(refusal)) if from_model => {
+            return Ok(Verification { refused: refusal.findings, ..Verification::default() });
+        }
+        Err(error) => return Err(error),
+    };
+    let comparison = Comparison {
+        made: planned.source(),
+        other: trained.source(),
+        context: planned.context(),
+        swapped: from_model,
+        casts: true,
+        padding: !from_model,
+        options,
+    };
+    let compared = comparison.run(planned.plan().clone(), progress)?;
+    Ok(declared.settle(compared, Some(planned.registration()), from_model))
+}
+
+/// Every tensor under its own name.
+const SAME_NAMES: Mapping = mapping! { "**" => "**" };
+
+/// Compares by names.
+fn named(
+    source: &Path,
+    checkpoint: &Path,
+    declared: Declared,
+    casts: bool,
+    options: &VerifyOptions,
+    progress: &dyn Progress,
+) -> Result<Verification> {
+    let [source, checkpoint] = [reader(source)?, reader(checkpoint)?];
+    let (nothing, plan_options) = (Config::from_json(Value::Null), PlanOptions::default());
+    let plan = Plan::new(&Request {
+        mapping: &FlatMapping::new(&SAME_NAMES, &[]),
+        instance: None,
+        model: &nothing,
+        format: &nothing,
+        tensors: source.tensors(),
+        options: &plan_options,
+    })
+    .map_err(Error::refused)?;
+    #[cfg(feature = "candle")]
+    let device = DeviceChoice::default().open()?;
+    let context = Context {
+        model: &nothing,
+        format: &nothing,
+        instance: None,
+        export: false,
+        #[cfg(feature = "candle")]
+        device: &device,
+    };
+    let comparison = Comparison {
+        made: &source,
+        other: &checkpoint,
+        context,
+        swapped: false,
+        casts,
+        padding: false,
+        options,
+    };
+    let compared = comparison.run(plan, progress)?;
+    Ok(declared.settle(compared, None, false))
+}
+
+/// The tensors of a directory of either kind, or of a file.
+fn reader(path: &Path) -> Result<Reader> {
+    let path = if NemoCheckpoint::is_at(path) { path.join(WEIGHTS) } else { path.into() };
+    let reader = Reader::open(&path)?;
+    let finding = |problem: &Problem| {
+        let subject = path.display().to_string();
+        Finding::new(FindingKind::Files, subject, problem.to_string())
+    };
+    match reader.problems() {
+        [] => Ok(reader),
+        problems => Err(Error::refused(problems.iter().map(finding).collect())),
+    }
+}
