@@ -197,17 +197,6 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads a config that is in no checkpoint.
-///
-/// # Errors
-/// [`Error::Refused`] with everything recorded.
-pub(crate) fn read_config<T>(config: &Value, read: impl FnOnce(&Fields<'_>) -> T) -> Result<T> {
-    let log = Mutex::new(FieldLog::default());
-    let value = read(&Fields::new(config, &log));
-    let findings = log.into_inner().unwrap_or_else(PoisonError::into_inner).findings;
-    if findings.is_empty() { Ok(value) } else { Err(Error::refused(findings)) }
-}
-
 /// A value for a message: a file may hold megabytes of it.
 fn shown(value: &Value) -> String {
     const MOST: usize = 80;

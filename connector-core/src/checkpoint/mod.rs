@@ -8,7 +8,6 @@ mod sidecar;
 mod small;
 
 pub use directory::Checkpoint;
-pub(crate) use fields::read_config;
 pub use fields::{FieldReport, Fields};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, MODEL_YAML, WEIGHTS};

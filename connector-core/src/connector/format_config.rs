@@ -1,18 +1,54 @@
 //! The format's config that an export writes: what the model's config says, on top of the original.
 
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
-use super::{Configuration, Connect};
+use super::{Configuration, Connect, Erased, ModelConnector};
 use crate::checkpoint::{Checkpoint, FieldReport};
 use crate::plan::{Finding, FindingKind};
+use crate::schema::Model;
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
+use std::marker::PhantomData;
 
 /// The field of a model's config that names the type of its weights.
 pub(super) const DTYPE: &str = "params_dtype";
 /// What the type of the weights is called in `config.json`, by transformers 5 and before.
 const FORMAT_DTYPES: [&str; 2] = ["dtype", "torch_dtype"];
+
+/// The config of the format that an export of `config` writes, `config.json`: what `C` says of the
+/// model, on top of `original`, the file that the model was imported from.
+///
+/// Fields of the original that say the same as `config` stay as they are, in whatever spelling and
+/// order. What would be written is read back, and must give `config` again.
+///
+/// ```
+/// use connector_core::ModelConnector;
+/// use connector_core::checkpoint::Checkpoint;
+/// use connector_core::connector::export_config;
+/// use connector_core::families::HfLlama;
+/// # let fixture = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf"));
+///
+/// let checkpoint = Checkpoint::open(fixture)?;
+/// let config = HfLlama::config(&checkpoint)?;
+/// assert_eq!(&export_config::<HfLlama>(&config, checkpoint.config())?, checkpoint.config().unwrap());
+/// # Ok::<(), connector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Refused`] if the original cannot be read, or the format cannot say what `config` says;
+/// those of the connector.
+pub fn export_config<C: ModelConnector>(
+    config: &<C::Model as Model>::Config,
+    original: Option<&Value>,
+) -> Result<Value> {
+    let connector: &dyn Connect = &Erased::<C>(PhantomData);
+    let reason = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
+    let model = Config::from_model(config).map_err(reason)?;
+    let dtype = model.json().get(DTYPE).and_then(Value::as_str);
+    let translation = Translation { exporter: connector, importer: Some(connector), dtype };
+    Ok(translation.write(&model, original)?.value)
+}
 
 /// A format's config and what it was made from.
 pub(super) struct FormatConfig {
@@ -61,23 +97,25 @@ impl Translation<'_> {
         let is = self.fields(model, Some(&base))?;
         fields.retain(|name, _| is.contains_key(name) || !was.contains_key(name));
         let differ = |(name, value): &(String, Value)| was.get(name) != Some(value);
-        fields.extend(is.into_iter().filter(differ));
+        fields.extend(is.clone().into_iter().filter(differ));
         let mut fields = self.with_dtype(fields);
-        let contradicts = match lost(importer, model, &fields) {
-            Ok(lost) => !lost.is_empty(),
-            Err(Error::Refused(_)) => true,
-            Err(error) => return Err(error),
-        };
-        if contradicts {
-            // A field that changed has another spelling in the original, which contradicts now.
+        // A field that changed may have another spelling in the original, or follow there from one
+        // that is not written: what contradicts then gives way, to the connector's spelling beside
+        // the original or, if need be, without it.
+        for whole in [&is, &plain] {
+            match lost(importer, model, &fields) {
+                Ok(lost) if lost.is_empty() => return Ok(made(fields, &plain, Some(original))),
+                Ok(_) | Err(Error::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
             let report = before.field_report();
             let read = report.consumed.keys().filter_map(|name| name.split('.').next());
-            let others: BTreeSet<&str> = read.filter(|name| !plain.contains_key(*name)).collect();
+            let others: BTreeSet<&str> = read.filter(|name| !whole.contains_key(*name)).collect();
             fields.retain(|name, _| !others.contains(name.as_str()));
-            fields.extend(plain.clone());
+            fields.extend(whole.clone());
             fields = self.with_dtype(fields);
-            refuse_lost(&lost(importer, model, &fields)?)?;
         }
+        refuse_lost(&lost(importer, model, &fields)?)?;
         Ok(made(fields, &plain, Some(original)))
     }
 

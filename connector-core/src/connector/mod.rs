@@ -14,6 +14,7 @@ mod verify;
 
 pub use crate::mapping::Direction;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
+pub use format_config::export_config;
 pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use planned::Planned;
 pub use record::Record;

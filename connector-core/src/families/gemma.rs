@@ -50,7 +50,7 @@ impl ModelConnector for HfGemma {
     }
 
     fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        FAMILY.source_config(config, original)
+        Ok(FAMILY.source_config(config, original))
     }
 }
 

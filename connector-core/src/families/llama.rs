@@ -53,7 +53,7 @@ impl ModelConnector for HfLlama {
     }
 
     fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        FAMILY.source_config(config, original)
+        Ok(FAMILY.source_config(config, original))
     }
 }
 

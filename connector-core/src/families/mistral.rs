@@ -47,7 +47,7 @@ impl ModelConnector for HfMistral {
     }
 
     fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        FAMILY.source_config(config, original)
+        Ok(FAMILY.source_config(config, original))
     }
 }
 

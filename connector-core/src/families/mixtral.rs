@@ -72,7 +72,7 @@ impl ModelConnector for HfMixtral {
     }
 
     fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        FAMILY.source_config(config, original)
+        Ok(FAMILY.source_config(config, original))
     }
 }
 

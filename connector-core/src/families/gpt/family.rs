@@ -2,15 +2,14 @@
 
 use super::config::{GptConfig, vocab_divisor};
 use super::rope::{rope, rope_parameters, rope_scaling};
-use crate::checkpoint::{Checkpoint, Fields, read_config};
-use crate::{Error, Result};
+use crate::Result;
+use crate::checkpoint::{Checkpoint, Fields};
 use serde_json::{Map, Value, json};
 
 /// How the `config.json` of one architecture says what a [`GptConfig`] says.
 ///
-/// Reading and writing are one table each, so that what is written can be read again:
-/// [`source_config`](Family::source_config) does, and fails rather than writing a file that means
-/// another model.
+/// Reading and writing are one table each. Export holds the two against each other: what is written
+/// is read again, and must mean the same model.
 #[derive(Debug)]
 pub struct Family {
     /// The name in `architectures`.
@@ -45,15 +44,6 @@ pub struct Defaults {
     pub tied: bool,
 }
 
-/// The fields of `config.json` that say one thing: where it changes, all of them go and the first
-/// ones that are written come.
-const TOGETHER: [&[&str]; 4] = [
-    &["rope_theta", "rope_scaling", "rope_parameters"],
-    &["torch_dtype", "dtype"],
-    &["num_local_experts", "num_experts"],
-    &["num_hidden_layers", "sliding_window", "layer_types", "use_sliding_window"],
-];
-
 /// How transformers 4 and 5 spell what they spell differently.
 #[derive(Clone, Copy)]
 struct Spelling {
@@ -77,67 +67,11 @@ impl Family {
         Ok(config)
     }
 
-    /// `config.json`, from the model's config: every field that the config knows. `original`, the
-    /// file that the model was imported from, comes back as it is but for the fields that mean
-    /// something else by now; they keep its spelling, transformers 4's or 5's. Without it the
-    /// spelling is that of transformers 4, which all versions read.
-    ///
-    /// # Errors
-    /// [`Error::ModelConfig`] if such a file cannot say what the config says, a window for a family
-    /// without windows; [`Error::Refused`] if `original` cannot be read.
-    pub fn source_config(&self, config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        let written = match original {
-            None => Value::Object(self.write_all(config, Spelling::OLD)),
-            Some(original) => self.update(config, original)?,
-        };
-        let read = read_config(&written, |fields| self.read_all(fields))?;
-        self.compare(config, &read)?;
-        Ok(written)
-    }
-
-    /// Changes what `config` contradicts in `original`.
-    fn update(&self, config: &GptConfig, original: &Value) -> Result<Value> {
-        let spelling = Spelling::of(original);
-        let wanted = self.write_all(config, spelling);
-        let mut file = original.clone();
-        // Twice: a field that the file leaves out may follow from one that changes.
-        for _ in 0..2 {
-            let said = read_config(&file, |fields| self.read_all(fields))?;
-            let said = self.write_all(&said, spelling);
-            let changed = |name: &str| wanted.get(name) != said.get(name);
-            let fields = file.as_object_mut().into_iter();
-            fields.for_each(|fields| set_changed(fields, &wanted, changed));
-        }
-        Ok(file)
-    }
-
-    /// Fails if a file that says `read` does not say `config`.
-    fn compare(&self, config: &GptConfig, read: &GptConfig) -> Result<()> {
-        // Only Megatron has these: how it pads the vocabulary, how it names the experts.
-        let read = GptConfig {
-            make_vocab_size_divisible_by: config.make_vocab_size_divisible_by,
-            moe_grouped_gemm: config.moe_grouped_gemm,
-            ..read.clone()
-        };
-        if read == *config {
-            return Ok(());
-        }
-        let json = |config: &GptConfig| serde_json::to_value(config).unwrap_or_default();
-        let (wanted, read) = (json(config), json(&read));
-        let names = [&wanted, &read].into_iter().filter_map(Value::as_object);
-        let mut names: Vec<&String> = names.flat_map(Map::keys).collect();
-        names.sort_unstable();
-        names.dedup();
-        let differs = |name: &&&String| wanted.get(name.as_str()) != read.get(name.as_str());
-        let told = names.iter().filter(differs).map(|name| {
-            let value =
-                |of: &Value| of.get(name.as_str()).map_or("absent".into(), Value::to_string);
-            format!("{name} is {}, there it would be {}", value(&wanted), value(&read))
-        });
-        let told = told.collect::<Vec<_>>().join("; ");
-        let architecture = self.architecture;
-        let reason = format!("the config.json of a {architecture} cannot say it: {told}");
-        Err(Error::ModelConfig { reason })
+    /// `config.json`, from the model's config: every field that the config knows, in the spelling of
+    /// `original`, transformers 4's or 5's. Without it in that of transformers 4, which all versions
+    /// read.
+    pub fn source_config(&self, config: &GptConfig, original: Option<&Value>) -> Value {
+        Value::Object(self.write_all(config, original.map_or(Spelling::OLD, Spelling::of)))
     }
 
     fn read_all(&self, fields: &Fields<'_>) -> GptConfig {
@@ -219,24 +153,6 @@ impl Spelling {
     fn of(config: &Value) -> Self {
         let has = |name: &str| config.get(name).is_some_and(|value| !value.is_null());
         Spelling { rope_parameters: has("rope_parameters"), dtype: has("dtype") }
-    }
-}
-
-/// Takes over the fields of `wanted` that have changed.
-fn set_changed(
-    fields: &mut Map<String, Value>,
-    wanted: &Map<String, Value>,
-    changed: impl Fn(&str) -> bool,
-) {
-    for group in TOGETHER {
-        if group.iter().any(|name| changed(name)) {
-            group.iter().for_each(|name| drop(fields.shift_remove(*name)));
-            let all = group.iter().filter_map(|name| wanted.get_key_value(*name));
-            fields.extend(all.map(|(name, value)| (name.clone(), value.clone())));
-        }
-    }
-    for (name, value) in wanted.iter().filter(|(name, _)| changed(name)) {
-        fields.insert(name.clone(), value.clone());
     }
 }
 
