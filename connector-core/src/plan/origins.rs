@@ -61,13 +61,13 @@ pub(super) fn build(
 fn join_copies(builder: &mut Builder<'_>) {
     let mut written: HashMap<String, usize> = HashMap::new();
     let mut keep = vec![true; builder.steps.len()];
-    for number in 0..builder.steps.len() {
+    for (number, keep) in keep.iter_mut().enumerate() {
         let names = output_names(builder, number);
         let Some(&first) = names.iter().find_map(|name| written.get(name)) else {
             written.extend(names.into_iter().map(|name| (name, number)));
             continue;
         };
-        keep[number] = false;
+        *keep = false;
         let (one, other) = (&builder.steps[first], &builder.steps[number]);
         let (first_rule, rule) = (one.rule, other.rule);
         if names != output_names(builder, first) || !are_alike(builder, one, other) {
