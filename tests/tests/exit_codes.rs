@@ -102,3 +102,46 @@ fn commands_that_only_look_write_nothing() {
     assert_eq!(code, Some(0), "{text}");
     assert!(tree(bench.dir()) == before);
 }
+
+#[test]
+fn an_export_tells_its_caller_as_an_import_does() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    bench.import(Default::default());
+    let [source, out, back] = [bench.source(), bench.out(), bench.back()];
+    let [source, out, back] = [&source, &out, &back].map(|path| path.to_str().unwrap());
+    let run = |args: &[&str]| {
+        let ended = Child::new(PROGRAM, args).run();
+        (ended.code, ended.text)
+    };
+    let before = tree(bench.dir());
+    for (args, code, says) in [
+        (&["export", out, "-o", back, "--dry-run"][..], 0, "can be written"),
+        (&["plan", out], 0, "read backwards"),
+        (&["explain", out, "model.layers.1.mlp.up_proj.weight"], 0, "split_fc1"),
+        (&["explain", out, "decoder.layers.1.mlp.linear_fc1.weight"], 0, "split_fc1"),
+        (&["plan", out, "--pad-vocab-to-multiple-of", "8"], 2, "is to be exported"),
+        (&["export", out], 2, "--output"),
+        (&["export", out, "-o", back, "--to", "gguf"], 2, "no exporter of LlamaModel to gguf"),
+        (&["export", out, "-o", &format!("{out}/hf")], 2, "overlap"),
+        (&["export", source, "-o", back], 4, "import"),
+        (&["import", out, "-o", back], 4, "export"),
+        (&["verify", source, out], 0, "bit for bit"),
+    ] {
+        let (ended, text) = run(args);
+        assert_eq!(ended, Some(code), "{args:?}: {text}");
+        assert!(text.contains(says), "{args:?}: {text}");
+    }
+    assert!(tree(bench.dir()) == before);
+
+    let (code, text) = run(&["export", out, "-o", back, "--hash", "--json"]);
+    assert_eq!(code, Some(0), "{text}");
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(document["schema"], "connector.export/1");
+    assert_eq!(document["plan"]["direction"], "export");
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(bench.back().join("conversion.json")).unwrap()).unwrap();
+    assert_eq!(document["result"]["record"], record);
+    assert_eq!(record["hashes"].as_object().unwrap().len(), 21);
+    assert_eq!(run(&["export", out, "-o", back]).0, Some(2), "it is there already");
+    assert_eq!(run(&["export", out, "-o", back, "--overwrite"]).0, Some(0));
+}

@@ -246,10 +246,8 @@ fn what_only_one_side_has_is_named() {
         }
         assert_eq!(verification.equal, 13);
     };
-    let (missing, unexpected): (fn(&str) -> _, fn(&str) -> _) = (
-        |key| Difference::Missing { key: key.into() },
-        |key| Difference::Unexpected { key: key.into() },
-    );
+    let missing = |key: &str| Difference::Missing { key: key.into() };
+    let unexpected = |key: &str| Difference::Unexpected { key: key.into() };
     let shape = |source: usize, checkpoint: usize| Difference::Shape {
         key: FC2.into(),
         source: vec![source, 80],
@@ -266,6 +264,30 @@ fn what_only_one_side_has_is_named() {
     let verification = verify(&bench.source(), &bench.out(), &options, &NoProgress).unwrap();
     assert_eq!(verification.differences, [shape(48, 47)], "both have it");
     assert_eq!(verification.left_out.len(), 2);
+}
+
+/// The same numbers under another config are another model.
+#[test]
+fn configs_are_compared_too() {
+    let bench = round_trip(&Model::fixture("llama"));
+    let yaml = bench.out().join("context/model.yaml");
+    let text = fs::read_to_string(&yaml).unwrap();
+    fs::write(&yaml, text.replace("rotary_base: 10000.0", "rotary_base: 20000")).unwrap();
+    let config = |source: f64, checkpoint: f64| Difference::Config {
+        key: "rotary_base".into(),
+        source: json!(source),
+        checkpoint: json!(checkpoint),
+    };
+    let verification = verified(&bench.source(), &bench.out());
+    assert_eq!(verification.differences, [config(10_000.0, 20_000.0)]);
+    let verification = verified(&bench.out(), &bench.source());
+    assert_eq!(verification.differences, [config(20_000.0, 10_000.0)]);
+
+    fs::remove_dir_all(bench.back()).unwrap();
+    bench.export(export_options(|_| {}));
+    assert_equal(&bench.out(), &bench.back());
+    let verification = verified(&bench.source(), &bench.back());
+    assert_eq!(verification.differences, [config(10_000.0, 20_000.0)]);
 }
 
 #[test]

@@ -163,7 +163,7 @@ mod tests {
         let yaml = read("_target_: nemo.collections.llm.LlamaModel\nconfig:\n  x: 1\nmore: 2\n");
         assert_eq!(yaml.map(|yaml| yaml.config["x"].clone()), Ok(1.into()));
         for (text, want) in [
-            ("", "_target_"),
+            ("", "is not a model's config: unexpected end"),
             ("config: {}", "_target_"),
             ("_target_: M", "config"),
             ("_target_: [1]\nconfig: {}", "is not a model's config"),

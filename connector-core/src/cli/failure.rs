@@ -117,6 +117,12 @@ impl From<Error> for Failure {
                          importer\"); its crate must be linked: `use my_crate as _;`",
                     )
             }
+            Error::NoExporter { model, format, registered } => {
+                let mut failure = failure(format!("no exporter of {model} to {format}"));
+                failure.details =
+                    registered.into_iter().map(|one| format!("there is {one}")).collect();
+                failure.help("its crate must be linked into this program: `use my_crate as _;`")
+            }
             Error::Locked { .. } => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),
             Error::Cancelled => failure("stopped on request; nothing was written".into()),

@@ -125,7 +125,15 @@ fn show_differences(page: &mut Page, differences: &[Difference]) {
     if differences.is_empty() {
         return;
     }
-    page.styled_field("differ", BAD, &text::count(differences.len(), "tensor"));
+    let is_config = |difference: &&Difference| matches!(difference, Difference::Config { .. });
+    let fields = differences.iter().filter(is_config).count();
+    let tensors = text::count(differences.len() - fields, "tensor");
+    let count = match (differences.len() - fields, fields) {
+        (_, 0) => tensors,
+        (0, fields) => format!("{} of the config", text::count(fields, "field")),
+        (_, fields) => format!("{tensors}, {} of the config", text::count(fields, "field")),
+    };
+    page.styled_field("differ", BAD, &count);
     let mut lines = Vec::new();
     // What only one side has, and shapes and types, are the same for each layer.
     let mut alike: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -140,6 +148,12 @@ fn show_differences(page: &mut Page, differences: &[Difference]) {
             ),
             Difference::Dtype { source, checkpoint, .. } => {
                 format!("is {source} in the source, {checkpoint} in the checkpoint")
+            }
+            Difference::Config { key, source, checkpoint } => {
+                let what =
+                    format!("is {source} in the source's config, {checkpoint} in the checkpoint's");
+                lines.push((key.clone(), what));
+                continue;
             }
             Difference::Values { .. } => continue,
         };

@@ -1,7 +1,7 @@
 use super::format_config::{DTYPE, FormatConfig, Translation};
 use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
 use super::record::OptionsRecord;
-use super::registry::VOCAB_DIVISOR;
+use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::cancel::Cancel;
 use crate::checkpoint::{CONFIG_JSON, CONTEXT, MODEL_YAML, NemoCheckpoint};
@@ -223,7 +223,6 @@ fn configure(
     dtype: Option<&str>,
     keep_vocab_padding: bool,
 ) -> Result<Configuration> {
-    const VOCABULARY: &str = "vocab_size";
     let configuration = connector.restore(fields)?;
     let mut fields = configuration.model.json().clone();
     if let (Some(dtype), Some(field)) = (dtype, fields.get_mut(DTYPE)) {

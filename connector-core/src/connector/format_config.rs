@@ -189,22 +189,27 @@ fn lost(
     model: &Config,
     fields: &Map<String, Value>,
 ) -> Result<Vec<(String, Value, Value)>> {
-    // How rows are padded and experts named is a matter of the model's side; of the type the weights
-    // are witness.
-    const OURS: [&str; 3] = [VOCAB_DIVISOR, GROUPED_EXPERTS, DTYPE];
     let advice = "config.json would say so, from this file, and could not be read back";
     let back = read(importer, &Checkpoint::of_config(Value::Object(fields.clone())))
         .map_err(|error| about(error, "context/model.yaml", advice))?;
-    let (is, back) = (model.json(), back.model.json().clone());
+    Ok(differing(model, &back.model))
+}
+
+/// The fields in which two configs of a model differ, with both values.
+pub(super) fn differing(one: &Config, other: &Config) -> Vec<(String, Value, Value)> {
+    // How rows are padded and experts named is a matter of the model's side; of the type the weights
+    // are witness.
+    const OURS: [&str; 3] = [VOCAB_DIVISOR, GROUPED_EXPERTS, DTYPE];
+    let configs = [one.json(), other.json()];
     let names: BTreeSet<&String> =
-        [is, &back].into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
+        configs.into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
     let value = |of: &Value, name: &str| of.get(name).cloned().unwrap_or(Value::Null);
-    Ok(names
+    names
         .into_iter()
         .filter(|name| !OURS.contains(&name.as_str()))
-        .map(|name| (name.clone(), value(is, name), value(&back, name)))
-        .filter(|(_, is, back)| is != back)
-        .collect())
+        .map(|name| (name.clone(), value(configs[0], name), value(configs[1], name)))
+        .filter(|(_, one, other)| one != other)
+        .collect()
 }
 
 fn refuse_lost(lost: &[(String, Value, Value)]) -> Result<()> {

@@ -143,6 +143,8 @@ fn parse<C: ModelConfig>(fields: &Value) -> Result<C> {
     Err(Error::refused(findings))
 }
 
+/// The field of a model's config that counts the tokens of its vocabulary.
+pub(super) const VOCABULARY: &str = "vocab_size";
 /// The field of a model's config that its vocabulary's rows are padded to a multiple of.
 pub(super) const VOCAB_DIVISOR: &str = "make_vocab_size_divisible_by";
 /// The field that says how experts are named.

@@ -96,20 +96,25 @@ fn keep_only(plan: &mut Plan, only: &[(Pattern<'_>, &str)]) {
     let wanted = |output: &Output| only.iter().any(|(pattern, _)| pattern.matches(&output.name));
     let keep: Vec<bool> =
         plan.steps.iter().map(|s| s.outputs.iter().any(|&o| wanted(&plan.outputs[o]))).collect();
-    let (mut steps, mut outputs) = (Vec::new(), Vec::new());
-    for (mut step, _) in std::mem::take(&mut plan.steps).into_iter().zip(&keep).filter(|k| *k.1) {
-        for output in &mut step.outputs {
-            outputs.push(Output { step: steps.len(), ..plan.outputs[*output].clone() });
-            *output = outputs.len() - 1;
-        }
-        steps.push(step);
-    }
-    plan.skipped = plan.outputs.len() - outputs.len();
-    (plan.steps, plan.outputs) = (steps, outputs);
+    let before = plan.outputs.len();
+    retain(&mut plan.steps, &mut plan.outputs, &keep);
+    plan.skipped = before - plan.outputs.len();
     // What is not converted needs no comparison: the two may be the largest tensors there are.
     let read: HashSet<usize> =
         plan.steps.iter().flat_map(|s| &s.inputs).map(|i| i.tensor).collect();
     plan.equal.retain(|equal| read.contains(&equal.right));
+}
+
+/// Drops the steps that are not to be kept, with their outputs.
+pub(super) fn retain(steps: &mut Vec<Step>, outputs: &mut Vec<Output>, keep: &[bool]) {
+    let (old_steps, old_outputs) = (std::mem::take(steps), std::mem::take(outputs));
+    for (mut step, _) in old_steps.into_iter().zip(keep).filter(|(_, keep)| **keep) {
+        for output in &mut step.outputs {
+            outputs.push(Output { step: steps.len(), ..old_outputs[*output].clone() });
+            *output = outputs.len() - 1;
+        }
+        steps.push(step);
+    }
 }
 
 /// Puts the outputs in the order in which they are written.

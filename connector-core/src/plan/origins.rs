@@ -1,14 +1,14 @@
 //! The export of a model with a schema: every parameter under the config, and the rules that read
 //! it.
 
-use super::build::Builder;
+use super::build::{Builder, retain};
 use super::finding::Problem;
 use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
-use super::{Finding, FindingKind, leftovers, sources};
+use super::{EqualCheck, Finding, FindingKind, Step, leftovers, sources};
 use crate::key::Captures;
 use crate::mapping::{FlatRule, Fold};
 use crate::schema::Instance;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// # Errors
 /// If the conditions cannot be evaluated: all else would only follow from that.
@@ -51,8 +51,52 @@ pub(super) fn build(
             sources::apply(builder, rule, captures, &parameter.at, parameter.target.keep);
         }
     }
-    sources::written_twice(builder);
+    join_copies(builder);
     Ok(())
+}
+
+/// Parameters that an import takes from one tensor, a tied embedding say, become one again: the
+/// first is written, the others must hold the same bytes. Steps that write one tensor in different
+/// ways are a finding.
+fn join_copies(builder: &mut Builder<'_>) {
+    let mut written: HashMap<String, usize> = HashMap::new();
+    let mut keep = vec![true; builder.steps.len()];
+    for (number, keep) in keep.iter_mut().enumerate() {
+        let names = output_names(builder, number);
+        let Some(&first) = names.iter().find_map(|name| written.get(name)) else {
+            written.extend(names.into_iter().map(|name| (name, number)));
+            continue;
+        };
+        *keep = false;
+        let (one, other) = (&builder.steps[first], &builder.steps[number]);
+        let (first_rule, rule) = (one.rule, other.rule);
+        if names != output_names(builder, first) || !are_alike(builder, one, other) {
+            sources::ambiguous(builder, Problem::Doubled, &names[0], first_rule, rule);
+            continue;
+        }
+        let at = builder.rule(rule).rule.at;
+        let pairs = other.inputs.iter().zip(&one.inputs);
+        let equal =
+            pairs.map(|(left, right)| EqualCheck { left: left.tensor, right: right.tensor, at });
+        let equal: Vec<EqualCheck> = equal.collect();
+        builder.equal.extend(equal);
+    }
+    retain(&mut builder.steps, &mut builder.outputs, &keep);
+}
+
+fn output_names(builder: &Builder<'_>, step: usize) -> Vec<String> {
+    let outputs = builder.steps[step].outputs.iter();
+    outputs.map(|output| builder.outputs[*output].name.clone()).collect()
+}
+
+/// Whether two steps do the same with tensors of the same types and shapes.
+fn are_alike(builder: &Builder<'_>, one: &Step, other: &Step) -> bool {
+    let kinds = |step: &Step| -> Vec<_> {
+        let inputs = step.inputs.iter().map(|input| (builder.tensor(input.tensor), input.index));
+        inputs.map(|(tensor, index)| (tensor.dtype, tensor.shape.clone(), index)).collect()
+    };
+    let operation = |step: &Step| builder.rule(step.rule).operation.name;
+    operation(one) == operation(other) && kinds(one) == kinds(other)
 }
 
 /// The tensor that holds a parameter, which rules then find under each of its names.

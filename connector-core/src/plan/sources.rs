@@ -136,7 +136,7 @@ fn members(
 }
 
 /// Two rules that write one tensor.
-pub(super) fn written_twice(builder: &mut Builder<'_>) {
+fn written_twice(builder: &mut Builder<'_>) {
     let mut seen: HashMap<String, usize> = HashMap::new();
     let outputs: Vec<(String, usize)> = builder
         .outputs
@@ -173,7 +173,14 @@ fn read_twice(builder: &mut Builder<'_>) {
     }
 }
 
-fn ambiguous(builder: &mut Builder<'_>, problem: Problem, key: &str, first: usize, second: usize) {
+/// The finding that two rules do what one should.
+pub(super) fn ambiguous(
+    builder: &mut Builder<'_>,
+    problem: Problem,
+    key: &str,
+    first: usize,
+    second: usize,
+) {
     let at = builder.rule(second).rule.at;
     let note = format!("by the rule here and by the rule at {at}");
     builder.finding(FindingKind::Ambiguous, problem, key, Some(first), vec![note]);

@@ -3,22 +3,26 @@
 use super::compare::Compared;
 use super::{Difference, Verification, VerifyOptions};
 use crate::checkpoint::NemoCheckpoint;
+use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
-use crate::connector::{ImportOptions, PlannedImport, Registration};
+use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, PlanOptions, group_keys, parse_patterns};
 use crate::store::CONVERSION_JSON;
+use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-/// What needs no counterpart, and why.
+/// What needs no counterpart, and why; and what the configs say of the two.
 #[derive(Default)]
 pub(super) struct Declared {
     patterns: Vec<(String, &'static str)>,
     /// Tensors by name.
     names: HashMap<String, String>,
+    /// In which fields the two configs differ.
+    differences: Vec<(String, Value, Value)>,
     /// Those of them that have none, whatever the other side holds.
     left_out: BTreeMap<String, Vec<String>>,
 }
@@ -41,9 +45,11 @@ impl Declared {
     /// Malformed patterns; tensors that must repeat others and do not.
     pub fn of_both(source: &Path, checkpoint: &Path, options: &VerifyOptions) -> Result<Self> {
         let mut declared = Declared::by_patterns(&options.ignore)?;
+        let mut configs = Vec::new();
         for path in [source, checkpoint] {
             declared.record(path);
             if NemoCheckpoint::is_at(path) {
+                configs.extend(model_config(path, options));
                 continue;
             }
             let import = ImportOptions {
@@ -56,7 +62,11 @@ impl Declared {
             // A checkpoint that no importer takes can be compared all the same: by names alone.
             if let Ok(planned) = PlannedImport::new(path, import) {
                 declared.rows(&planned)?;
+                configs.push(planned.model_config().clone());
             }
+        }
+        if let [source, checkpoint] = &configs[..] {
+            declared.differences = differing(source, checkpoint);
         }
         Ok(declared)
     }
@@ -135,6 +145,7 @@ impl Declared {
         swapped: bool,
     ) -> Verification {
         let Compared { equal, bytes, casts, padded, missing, extra, mut differences } = compared;
+        differences.extend(self.differences.drain(..).map(Difference::config));
         let (missing, unexpected) = if swapped { (extra, missing) } else { (missing, extra) };
         for (keys, is_missing) in [(missing, true), (unexpected, false)] {
             for key in keys {
@@ -159,4 +170,12 @@ impl Declared {
             refused: Vec::new(),
         }
     }
+}
+
+/// The config of a checkpoint that an import wrote, if its model is known.
+fn model_config(path: &Path, options: &VerifyOptions) -> Option<Config> {
+    let checkpoint = NemoCheckpoint::open(path).ok()?;
+    let model = options.model.as_deref().or(checkpoint.model())?;
+    let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
+    Some(connector.restore(checkpoint.config()?).ok()?.model)
 }

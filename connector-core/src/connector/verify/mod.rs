@@ -4,8 +4,10 @@ mod compare;
 mod declared;
 mod value;
 
+use super::format_config::differing;
 use super::planned::Planned;
-use super::{ImportOptions, PlannedImport, Registration, registry::VOCAB_DIVISOR};
+use super::registry::{VOCAB_DIVISOR, VOCABULARY};
+use super::{ImportOptions, PlannedImport, Registration};
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::{Problem, Reader};
 use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
@@ -120,6 +122,15 @@ pub enum Difference {
         /// The checkpoint's.
         checkpoint: String,
     },
+    /// A field of the model's config differs: the same numbers would be another model.
+    Config {
+        /// The field.
+        key: String,
+        /// Its value as the source's config says.
+        source: Value,
+        /// As the checkpoint's says.
+        checkpoint: Value,
+    },
     /// Their numbers differ.
     Values {
         /// Their key.
@@ -150,15 +161,22 @@ pub struct Element {
 }
 
 impl Difference {
-    /// The key that it is about.
+    /// The key, or the field, that it is about.
     pub fn key(&self) -> &str {
         match self {
             Difference::Missing { key }
             | Difference::Unexpected { key }
             | Difference::Shape { key, .. }
             | Difference::Dtype { key, .. }
+            | Difference::Config { key, .. }
             | Difference::Values { key, .. } => key,
         }
+    }
+}
+
+impl Difference {
+    fn config((key, source, checkpoint): (String, Value, Value)) -> Self {
+        Difference::Config { key, source, checkpoint }
     }
 }
 
@@ -177,7 +195,10 @@ impl Verification {
 /// pad are zeros; `ignore` rows, tensors that repeat others and what `conversion.json` says was
 /// left out need no counterpart. Of two of one kind tensors are compared by their names.
 ///
-/// Both are streamed in bounded memory, each byte is read once.
+/// What the two configs say of the model must be the same too, but for padding and type.
+///
+/// Both are streamed in bounded memory, each byte is read once, but for tensors that must repeat
+/// others, which are looked at first.
 ///
 /// ```
 /// use connector_core::connector::{VerifyOptions, verify};
@@ -274,8 +295,26 @@ fn mapped(
         padding: !from_model,
         options,
     };
-    let compared = comparison.run(planned.plan().clone(), progress)?;
+    let mut compared = comparison.run(planned.plan().clone(), progress)?;
+    let fields = trained.config().unwrap_or(&Value::Null);
+    let config = planned.registration().connector.restore(fields)?.model;
+    let [one, other] = if from_model {
+        [&config, planned.model_config()]
+    } else {
+        [planned.model_config(), &config]
+    };
+    let kept = kept_padding(planned.model_config(), &config);
+    let differ =
+        differing(one, other).into_iter().filter(|(name, ..)| !(kept && name == VOCABULARY));
+    compared.differences.extend(differ.map(Difference::config));
     Ok(declared.settle(compared, Some(planned.registration()), from_model))
+}
+
+/// Whether the format's side counts the padding in its vocabulary, as an export does on request.
+fn kept_padding(format: &Config, model: &Config) -> bool {
+    let [tokens, divisor] = [VOCABULARY, VOCAB_DIVISOR].map(|name| model.number(name));
+    let padded = tokens.zip(divisor).and_then(|(n, m)| n.checked_next_multiple_of(m.max(1)));
+    padded.is_some() && format.number(VOCABULARY) == padded
 }
 
 /// Every tensor under its own name.

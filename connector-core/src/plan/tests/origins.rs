@@ -185,10 +185,18 @@ fn a_row_without_inverse_is_named() {
 }
 
 #[test]
-fn two_parameters_for_one_key_are_refused() {
+fn copies_of_one_tensor_are_compared_and_written_once() {
     const TWICE: Mapping = mapping! { "x" => "embed", "x" => "head" };
-    let checkpoint = ["embed: 8 4", "head: 8 4"];
-    let refused = export::<Toy>(&Sizes::new(0, 0, 0), TWICE, &checkpoint).refused();
+    let none = Sizes::new(0, 0, 0);
+    let planned = export::<Toy>(&none, TWICE, &["embed: 8 4", "head: 8 4"]);
+    assert_eq!(planned.makes(), ["x <- embed"]);
+    assert_eq!(planned.compared(), ["head == embed"]);
+
+    let refused = export::<Toy>(&none, TWICE, &["embed: 8 4", "head: 8 4 bf16"]).refused();
+    begin(&refused, &["ambiguous x: by the rule here and by the rule at"]);
+
+    const TURNED: Mapping = mapping! { "x" => "embed", "x" => "head" via ops::transpose };
+    let refused = export::<Toy>(&none, TURNED, &["embed: 8 4", "head: 8 4"]).refused();
     begin(&refused, &["ambiguous x: by the rule here and by the rule at"]);
 }
 
