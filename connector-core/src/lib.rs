@@ -82,6 +82,7 @@ mod location;
 pub mod mapping;
 pub mod plan;
 mod proof;
+pub mod scaffold;
 pub mod schema;
 pub mod store;
 pub mod testing;

@@ -7,4 +7,5 @@ mod sidecar;
 
 pub use directory::Checkpoint;
 pub use fields::{FieldReport, Fields};
+pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use sidecar::copy_sidecars;

@@ -43,6 +43,7 @@ mod overview;
 mod page;
 mod plan;
 mod progress;
+mod scaffold;
 mod screen;
 mod scripts;
 mod signals;
@@ -98,6 +99,9 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Plan { selection } => plan::run(selection, screen),
         Command::Explain { selection, key } => explain::run(selection, key, screen),
         Command::Inspect { path, all } => inspect::run(path, *all, screen),
+        Command::Scaffold { source, like, output } => {
+            scaffold::run(source, like.as_deref(), output.as_deref(), screen)
+        }
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),
         Command::Man => scripts::manual(screen),

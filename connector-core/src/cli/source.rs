@@ -45,7 +45,7 @@ fn refuse_hub(source: &Path) -> Result<(), Failure> {
 }
 
 /// The error of opening or planning `source`, with what may help.
-fn explain(source: &Path, error: Error) -> Failure {
+pub(super) fn explain(source: &Path, error: Error) -> Failure {
     let help = match &error {
         Error::Refused(refusal) => refused(source, &refusal.findings),
         Error::Open(open) => unopened(source, &open.kind).into_iter().collect(),
