@@ -1,7 +1,7 @@
 //! An importer that is linked in, as rules for recognising the tensors of another checkpoint.
 
 use super::idioms::meaning;
-use super::recognise::{Place, Rule};
+use super::recognise::{Place, Rule, around, outside};
 use crate::connector::Registration;
 use crate::key::{Offset, Part, Pattern, Truth};
 use crate::mapping::{FlatMapping, Fold};
@@ -25,6 +25,7 @@ impl Like {
         let mapping = FlatMapping::new(&registration.connector.mapping(), &[]);
         let mut like = Like::default();
         let mut places = Vec::new();
+        let mut layers = String::new();
         for flat in &mapping.rules {
             // The rules of one row differ in the texts of its choices.
             let same = places.iter().position(|at| *at == flat.rule.at);
@@ -57,6 +58,7 @@ impl Like {
             };
             if target.place == Place::Layer && like.stack.is_none() {
                 like.stack = Some(target.before);
+                layers = format!("{}.{{}}", first.before);
             }
             like.rules.push(Rule {
                 number,
@@ -71,6 +73,10 @@ impl Like {
         }
         let ignored = mapping.ignore.iter().filter_map(|row| relative(&row.pattern));
         like.ignored = ignored.map(|relative| (relative.place, relative.text)).collect();
+        let around = around(&layers);
+        for rule in like.rules.iter_mut().filter(|rule| rule.place == Place::Top) {
+            rule.sources.iter_mut().for_each(|source| *source = outside(source, &around));
+        }
         like
     }
 }

@@ -156,19 +156,27 @@ fn find_stack(keys: &Keys, rules: &[Rule]) -> Option<Stack> {
     best.map(|(_, stack)| stack)
 }
 
-/// For each place the groups by the texts that rules know them by.
-fn places(keys: &Keys, stack: Option<&Stack>) -> HashMap<(Place, String), usize> {
-    // What stands outside of the layers is called `model.norm` or `norm`, where the layers are
-    // `model.layers`.
-    let around = stack.map_or(String::from("model"), |stack| {
-        stack.source.rsplitn(3, '.').nth(2).unwrap_or_default().to_string()
-    });
-    let mut prefixes: Vec<&str> = Vec::new();
-    let mut prefix = around.as_str();
+/// What stands outside of the layers is called `model.norm` or `norm`, where the layers are
+/// `model.layers.{layer}`: the prefixes, `model`.
+pub fn around(layers: &str) -> Vec<&str> {
+    let mut prefixes = Vec::new();
+    let mut prefix = layers.rsplitn(3, '.').nth(2).unwrap_or_default();
     while !prefix.is_empty() {
         prefixes.push(prefix);
         prefix = prefix.rsplit_once('.').map_or("", |(before, _)| before);
     }
+    prefixes
+}
+
+/// A key without the prefix that it shares with the layers.
+pub fn outside(key: &str, around: &[&str]) -> String {
+    let inside = around.iter().find_map(|prefix| key.strip_prefix(prefix)?.strip_prefix('.'));
+    inside.unwrap_or(key).to_string()
+}
+
+/// For each place the groups by the texts that rules know them by.
+fn places(keys: &Keys, stack: Option<&Stack>) -> HashMap<(Place, String), usize> {
+    let around = around(stack.map_or("model.layers.{}", |stack| &stack.source));
     let mut places = HashMap::new();
     for (number, group) in keys.groups.iter().enumerate() {
         if let Some(stack) = stack.filter(|stack| group.axes.first() == Some(&stack.axis)) {
@@ -176,9 +184,7 @@ fn places(keys: &Keys, stack: Option<&Stack>) -> HashMap<(Place, String), usize>
             continue;
         }
         let key = group.pattern(&keys.axes);
-        let inside = prefixes.iter().find_map(|p| key.strip_prefix(p)?.strip_prefix('.'));
-        let text = inside.unwrap_or(&key).to_string();
-        places.entry((Place::Top, text)).or_insert(number);
+        places.entry((Place::Top, outside(&key, &around))).or_insert(number);
     }
     places
 }
@@ -432,3 +438,6 @@ fn made(via: &str, sources: &[Sizes]) -> Option<Sizes> {
     }
     Some(Sizes(sizes))
 }
+
+#[cfg(test)]
+mod tests;

@@ -24,6 +24,9 @@ const EMBEDDING: &str = "embedding.word_embeddings.weight";
 const OUTPUT: &str = "output_layer.weight";
 const TIED: &str = "share_embeddings_and_output_weights";
 
+const UNKNOWN: &str = "Decide: nothing knows this tensor. What is it called in your model, and \
+                       which shape does it have there?";
+
 /// Everything that the file is made of.
 pub struct Source<'a> {
     pub config: &'a Config<'a>,
@@ -359,7 +362,7 @@ impl Source<'_> {
             && let Some(embedding) = self.top(EMBEDDING)
         {
             let output = self.untied(embedding);
-            page.parameter(&output, "!tied", Known::Yes);
+            page.parameter(&output, "!tied");
         }
         if let Some(stack) = &self.recognised.stack {
             let axis = &self.keys.axes[stack.axis].name;
@@ -392,8 +395,13 @@ impl Source<'_> {
     fn parameters(&self, page: &mut Page, plan: &mut Plan, place: Place) {
         let mut before = Known::Yes;
         for entry in self.entries(place) {
-            page.parameter(entry, &self.condition(entry, plan), before);
+            match entry.known {
+                Known::No if before != Known::No => page.prose("//", "", UNKNOWN),
+                Known::Unproduced => page.prose("//", "", &self.unproduced(entry)),
+                _ => {}
+            }
             before = entry.known;
+            page.parameter(entry, &self.condition(entry, plan));
             for (number, dimension) in entry.shape.iter().enumerate() {
                 if let Dimension::Undecided(reason) = dimension {
                     plan.undecided
@@ -411,6 +419,17 @@ impl Source<'_> {
                 }
             }
         }
+    }
+
+    /// What is said of a parameter that the other model has.
+    fn unproduced(&self, entry: &Entry) -> String {
+        let model = self.like.map_or("the other model", |(like, _)| like.model);
+        let usual: Vec<String> = entry.sources.iter().map(|key| literal(key)).collect();
+        let usual = match usual.is_empty() {
+            true => String::new(),
+            false => format!(", and makes it of {}", usual.join(", ")),
+        };
+        format!("Decide: {model} has this parameter{usual}. What is it made of here?")
     }
 
     fn whole(&self, entry: &Entry) -> String {

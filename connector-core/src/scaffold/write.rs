@@ -3,7 +3,7 @@
 use super::config::Field;
 use super::idioms::SettingKind;
 use super::names::{literal, plain};
-use super::recognise::{Entry, Known};
+use super::recognise::Entry;
 use super::shapes::Dimension;
 use std::fmt::Write;
 
@@ -101,30 +101,8 @@ impl Page {
         self.close(&format!("){end}"));
     }
 
-    /// A parameter of the schema. What is said of several in a row is said before the first.
-    pub fn parameter(&mut self, entry: &Entry, condition: &str, before: Known) {
-        match entry.known {
-            Known::Yes => {}
-            Known::No if before == Known::No => {}
-            Known::No => self.prose(
-                "//",
-                "",
-                "Decide: nothing knows this tensor. What is it called in your model, and which \
-                 shape does it have there?",
-            ),
-            Known::Unproduced => {
-                let usual: Vec<String> = entry.sources.iter().map(|key| literal(key)).collect();
-                let usual = match usual.is_empty() {
-                    true => String::new(),
-                    false => format!(" It makes it of {}.", usual.join(", ")),
-                };
-                let text = format!(
-                    "Decide: the model that this is like has the parameter, and nothing here was \
-                     recognised as what it is made of.{usual}"
-                );
-                self.prose("//", "", &text);
-            }
-        }
+    /// A parameter of the schema.
+    pub fn parameter(&mut self, entry: &Entry, condition: &str) {
         let mut notes: Vec<&str> = Vec::new();
         for dimension in &entry.shape {
             let Dimension::Formula { notes: new, .. } = dimension else { continue };
