@@ -8,6 +8,7 @@ mod registry;
 #[cfg(feature = "candle")]
 mod state;
 
+pub(crate) use import::catch;
 pub use import::{ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use record::Record;
 pub use registry::{Connect, Direction, Erased, Registration, Registry};

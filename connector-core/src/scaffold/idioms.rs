@@ -21,7 +21,7 @@ pub struct Idiom {
 pub enum Dim {
     Hidden,
     Vocabulary,
-    HeadDim,
+    HeadWidth,
     QueryWidth,
     QkvRows,
     Ffn,
@@ -112,8 +112,8 @@ pub const LAYER: [Idiom; 42] = [
     idiom(&["self_attn.o_proj.{p}"], "self_attention.linear_proj.{p}", "", &[Hidden, LatentValues])
         .beside("self_attn.kv_a_proj_with_mqa.weight"),
     idiom(&["self_attn.o_proj.{p}"], "self_attention.linear_proj.{p}", "", &[Hidden, QueryWidth]),
-    idiom(&["self_attn.q_norm.{p}"], "self_attention.q_layernorm.{p}", "", &[HeadDim]),
-    idiom(&["self_attn.k_norm.{p}"], "self_attention.k_layernorm.{p}", "", &[HeadDim]),
+    idiom(&["self_attn.q_norm.{p}"], "self_attention.q_layernorm.{p}", "", &[HeadWidth]),
+    idiom(&["self_attn.k_norm.{p}"], "self_attention.k_layernorm.{p}", "", &[HeadWidth]),
     idiom(&["self_attn.sinks"], "self_attention.core_attention.softmax_offset", "", &[Any]),
     // Multi-head latent attention: DeepSeek.
     idiom(

@@ -28,7 +28,7 @@ mod source;
 mod write;
 
 use crate::checkpoint::Checkpoint;
-use crate::connector::{Direction, Registration, Registry};
+use crate::connector::{Direction, Registration, Registry, catch};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use config::Config;
@@ -94,7 +94,8 @@ pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Dra
     rules.extend(recognise::idioms(rules.len()));
     let mut recognised = recognise::recognise(&keys, tensors, &config, &rules, &taken_over.ignored);
     if let Some(like) = like {
-        match like.connector.configure(checkpoint, None) {
+        let configured = catch(|| like.connector.configure(checkpoint, None));
+        match configured.map_err(|panic| Error::ModelConfig { reason: panic }).flatten() {
             Ok(configuration) => {
                 let wanted = configuration.instance.as_deref().map(like::wanted);
                 let wanted = wanted.unwrap_or_default();

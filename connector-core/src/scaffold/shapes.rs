@@ -13,6 +13,16 @@ pub enum Dimension {
     Undecided(String),
 }
 
+impl Dimension {
+    /// The formula, if it is decided.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Dimension::Formula { text, .. } => Some(text),
+            Dimension::Undecided(_) => None,
+        }
+    }
+}
+
 /// A formula, its value under this config, and the fields it reads.
 struct Formula {
     text: String,
@@ -85,7 +95,7 @@ fn meaning(config: &Config<'_>, dim: Dim) -> Option<Formula> {
     match dim {
         Dim::Hidden => field("hidden_size"),
         Dim::Vocabulary => field("vocab_size"),
-        Dim::HeadDim => field("kv_channels"),
+        Dim::HeadWidth => field("kv_channels"),
         Dim::QueryWidth => {
             let value =
                 config.size("num_attention_heads")?.checked_mul(config.size("kv_channels")?)?;
@@ -234,7 +244,7 @@ mod tests {
             (Dim::QkvRows, 80, "c.qkv_rows()"),
             (Dim::TwiceFfn, 160, "2 * c.ffn_hidden_size"),
             (
-                Dim::HeadDim,
+                Dim::HeadWidth,
                 97,
                 "c.vocab_size // by its size alone; elsewhere it is c.kv_channels = 8",
             ),
