@@ -99,7 +99,7 @@ pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Dra
             Ok(configuration) => {
                 let wanted = configuration.instance.as_deref().map(like::wanted);
                 let wanted = wanted.unwrap_or_default();
-                add_unproduced(&mut recognised, &keys, &config, &rules, wanted);
+                complete(&mut recognised, &keys, &config, &rules, wanted);
             }
             Err(error) => notes.push(format!(
                 "{} cannot read this config.json, so that what its model has more is not here: \
@@ -126,8 +126,8 @@ pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Dra
     Ok(Draft { text, model: names.model, tensors: tensors.len(), understood, undecided, notes })
 }
 
-/// Adds what the other model has and no rule makes.
-fn add_unproduced(
+/// Adds what the other model has and no rule makes, and the shapes that no rule tells.
+fn complete(
     recognised: &mut Recognised,
     keys: &Keys,
     config: &Config<'_>,
@@ -135,10 +135,16 @@ fn add_unproduced(
     wanted: Vec<like::Wanted>,
 ) {
     for like::Wanted { place, target, layers, shape } in wanted {
-        let made = recognised.entries.iter().filter(|e| e.place == place && e.target == target);
+        let shape = shapes::shape(config, idioms::meaning(&target), &shape);
+        let all = recognised.entries.iter_mut();
+        let made = all.filter(|entry| entry.place == place && entry.target == target);
         let len = recognised.stack.as_ref().map_or(1, |stack| keys.axes[stack.axis].len);
         let mut missing = layers;
         for entry in made {
+            // What a function makes, the model's own schema tells.
+            if entry.shape.iter().any(|dimension| dimension.text().is_none()) {
+                entry.shape.clone_from(&shape);
+            }
             match &entry.layers {
                 Some(made) => missing.retain(|layer| !made.contains(layer)),
                 None => missing.clear(),
@@ -153,7 +159,7 @@ fn add_unproduced(
         recognised.entries.push(Entry {
             place,
             sources: usual.map_or(Vec::new(), |rule| rule.sources.clone()),
-            shape: shapes::shape(config, idioms::meaning(&target), &shape),
+            shape,
             target,
             via: String::new(),
             fold: String::new(),

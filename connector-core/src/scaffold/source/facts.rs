@@ -2,7 +2,7 @@
 
 use super::{EMBEDDING, OUTPUT, Source, TIED};
 use crate::scaffold::config::Field;
-use crate::scaffold::keys::Axis;
+use crate::scaffold::keys::{Axis, Kind};
 use crate::scaffold::names::unique;
 use crate::scaffold::recognise::{Entry, Known, Place};
 use crate::scaffold::shapes::Dimension;
@@ -130,10 +130,17 @@ impl Source<'_> {
         (on == Some(true)).then(|| name.into())
     }
 
-    /// The field that counts an axis.
+    /// The field that counts an axis: the known one, or else the only one that is called like it
+    /// and has its length.
     pub(super) fn length(&self, axis: &Axis) -> Option<String> {
-        let known = axis.kind.setting().filter(|name| self.config.size(name) == Some(axis.len));
-        known.map(String::from)
+        let setting = axis.kind.setting()?;
+        if self.config.size(setting) == Some(axis.len) {
+            return Some(setting.into());
+        }
+        let word = if axis.kind == Kind::Layer { "layer" } else { "expert" };
+        let counts = |field: &&Field| field.size == Some(axis.len) && field.name.contains(word);
+        let mut found = self.config.fields.iter().filter(counts);
+        found.next().filter(|_| found.next().is_none()).map(|field| field.name.clone())
     }
 
     /// When a parameter exists.
