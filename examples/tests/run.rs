@@ -76,7 +76,7 @@ fn a_draft_like_the_own_model_takes_its_rules_over() {
     for want in [
         "axis expert = c.n_experts;",
         r#""sparrow.patches.weight" => "vision.patch_embedding.weight" via flatten_patches,"#,
-        "// The function is applied at examples/own_model/model.rs:",
+        "own_model/model.rs:",
         r#""attn.qkv.weight" => "self_attention.linear_qkv.weight" via ops::merge_qkv_concat,"#,
         r#""experts.{expert}.up.weight" => "mlp.experts.linear_fc1.weight" stack expert,"#,
         r#""down.weight" => "mlp.experts.linear_fc2.weight{expert}" unstack expert,"#,
