@@ -41,7 +41,8 @@
 //! 4. Join them in a [`ModelConnector`] annotated with [`model_importer`], which also translates the
 //!    config.
 //!
-//! `examples/own_model` walks this path on one model.
+//! [`scaffold`] drafts all of it from a checkpoint; `docs/tutorial.md` begins there, and
+//! `examples/own_model` has everything by hand.
 //!
 //! # In NeMo's words
 //!
@@ -88,6 +89,7 @@ mod location;
 pub mod mapping;
 pub mod plan;
 mod proof;
+pub mod scaffold;
 pub mod schema;
 pub mod store;
 pub mod testing;

@@ -8,6 +8,9 @@ mod model;
 mod qkv;
 
 use candle_core::{Device, IndexOp, Tensor, safetensors};
+use connector_core::checkpoint::Checkpoint;
+use connector_core::connector::Registry;
+use connector_core::scaffold::draft;
 use connector_core::{ImportOptions, import_ckpt};
 use std::collections::HashMap;
 use std::path::Path;
@@ -62,4 +65,26 @@ fn own_model() {
     let flat = &after["vision.patch_embedding.weight"];
     assert_eq!(flat.dims(), [8, 12]);
     assert_eq!(values(flat), values(patches));
+}
+
+#[test]
+fn a_draft_like_the_own_model_takes_its_rules_over() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("own_model/checkpoint");
+    let like = Registry::get().unwrap().importer("hf", Some("sparrow"), &[]).unwrap();
+    let draft = draft(&Checkpoint::open(source).unwrap(), Some(like)).unwrap();
+    assert_eq!((draft.tensors, draft.understood), (19, 19));
+    for want in [
+        "axis expert = c.n_experts;",
+        r#""sparrow.patches.weight" => "vision.patch_embedding.weight" via flatten_patches,"#,
+        "own_model/model.rs:",
+        r#""attn.qkv.weight" => "self_attention.linear_qkv.weight" via ops::merge_qkv_concat,"#,
+        r#""experts.{expert}.up.weight" => "mlp.experts.linear_fc1.weight" stack expert,"#,
+        r#""down.weight" => "mlp.experts.linear_fc2.weight{expert}" unstack expert,"#,
+        r#"ignore "attn.mask","#,
+        // What the function makes, the model's schema tells; nothing says what 12 is.
+        "[c.hidden_size, compile_error!(\"decide: this dimension is 12, which may be ",
+    ] {
+        assert!(draft.text.contains(want), "{want}\n{}", draft.text);
+    }
+    assert_eq!(draft.undecided.len(), 1, "{:?}", draft.undecided);
 }

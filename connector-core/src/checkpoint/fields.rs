@@ -198,7 +198,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A value for a message: a file may hold megabytes of it.
-fn shown(value: &Value) -> String {
+pub(crate) fn shown(value: &Value) -> String {
     const MOST: usize = 80;
     let text = value.to_string();
     match text.char_indices().nth(MOST) {
@@ -208,7 +208,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Whether a field of this name with this value switches nothing on.
-fn is_off(name: &str, value: &Value) -> bool {
+pub(crate) fn is_off(name: &str, value: &Value) -> bool {
     // What a Llama has, so that `false` is the news.
     const ON: [&str; 6] =
         ["is_causal", "causal", "use_rope", "use_rotary_embeddings", "gated_mlp", "use_rms_norm"];
@@ -228,7 +228,7 @@ fn is_off(name: &str, value: &Value) -> bool {
 /// Whether a field of this name is about what a model computes. Configs carry much that is not:
 /// ids of special tokens, defaults of training and generation, notes of the tool that wrote them.
 /// A name nobody has seen is judged by its words.
-fn changes_behaviour(name: &str) -> bool {
+pub(crate) fn changes_behaviour(name: &str) -> bool {
     // Parts of names that say so, whatever else is in the name.
     const HARMLESS: [&str; 20] = [
         "token_id",

@@ -9,6 +9,7 @@ mod small;
 
 pub use directory::Checkpoint;
 pub use fields::{FieldReport, Fields};
+pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, MODEL_YAML, WEIGHTS};
 pub(crate) use sidecar::copy_sidecars;

@@ -77,6 +77,19 @@ pub(super) enum Command {
         #[arg(long)]
         all: bool,
     },
+    /// Draft a schema and an importer, in Rust, from a checkpoint's keys and shapes
+    #[command(after_help = EXIT_CODES)]
+    Scaffold {
+        /// The directory of the Hugging Face checkpoint
+        #[arg(value_hint = ValueHint::DirPath)]
+        source: PathBuf,
+        /// A model in this program that it is like; its importer's rules are taken over
+        #[arg(long, value_name = "MODEL")]
+        like: Option<String>,
+        /// A new file for the draft, instead of standard output
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
     /// List the importers and exporters in this program
     List,
     /// Print a completion script for a shell

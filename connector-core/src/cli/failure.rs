@@ -113,8 +113,9 @@ impl From<Error> for Failure {
                          not fit is refused",
                     )
                     .help(
-                        "for another architecture write an importer (README, \"Write your own \
-                         importer\"); its crate must be linked: `use my_crate as _;`",
+                        "for another architecture `connector scaffold SOURCE` drafts an importer \
+                         (README, \"Write your own importer\"); its crate must be linked: \
+                         `use my_crate as _;`",
                     )
             }
             Error::NoExporter { model, format, registered } => {

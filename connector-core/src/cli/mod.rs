@@ -43,6 +43,7 @@ mod overview;
 mod page;
 mod plan;
 mod progress;
+mod scaffold;
 mod screen;
 mod scripts;
 mod signals;
@@ -102,6 +103,9 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Verify(args) => verify::verify_command(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all } => inspect::run(path, *all, screen),
+        Command::Scaffold { source, like, output } => {
+            scaffold::run(source, like.as_deref(), output.as_deref(), screen)
+        }
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),
         Command::Man => scripts::manual(screen),

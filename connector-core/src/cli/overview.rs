@@ -2,25 +2,64 @@
 
 use super::page::Page;
 use super::text::{self, JOINED};
+use crate::checkpoint::Checkpoint;
 use crate::connector::{Direction, Planned, Registration};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
-use crate::store::{Dtype, TensorInfo};
+use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// How many items of a list the screen shows; JSON has all.
 const MOST: usize = 6;
 
+/// A checkpoint as the commands name it.
+pub(super) struct About<'a> {
+    path: &'a Path,
+    hub_revision: Option<(String, String)>,
+    /// Its architectures, or of what an import wrote the model.
+    names: Vec<&'a str>,
+    architectures: Vec<&'a str>,
+    source: &'a dyn Source,
+}
+
+impl<'a> From<&'a Planned> for About<'a> {
+    fn from(planned: &'a Planned) -> Self {
+        let names = planned.model_names();
+        About {
+            path: planned.path(),
+            hub_revision: planned.hub_revision(),
+            architectures: match planned.direction() {
+                Direction::Import => names.clone(),
+                Direction::Export => Vec::new(),
+            },
+            names,
+            source: planned.source(),
+        }
+    }
+}
+
+impl<'a> From<&'a Checkpoint> for About<'a> {
+    fn from(checkpoint: &'a Checkpoint) -> Self {
+        About {
+            path: checkpoint.path(),
+            hub_revision: checkpoint.hub_revision(),
+            names: checkpoint.architectures(),
+            architectures: checkpoint.architectures(),
+            source: checkpoint.source(),
+        }
+    }
+}
+
 /// `  source   org/name @ 27d67f1b · MistralForCausalLM · bf16 · 14.5 GB in 2 files`
-pub(super) fn show_source(page: &mut Page, planned: &Planned) {
-    let mut parts = vec![match planned.hub_revision() {
+pub(super) fn show_source<'a>(page: &mut Page, about: impl Into<About<'a>>) {
+    let About { path, hub_revision, names, source, .. } = about.into();
+    let mut parts = vec![match hub_revision {
         Some((name, revision)) => format!("{name} @ {}", revision.get(..8).unwrap_or(&revision)),
-        None => planned.path().display().to_string(),
+        None => path.display().to_string(),
     }];
-    let names = planned.model_names();
     parts.extend((!names.is_empty()).then(|| names.join(", ")));
-    let source = planned.source();
     parts.push(dtypes(source.tensors()).join(", "));
     parts.push(format!(
         "{} in {}",
@@ -30,15 +69,11 @@ pub(super) fn show_source(page: &mut Page, planned: &Planned) {
     page.field("source", &parts.join(" · "));
 }
 
-pub(super) fn source_json(planned: &Planned) -> Value {
-    let source = planned.source();
-    let (repository, revision) = planned.hub_revision().unzip();
-    let architectures = match planned.direction() {
-        Direction::Import => planned.model_names(),
-        Direction::Export => Vec::new(),
-    };
+pub(super) fn source_json<'a>(about: impl Into<About<'a>>) -> Value {
+    let About { path, hub_revision, architectures, source, .. } = about.into();
+    let (repository, revision) = hub_revision.unzip();
     json!({
-        "path": planned.path().to_string_lossy(),
+        "path": path.to_string_lossy(),
         "repository": repository,
         "revision": revision,
         "architectures": architectures,

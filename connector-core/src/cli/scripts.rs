@@ -52,7 +52,7 @@ mod tests {
             render(page.clone(), &mut roff).unwrap();
         }
         let roff = String::from_utf8(roff).unwrap();
-        for name in ["import", "plan", "explain", "inspect", "list"] {
+        for name in ["import", "plan", "explain", "inspect", "scaffold", "list"] {
             assert!(roff.contains(&format!(".TH connector-{name} ")), "{name}");
         }
     }

@@ -4,8 +4,8 @@ use super::args::Selection;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
-use crate::checkpoint::NemoCheckpoint;
 use crate::checkpoint::safetensors::{Found, OpenErrorKind, Reader};
+use crate::checkpoint::{Checkpoint, NemoCheckpoint};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
@@ -54,6 +54,12 @@ pub(super) fn weights(path: &Path) -> PathBuf {
             .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
     };
     if inside.is_dir() && !has_tensors(path) { inside } else { path.into() }
+}
+
+/// Opens a Hugging Face directory without planning.
+pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
+    refuse_hub(source)?;
+    Checkpoint::open(source).map_err(|error| explain(source, error))
 }
 
 /// Opens a file or directory of tensors.

@@ -17,6 +17,7 @@ pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
 pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
 pub use planned::Planned;
+pub(crate) use planned::catch;
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};

@@ -351,7 +351,7 @@ impl Files {
 
 /// Runs a connector's own code, whose mistakes (a division by a missing number, a shape that
 /// overflows) are errors and not the end of the program. `Err` has the text of the panic.
-pub(super) fn catch<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|panic| {
         let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
         text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()

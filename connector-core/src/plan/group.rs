@@ -46,7 +46,7 @@ pub fn natural_order(key: &str) -> Vec<(String, u64)> {
 }
 
 /// The same, borrowed from the key: for each segment its name and its index.
-pub(super) fn natural_segments(key: &str) -> Vec<(&str, u64)> {
+pub(crate) fn natural_segments(key: &str) -> Vec<(&str, u64)> {
     // A segment without an index comes before those with one.
     let segment = |segment| match cut(segment) {
         (name, Some(index)) => (name, index.saturating_add(1)),

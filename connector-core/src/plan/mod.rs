@@ -24,6 +24,7 @@ mod tests;
 
 pub use explain::{Explanation, InputView, OutputView};
 pub use finding::{Finding, FindingKind};
+pub(crate) use group::natural_segments;
 pub use group::{KeyGroup, group_keys, natural_order};
 pub use summary::{RuleUse, Summary};
 
