@@ -12,14 +12,14 @@ pub use crate::schema::{Configured, Instance, Model, ModelConfig, ParamSchema, P
 pub use crate::store::Dtype;
 pub use crate::transform::{
     BoxError, Class, Function, Kernel, Operation, SPREAD, StateTransform, Tensor, Transform,
-    TransformArg, TransformCtx, TransformOutput, ops,
+    TransformArg, TransformContext, TransformCtx, TransformOutput, ops,
 };
 pub use inventory;
 pub use std::boxed::Box;
 pub use std::marker::PhantomData;
 pub use std::vec::Vec;
 
-use crate::proof::Message;
+use crate::proof::{LINE, Message};
 use std::format;
 
 /// The tensors of a call as the function's arguments.
@@ -64,11 +64,24 @@ pub(crate) const fn takes_group(operation: &Operation) -> bool {
 /// Refuses an operation that does not fit the keys of its row: their number, or the axis that only
 /// one side has.
 #[track_caller]
-pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fold: Fold) {
+pub const fn check_row(
+    operation: &Operation,
+    keyed: bool,
+    sources: usize,
+    targets: usize,
+    fold: Fold,
+) {
     let group = takes_group(operation);
     let spread = operation.targets == SPREAD;
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
-    let message = if operation.sources + group as usize != sources
+    let which = if sources == 1 { "source key" } else { "last source key" };
+    let message = if keyed {
+        name.text("has keys of its own, and `via` would pass over them and all that stands beside them")
+            .text(LINE)
+            .text("list it by name as a row, `")
+            .text(operation.name)
+            .text(",`, or apply a function without keys")
+    } else if operation.sources + group as usize != sources
         || operation.targets != targets && !spread
     {
         name.text("takes ")
@@ -82,20 +95,33 @@ pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fo
     } else {
         match fold {
             Fold::Gather(axis) if !group => name
-                .text("takes no group of tensors, but only the last source key of this row captures `{")
+                .text("takes no group of tensors, but the ")
+                .text(which)
+                .text(" captures `{")
                 .text(axis)
-                .text("}`: say `stack ")
+                .text("}` and the target does not")
+                .text(LINE)
+                .text("add `stack ")
                 .text(axis)
-                .text("` if the tensors along it become one, or give the function a last parameter `&[Tensor]`"),
+                .text("` if the tensors along `{")
+                .text(axis)
+                .text("}` become one, or use an operation whose last parameter is `&[Tensor]`"),
             Fold::Spread(axis) if !spread => name
-                .text("returns no `Vec<Tensor>`, but only the target key of this row captures `{")
+                .text("returns no `Vec<Tensor>`, but the target key captures `{")
                 .text(axis)
-                .text("}`: say `unstack ")
+                .text("}` and the source does not")
+                .text(LINE)
+                .text("add `unstack ")
                 .text(axis)
-                .text("` if one tensor becomes those along it"),
-            Fold::None | Fold::Stack(_) | Fold::Unstack(_) if group => name.text(
-                "takes a group of tensors: the last source key of this row must capture an axis that its target does not",
-            ),
+                .text("` if one tensor becomes those along `{")
+                .text(axis)
+                .text("}`, or use an operation that returns `Vec<Tensor>`"),
+            Fold::None | Fold::Stack(_) | Fold::Unstack(_) if group => name
+                .text("takes a group of tensors, but the ")
+                .text(which)
+                .text(" captures no axis that the target does not")
+                .text(LINE)
+                .text("add one, as in `\"a.{e}\" => \"b\"`, or use an operation on single tensors"),
             _ => return,
         }
     };
@@ -121,7 +147,9 @@ pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
             .text(inverse.name)
             .text("` cannot be the inverse of `")
             .text(operation.name)
-            .text("`: `")
+            .text("`")
+            .text(LINE)
+            .text("`")
             .text(operation.name)
             .text("` takes ")
             .takes(operation)
@@ -133,7 +161,8 @@ pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
             .takes(inverse)
             .text(" and gives ")
             .gives(inverse)
-            .text("; an inverse takes what the operation gives and gives what it takes");
+            .text(LINE)
+            .text("an inverse takes what the operation gives and gives what it takes");
         panic!("{}", message.as_str());
     }
 }

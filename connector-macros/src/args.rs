@@ -25,7 +25,13 @@ pub fn read(
             return Ok(());
         }
         if seen.contains(&name) {
-            errors.at(name.span(), format!("`{name}` is given twice; keep one"));
+            let tuple = match name.to_string().as_str() {
+                "source_key" | "target_key" | "reads" => {
+                    format!("\nseveral keys are a tuple: `{name} = (\"…\", \"…\")`")
+                }
+                _ => String::new(),
+            };
+            errors.at(name.span(), format!("`{name}` is given twice: keep one{tuple}"));
         }
         seen.push(name.clone());
         read(&name, input)?;
@@ -48,15 +54,19 @@ pub fn read(
 }
 
 fn unknown(attribute: &str, name: &str, known: &[&str]) -> String {
-    let list = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
     let near = did_you_mean(name, known.iter().copied());
-    format!("`{attribute}` has no argument `{name}`{near} (it takes {list})")
+    format!("`{attribute}` has no argument `{name}`{near}\nit takes {}", list(known))
 }
 
-/// `; did you mean …?` with the nearest of `known`, or nothing.
+/// A line `did you mean …?` with the nearest of `known`, or nothing.
 pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let near = known.into_iter().filter(|k| similar(name, k)).min_by_key(|k| distance(name, k));
-    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
+    near.map(|near| format!("\ndid you mean `{near}`?")).unwrap_or_default()
+}
+
+/// `` `a`, `b` ``
+pub fn list(names: &[impl AsRef<str>]) -> String {
+    names.iter().map(|name| format!("`{}`", name.as_ref())).collect::<Vec<_>>().join(", ")
 }
 
 /// Drops tokens up to the next comma, where reading can go on.
@@ -66,6 +76,9 @@ pub fn skip_to_comma(input: ParseStream<'_>) {
 
 /// A string, or a tuple of strings.
 pub fn strings(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    if input.peek(token::Bracket) {
+        return Err(input.error("several keys are a tuple: write `(\"…\", \"…\")`, not `[…]`"));
+    }
     if !input.peek(token::Paren) {
         return Ok(vec![input.parse()?]);
     }
@@ -73,7 +86,7 @@ pub fn strings(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
     let paren = parenthesized!(content in input);
     let list = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
     match list.is_empty() {
-        true => Err(syn::Error::new(paren.span.join(), "this list of keys is empty")),
+        true => Err(syn::Error::new(paren.span.join(), "this tuple of keys is empty")),
         false => Ok(list.into_iter().collect()),
     }
 }

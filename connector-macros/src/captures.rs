@@ -1,4 +1,4 @@
-use crate::pattern::Key;
+use crate::pattern::{Key, KeySpan};
 use connector_key::Part;
 use std::fmt::Write;
 
@@ -72,33 +72,90 @@ pub fn without(all: &[Captured], axis: &str) -> Vec<Captured> {
     all.iter().map(|names| names.iter().filter(|name| *name != axis).cloned().collect()).collect()
 }
 
-/// The message for sources and targets that do not capture the same.
-pub fn disagreement(place: Place, sources: &[Key], targets: &[Key]) -> String {
-    let what = match place {
-        Place::Row | Place::Equal => "row",
-        Place::Block => "block",
-        Place::Spelling => "parameter",
-        Place::Attribute => "rule",
-    };
+/// The mistake of sources and targets that do not capture the same.
+pub fn disagreement(place: Place, sources: &[Key], targets: &[Key]) -> syn::Error {
+    if let Some(error) = odd_one(place, sources, targets) {
+        return error;
+    }
     let mut out = match place {
         Place::Spelling => "the two spellings of this parameter capture different things".into(),
-        _ => format!("the two sides of this {what} capture different things"),
+        _ => format!("the keys of this {} capture different things", place.what()),
     };
     let width = sources.iter().chain(targets).map(|key| key.text().len()).max().unwrap_or(0);
     for key in sources.iter().chain(targets) {
         let _ = write!(out, "\n  {:width$}  captures {}", key.text(), describe(&in_order(key)));
     }
     let _ = write!(out, "\n{}", advice(place, &all(sources), &all(targets)));
-    out
+    match place {
+        Place::Spelling => syn::Error::new_spanned(KeySpan(targets, &[]), out),
+        _ => syn::Error::new_spanned(KeySpan(sources, targets), out),
+    }
+}
+
+impl Place {
+    fn what(self) -> &'static str {
+        match self {
+            Place::Row | Place::Equal => "row",
+            Place::Block => "block",
+            Place::Spelling => "parameter",
+            Place::Attribute => "rule",
+        }
+    }
+}
+
+/// The mistake of one key that lacks what the others on both sides have: no fold makes it good.
+fn odd_one(place: Place, sources: &[Key], targets: &[Key]) -> Option<syn::Error> {
+    let (from, to) = (all(sources), all(targets));
+    let folds = !only(&from, &to).is_empty() || !only(&to, &from).is_empty();
+    if folds || !matches!(place, Place::Row | Place::Attribute) {
+        return None;
+    }
+    let keys = || sources.iter().chain(targets);
+    let most = keys().map(captured).max_by_key(Vec::len)?;
+    if most.iter().any(|capture| !is_name(capture)) {
+        return None;
+    }
+    let odd = keys().find(|key| captured(key) != most)?;
+    let (text, what) = (odd.text(), place.what());
+    let lacking: Captured =
+        most.iter().filter(|name| !captured(odd).contains(name)).cloned().collect();
+    let lacking = describe(&lacking);
+    let reads = match place {
+        Place::Attribute => format!(
+            "\nif `{text}` is one tensor for all of them, name it in `reads` and ask the context \
+             for it"
+        ),
+        _ => String::new(),
+    };
+    let message = format!(
+        "`{text}` captures {}, but other keys of this {what} capture {}\n\
+         all keys of a {what} capture the same: add {lacking} to `{text}`{reads}",
+        describe(&in_order(odd)),
+        describe(&most),
+    );
+    Some(syn::Error::new(odd.span(), message))
+}
+
+/// The names that the keys of one side have and no key of the other.
+fn only(here: &[Captured], there: &[Captured]) -> Captured {
+    let mut names = Captured::new();
+    for name in here.iter().flatten() {
+        if !there.iter().any(|t| t.contains(name)) && !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 fn describe(captured: &Captured) -> String {
     match captured.iter().any(|c| is_name(c)) {
         false if captured.is_empty() => "nothing".into(),
-        false if captured.iter().all(|c| c == "*") => captured.len().to_string(),
-        false => captured.join(", "),
-        true => {
-            let show = |c: &String| if is_name(c) { format!("{{{c}}}") } else { c.clone() };
+        false if captured.iter().all(|c| c == "*") => format!("{} `*`", captured.len()),
+        _ => {
+            let show = |c: &String| match is_name(c) {
+                true => format!("`{{{c}}}`"),
+                false => format!("`{c}`"),
+            };
             captured.iter().map(show).collect::<Vec<_>>().join(", ")
         }
     }
@@ -107,33 +164,13 @@ fn describe(captured: &Captured) -> String {
 fn advice(place: Place, sources: &[Captured], targets: &[Captured]) -> String {
     match place {
         Place::Equal => {
-            return "both keys need the same captures: nothing tells which tensors to compare"
+            return "both keys need the same captures, or it is unknown which tensors to compare"
                 .into();
         }
         Place::Spelling => return "another spelling of a name has the same axes".into(),
         Place::Row | Place::Block | Place::Attribute => {}
     }
     let every = || sources.iter().chain(targets).flatten();
-    let fold = |verb: &str, axis: &str| match place {
-        Place::Attribute => format!("`{verb} = {axis}`"),
-        Place::Row | Place::Equal | Place::Spelling => format!("`{verb} {axis}`"),
-        Place::Block => format!("`{verb} {axis}` in its rows"),
-    };
-    let stack = |axis: &str| {
-        let group = match place {
-            Place::Attribute => ", or take them as a last parameter `&[Tensor]`",
-            _ => "",
-        };
-        format!("say {} if the tensors along `{{{axis}}}` become one{group}", fold("stack", axis))
-    };
-    let unstack = |axis: &str| {
-        let spread = match place {
-            Place::Attribute => ", or return them as `Vec<Tensor>`",
-            _ => "",
-        };
-        let say = fold("unstack", axis);
-        format!("say {say} if one tensor becomes those along `{{{axis}}}`{spread}")
-    };
     if every().any(|c| is_name(c)) && every().any(|c| !is_name(c)) {
         return "`*` binds by position and `{name}` by name: name all of them, as in `{layer}`"
             .into();
@@ -141,33 +178,65 @@ fn advice(place: Place, sources: &[Captured], targets: &[Captured]) -> String {
     if !every().any(|c| is_name(c)) {
         let most = |side: &[Captured]| side.iter().map(Vec::len).max().unwrap_or(0);
         let more = match most(sources).cmp(&most(targets)) {
-            std::cmp::Ordering::Greater => format!(", and {}", stack("e")),
-            std::cmp::Ordering::Less => format!(", and {}", unstack("e")),
+            std::cmp::Ordering::Greater => format!("\nthen {}", stack(place, "e")),
+            std::cmp::Ordering::Less => format!("\nthen {}", unstack(place, "e")),
             std::cmp::Ordering::Equal => String::new(),
         };
         return format!(
-            "`*` binds by position, so every key needs the same: name them, as in `{{layer}}` and \
-             `{{e}}`{more}"
+            "`*` binds by position, so each key needs as many: write names instead, as in \
+             `{{layer}}` and `{{e}}`{more}"
         );
     }
-    let only = |here: &[Captured], there: &[Captured]| {
-        let mut names: Vec<String> = Vec::new();
-        for name in here.iter().flatten() {
-            if !there.iter().any(|t| t.contains(name)) && !names.contains(name) {
-                names.push(name.clone());
-            }
-        }
-        names
-    };
+    let some = |side: &[Captured], axis: &String| side.iter().any(|names| !names.contains(axis));
     match (&only(sources, targets)[..], &only(targets, sources)[..]) {
-        ([axis], []) => stack(axis),
-        ([], [axis]) => unstack(axis),
+        ([axis], []) if some(sources, axis) => some_only(axis, "source", "stack"),
+        ([], [axis]) if some(targets, axis) => some_only(axis, "target", "unstack"),
+        ([axis], []) => stack(place, axis),
+        ([], [axis]) => unstack(place, axis),
         ([a, ..], [b, ..]) => format!(
             "if `{{{a}}}` and `{{{b}}}` are the same, give them one name; a name on both sides is \
              the same value"
         ),
-        _ => "every key of a rule needs the same captures".into(),
+        (more, []) | ([], more) => format!(
+            "`stack` and `unstack` fold one axis, and {} are on one side only",
+            describe(&more.to_vec())
+        ),
     }
+}
+
+fn stack(place: Place, axis: &str) -> String {
+    let group = match place {
+        Place::Attribute => ", or take them as a last parameter `&[Tensor]`",
+        _ => "",
+    };
+    format!(
+        "say {} if the tensors along `{{{axis}}}` become one{group}",
+        fold(place, "stack", axis)
+    )
+}
+
+fn unstack(place: Place, axis: &str) -> String {
+    let spread = match place {
+        Place::Attribute => ", or return them as `Vec<Tensor>`",
+        _ => "",
+    };
+    let say = fold(place, "unstack", axis);
+    format!("say {say} if one tensor becomes those along `{{{axis}}}`{spread}")
+}
+
+fn fold(place: Place, verb: &str, axis: &str) -> String {
+    match place {
+        Place::Attribute => format!("`{verb} = {axis}`"),
+        Place::Block => format!("`{verb} {axis}` in its rows"),
+        Place::Row | Place::Equal | Place::Spelling => format!("`{verb} {axis}`"),
+    }
+}
+
+fn some_only(axis: &str, side: &str, verb: &str) -> String {
+    format!(
+        "`{{{axis}}}` is in some {side} keys and not in others: write it in all and say \
+         `{verb}`, or in none"
+    )
 }
 
 #[cfg(test)]
@@ -220,15 +289,30 @@ mod tests {
             ),
             (Place::Attribute, "a.{l}.{e}", "b.{l}", "say `stack = e`"),
             (Place::Attribute, "a.{l}", "b.{l}.{e}", "or return them as `Vec<Tensor>`"),
-            (Place::Row, "a.*.*", "b.*", "name them, as in `{layer}` and `{e}`, and say `stack e`"),
+            (Place::Row, "a.*.*", "b.*", "as in `{layer}` and `{e}`\nthen say `stack e`"),
+            (
+                Place::Row,
+                "a.{l}.{e}.{f}",
+                "b.{l}",
+                "fold one axis, and `{e}`, `{f}` are on one side",
+            ),
             (Place::Row, "a.*", "b.{layer}", "`*` binds by position and `{name}` by name"),
             (Place::Row, "a.{l}", "b.{layer}", "if `{l}` and `{layer}` are the same"),
             (Place::Block, "a.{l}.{e}", "b.{l}", "say `stack e` in its rows"),
         ] {
-            let message = disagreement(place, &keys(&[sources]), &keys(&[targets]));
+            let error = disagreement(place, &keys(&[sources]), &keys(&[targets]));
+            let message = error.to_string();
             assert!(message.contains(want), "{message}");
         }
-        let message = disagreement(Place::Row, &keys(&["layers.*.*"]), &keys(&["x"]));
-        assert!(message.contains("\n  layers.*.*  captures 2\n  x           captures nothing\n"));
+        let of = |sources: &[&str], targets: &[&str]| {
+            disagreement(Place::Attribute, &keys(sources), &keys(targets)).to_string()
+        };
+        let stars = of(&["layers.*.*"], &["x"]);
+        assert!(stars.contains("\n  layers.*.*  captures 2 `*`\n  x           captures nothing\n"));
+        let odd = of(&["a.{l}", "shared"], &["b.{l}"]);
+        assert!(odd.starts_with("`shared` captures nothing, but other keys"), "{odd}");
+        assert!(odd.contains("add `{l}` to `shared`\nif `shared` is one tensor"), "{odd}");
+        let some = of(&["a.{l}.{e}", "b.{l}"], &["c.{l}"]);
+        assert!(some.contains("`{e}` is in some source keys and not in others"), "{some}");
     }
 }

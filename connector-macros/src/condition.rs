@@ -1,4 +1,4 @@
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
@@ -121,10 +121,12 @@ fn one(input: ParseStream<'_>, terms: &mut Vec<Term>) -> syn::Result<()> {
     if !input.peek(syn::Ident) {
         return Err(input.error("expected a flag of the schema, as in `tied && !moe`"));
     }
+    let start = input.cursor();
     let flag: Ident = input.parse()?;
     if input.peek(token::Paren) {
+        input.parse::<TokenTree>()?;
         let message = format!("a condition names a flag without its axis: write `{flag}`");
-        return Err(input.error(message));
+        return Err(syn::Error::new_range(start..input.cursor(), message));
     }
     terms.push(Term::Flag(flag));
     Ok(())

@@ -3,7 +3,7 @@ use crate::core_path;
 use crate::errors::Errors;
 use crate::mapping;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, format_ident, quote};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
@@ -96,7 +96,7 @@ impl Arguments {
                 errors.on(name, "an architecture's name may not be empty");
             } else if this.architectures[..i].iter().any(|earlier| earlier.value() == name.value())
             {
-                errors.on(name, format!("`{}` is listed twice; keep one", name.value()));
+                errors.on(name, format!("`{}` is given twice: keep one", name.value()));
             }
         }
         if let Some(format) = this.format.iter().find(|format| format.value().is_empty()) {
@@ -128,6 +128,11 @@ impl Arguments {
 }
 
 fn list(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
+    if input.peek(LitStr) {
+        let name: LitStr = input.parse()?;
+        let message = format!("`architectures` is a list: write `[\"{}\"]`", name.value());
+        return Err(syn::Error::new(name.span(), message));
+    }
     let content;
     syn::bracketed!(content in input);
     Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?.into_iter().collect())
@@ -181,7 +186,7 @@ impl ImplBlock {
             errors.on(&self.self_ty, message);
         }
         if !self.generics.params.is_empty() {
-            let message = "a connector is registered as one type and cannot be generic";
+            let message = "an importer or exporter is registered as one type and cannot be generic";
             errors.on(&self.generics, message);
         }
     }
@@ -210,7 +215,7 @@ impl ImplBlock {
                 Direction::Export => ("the model", "the format"),
             };
             let message = format!(
-                "`{ty}` has no mapping: add `const MAPPING: Mapping = mapping! {{ … }};` with the \
+                "`{ty}` has no mapping\nadd `const MAPPING: Mapping = mapping! {{ … }};` with the \
                  rows from {from} to {to}"
             );
             errors.on(&self.self_ty, message);
@@ -318,12 +323,14 @@ fn proof(
     let rows = places.iter().map(|place| core_path::location(private, place.at));
     let checks = places.iter().enumerate().map(|(row, place)| {
         let call = place.call(quote!(PROOF.check_row), quote!(#row));
-        quote!(const _: () = #call;)
+        // The name stands in the compiler's message.
+        let fits = format_ident!("ROW_{}_FITS_THE_MODEL", row + 1);
+        quote!(const #fits: () = #call;)
     });
     let whole = core_path::spanned(ty.span(), quote!(PROOF.check_whole()));
     quote! {
         #(#cfgs)*
-        #[allow(unused_qualifications, long_running_const_eval)]
+        #[allow(dead_code, unused_qualifications, long_running_const_eval)]
         const _: () = {
             const MODEL: ::core::option::Option<#private::Schema> = #model;
             const FORMAT: ::core::option::Option<#private::Schema> = #format;
@@ -335,7 +342,7 @@ fn proof(
                 ::core::stringify!(#ty), MODEL, FORMAT, FLAT, &[#(#rows),*], #exports && #proven,
             );
             #(#checks)*
-            const _: () = #whole;
+            const MAPPING_IS_COMPLETE: () = #whole;
         };
     }
 }

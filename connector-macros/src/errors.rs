@@ -52,9 +52,15 @@ impl Errors {
         self.count() == 0
     }
 
-    /// One `compile_error!` for each mistake.
+    /// One `compile_error!` for each mistake, in the order of the source code.
     pub fn finish(self) -> TokenStream {
-        let found = self.found.take().unwrap_or_default();
+        let mut found = self.found.take().unwrap_or_default();
+        if proc_macro::is_available() {
+            found.sort_by_key(|error| {
+                let at = error.span().unwrap();
+                (at.line(), at.column())
+            });
+        }
         found.iter().map(syn::Error::to_compile_error).collect()
     }
 }

@@ -26,6 +26,7 @@ mod core_path;
 mod errors;
 mod fold;
 mod mapping;
+mod operation;
 mod pattern;
 mod schema;
 mod signature;

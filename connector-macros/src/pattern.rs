@@ -3,6 +3,7 @@ use connector_key::{Choice, Pattern, SyntaxError, choices, substitute};
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use std::fmt::Write;
+use std::ops::Range;
 use syn::LitStr;
 
 /// A well-formed key pattern: a literal of the user's with its choices made.
@@ -50,11 +51,12 @@ pub fn keys(literals: &[LitStr], chosen: &[Chosen], errors: &Errors) -> Option<V
     keys.into_iter().collect()
 }
 
-/// Refuses a key that stands twice on one side of a rule.
-pub fn distinct(keys: &[Key], errors: &Errors) {
+/// Refuses a key that stands twice on one side of a row or rule, which `what` says.
+pub fn distinct(keys: &[Key], what: &str, errors: &Errors) {
     for (i, key) in keys.iter().enumerate() {
         if keys[..i].iter().any(|earlier| earlier.pattern() == key.pattern()) {
-            errors.at(key.span(), format!("`{}` stands twice in this rule", key.text()));
+            let message = format!("`{}` is given twice in this {what}: correct one", key.text());
+            errors.at(key.span(), message);
         }
     }
 }
@@ -80,17 +82,41 @@ fn check(text: &str, span: Span) -> syn::Result<()> {
     Pattern::parse(text).map(drop).map_err(|error| syn::Error::new(span, message(text, &error)))
 }
 
-/// What is wrong, with a caret under the place: a span cannot point inside a literal.
+/// What is wrong, with a caret under the place, and what to write instead.
 pub fn message(text: &str, error: &SyntaxError) -> String {
     let mut out = error.kind().text().to_owned();
-    let range = error.range();
+    out.push_str(&marked(text, error.range()));
+    if let Some(advice) = error.kind().advice() {
+        let _ = write!(out, "\n{advice}");
+    }
+    out
+}
+
+/// Two lines: the text, and carets under a part of it. A span cannot point inside a literal.
+pub fn marked(text: &str, range: Range<usize>) -> String {
     if range.is_empty() || text.contains(|c: char| c.is_control()) {
-        return out;
+        return String::new();
     }
     let (before, marked) = (&text[..range.start], &text[range]);
     let (indent, carets) = (before.chars().count(), marked.chars().count());
-    let _ = write!(out, "\n  {text}\n  {:indent$}{:^<carets$}", "", "");
-    out
+    format!("\n  {text}\n  {:indent$}{:^<carets$}", "", "")
+}
+
+/// Where a name stands inside of braces.
+pub fn place_of(text: &str, name: &str) -> Range<usize> {
+    let word = |c: char| c.is_alphanumeric() || c == '_';
+    let braces = text
+        .match_indices('{')
+        .filter_map(|(open, _)| text[open..].find('}').map(|close| open..open + close));
+    for Range { start, end } in braces {
+        for (at, _) in text[start..end].match_indices(name) {
+            let (from, to) = (start + at, start + at + name.len());
+            if !text[..from].ends_with(word) && !text[to..].starts_with(word) {
+                return from..to;
+            }
+        }
+    }
+    0..0
 }
 
 /// A choice made: the name in `{name:a|b}` and one of its texts.
@@ -116,7 +142,8 @@ pub fn combinations<'a>(
         for Choice { name, texts } in errors.ok(list)? {
             if outer.iter().any(|(other, _)| other == name) {
                 let message = format!(
-                    "the block around this row chooses `{name}` already: write `{{{name}}}`"
+                    "the block around this row chooses `{name}` already: write `{{{name}}}`, which \
+                     stands for the text that it has chosen"
                 );
                 errors.at(literal.span(), message);
                 return None;
@@ -162,11 +189,22 @@ mod tests {
             ("a.{b", "\n  a.{b\n    ^"),
             ("ä.{b", "\n  ä.{b\n    ^"),
             ("a..b", "\n  a..b\n    ^"),
-            ("{1}.b", "\n  {1}.b\n  ^^^"),
+            (
+                "{1}.b",
+                "\n  {1}.b\n  ^^^\none index alone is written without braces: `layers.0.weight`",
+            ),
         ] {
             let error = Pattern::parse(text).unwrap_err();
             let message = message(text, &error);
             assert!(message.ends_with(want), "{message}");
+        }
+        for (text, name, want) in [
+            ("layer.{layer}", "layer", 7..12),
+            ("a.{layers + x}.{layer}", "layer", 16..21),
+            ("a.{n + x}", "n", 3..4),
+            ("a.n", "n", 0..0),
+        ] {
+            assert_eq!(place_of(text, name), want, "{text}");
         }
         let empty = message("", &Pattern::parse("").unwrap_err());
         assert_eq!(empty, "a key pattern may not be empty");

@@ -1,4 +1,5 @@
 mod expand;
+mod names;
 mod parse;
 mod resolve;
 

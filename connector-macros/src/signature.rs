@@ -89,7 +89,8 @@ impl Head {
                 FnArg::Typed(argument) => arguments.push(argument),
                 FnArg::Receiver(receiver) => errors.on(
                     receiver,
-                    "a state transform is a free function: it is called with tensors and no value",
+                    "a state transform is a free function and has no `self`\n\
+                     move it out of the `impl`",
                 ),
             }
         }
@@ -108,17 +109,16 @@ impl Head {
                     } else if matches!(&*reference.elem, Type::Slice(_)) {
                         match i == last {
                             true => group = Some(Argument { name, ty }),
-                            false => {
-                                errors.on(&ty, "a group `&[Tensor]` must be the last parameter")
-                            }
+                            false => errors.on(
+                                &ty,
+                                "a group `&[Tensor]` is the last parameter\n\
+                                 move it to the end, and, in a tuple of source keys, its key too",
+                            ),
                         }
                     } else if i == 0 {
                         context = Some(ty);
                     } else {
-                        errors.on(
-                            &ty,
-                            "the context must be the first parameter; take tensors as `Tensor`",
-                        );
+                        errors.on(&ty, misplaced(reference));
                     }
                 }
                 _ => tensors.push(Argument { name, ty }),
@@ -160,7 +160,7 @@ fn refuse_qualifiers(signature: &Signature, errors: &Errors) {
     }
     if let Safety::Unsafe(token) = &signature.safety {
         let message = "a state transform cannot be `unsafe`: the engine calls it with any tensors \
-                       of the checkpoint; put the `unsafe` block into its body";
+                       of the checkpoint\nput an `unsafe` block into its body";
         errors.on(token, message);
     }
     if let Some(abi) = &signature.abi {
@@ -180,9 +180,23 @@ fn refuse_reference(reference: &syn::TypeReference) -> Option<&'static str> {
     if reference.mutability.is_some() {
         return Some("a state transform changes nothing in place: take the `Tensor` by value");
     }
-    let is_tensor = matches!(&*reference.elem, Type::Path(path)
-        if path.path.segments.last().is_some_and(|segment| segment.ident == "Tensor"));
-    is_tensor.then_some("take the `Tensor` by value; cloning one copies no data")
+    is_to(reference, "Tensor").then_some("take the `Tensor` by value; cloning one copies no data")
+}
+
+/// What is wrong with a reference behind the first parameter.
+fn misplaced(reference: &syn::TypeReference) -> &'static str {
+    match is_to(reference, "TransformCtx") {
+        true => "the context, `&TransformCtx`, is the first parameter: move it to the front",
+        false => {
+            "this parameter is a reference, which only the context, `&TransformCtx`, and a last \
+             `&[Tensor]` are\ntake a tensor as `Tensor`; the context tells everything else"
+        }
+    }
+}
+
+fn is_to(reference: &syn::TypeReference, name: &str) -> bool {
+    matches!(&*reference.elem, Type::Path(path)
+        if path.path.segments.last().is_some_and(|segment| segment.ident == name))
 }
 
 /// How many tensors `ty` holds: the text of the type is all that a macro sees.
@@ -275,8 +289,9 @@ mod tests {
             ("fn f(a: Tensor, ...) -> Tensor {}", "last parameter `&[Tensor]`"),
             ("fn f(a: &Tensor) -> Tensor {}", "by value"),
             ("fn f(a: &mut Tensor) -> Tensor {}", "nothing in place"),
-            ("fn f(a: Tensor, ctx: &Ctx) -> Tensor {}", "must be the first"),
-            ("fn f(a: &[Tensor], b: Tensor) -> Tensor {}", "must be the last"),
+            ("fn f(a: Tensor, c: &TransformCtx<'_>) -> Tensor {}", "move it to the front"),
+            ("fn f(a: Tensor, b: &str) -> Tensor {}", "this parameter is a reference"),
+            ("fn f(a: &[Tensor], b: Tensor) -> Tensor {}", "is the last parameter"),
             ("fn f(ctx: &Ctx) -> Tensor {}", "at least one `Tensor`"),
             ("fn f(a: Tensor) {}", "returns its target"),
         ] {

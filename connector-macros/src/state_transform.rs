@@ -3,6 +3,7 @@ mod rules;
 
 use crate::core_path;
 use crate::errors::Errors;
+use crate::operation::Named;
 use crate::signature::{Function, Head, Returned, returned, span_of};
 use arguments::Arguments;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -46,18 +47,22 @@ impl Expansion {
         let Expansion { private, arguments, head, function, rules } = self;
         let name = &head.name;
         let operation = function.as_ref().map(|function| self.operation(function));
+        let keyed = arguments.has_keys();
         let rules = arguments.has_keys().then(|| rules.expand(private, name));
         let inverse = arguments.inverse.as_ref().map(|path| {
             let check = quote! {
                 #private::check_inverse(&<#name as #private::Transform>::OPERATION, &INVERSE)
             };
             let check = core_path::at(path, check);
+            let Named { items, ty } = Named::new(path, 1);
             quote! {
-                const INVERSE: #private::Operation = <#path as #private::Transform>::OPERATION;
-                const _: () = #check;
+                #items
+                const INVERSE: #private::Operation = <#ty as #private::Transform>::OPERATION;
+                #[allow(dead_code)]
+                const INVERSE_FITS: () = #check;
             }
         });
-        self.items(&quote!(#operation), rules.as_ref(), &quote!(#inverse))
+        self.items(&quote!(#operation), keyed, rules.as_ref(), &quote!(#inverse))
     }
 
     /// The type after a mistake. It implements everything, so that mappings that name it do not
@@ -70,12 +75,13 @@ impl Expansion {
             let _ = <Self as #private::Transform>::OPERATION;
             &[]
         });
-        self.items(&operation, Some(&rules), &TokenStream::new())
+        self.items(&operation, false, Some(&rules), &TokenStream::new())
     }
 
     fn items(
         &self,
         operation: &TokenStream,
+        keyed: bool,
         rules: Option<&TokenStream>,
         more: &TokenStream,
     ) -> TokenStream {
@@ -100,6 +106,7 @@ impl Expansion {
                 #[automatically_derived]
                 impl #private::Transform for #name {
                     const OPERATION: #private::Operation = #operation;
+                    const KEYED: bool = #keyed;
                 }
                 #rules
                 #more
@@ -172,8 +179,7 @@ impl Expansion {
         let names: Vec<Ident> =
             (0..function.tensors.len()).map(|i| format_ident!("tensor_{i}", span = here)).collect();
         let context = function.context.iter().map(|ty| {
-            let ctx = local("ctx", span_of(ty));
-            quote!(#ctx)
+            quote_spanned!(span_of(ty)=> <#ty as #private::TransformContext<'_, '_>>::take(#ctx))
         });
         let taken = function.tensors.iter().zip(&names).map(|(argument, tensor)| {
             let ty = &argument.ty;

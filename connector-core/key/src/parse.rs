@@ -49,16 +49,18 @@ impl SyntaxErrorKind {
         match self {
             Self::Empty => "a key pattern may not be empty",
             Self::EmptySegment => {
-                "a segment is empty: dots separate segments and may not end a key pattern"
+                "this segment is empty: write one dot between two segments, and none at the ends"
             }
             Self::PartialSegment => {
                 "`**` must be a whole segment: write `a.**.b`, or `*` inside a segment"
             }
             Self::Unclosed => "this `{` is never closed",
             Self::Unopened => "this `}` closes nothing",
-            Self::BadName => "a capture needs a name of letters, digits and `_`, as in `{layer}`",
+            Self::BadName => {
+                "a capture's name is of letters, digits and `_` and begins with no digit, as in `{layer}`"
+            }
             Self::UnknownType => {
-                "a capture is `{name}` for an index, `{name:word}`, or `{name:a|b}`"
+                "behind the colon stands `word`, or a choice of two texts or more: `{p:weight|bias}`"
             }
             Self::UnexpandedChoice => {
                 "a list of texts cannot stand here: write one pattern for each text"
@@ -66,7 +68,9 @@ impl SyntaxErrorKind {
             Self::BadChoice => {
                 "the texts of a choice must be literal, different, and the same wherever its name is repeated"
             }
-            Self::BadOffset => "an index with an offset is `{2 + name}` or `{field + name}`",
+            Self::BadOffset => {
+                "an offset is a number or a field, not negative, and stands first: `{2 + name}` or `{field + name}`"
+            }
             Self::Adjacent => {
                 "two captures need text between them, or nothing says where the first one ends"
             }
@@ -75,6 +79,20 @@ impl SyntaxErrorKind {
             }
             Self::RepeatedName => "this name is captured twice: give each capture its own",
             Self::TooLong => "the key pattern has too many parts",
+        }
+    }
+
+    /// What else to write, where that is not plain from [`text`](Self::text).
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::BadName => Some("one index alone is written without braces: `layers.0.weight`"),
+            Self::UnknownType => Some(
+                "one text alone is written without braces; an index is `{p}`, any text without a dot `{p:word}`",
+            ),
+            Self::BadOffset => Some(
+                "to subtract on this side, add on the other: `{layer}` here and `{1 + layer}` there",
+            ),
+            _ => None,
         }
     }
 }

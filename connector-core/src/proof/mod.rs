@@ -20,6 +20,7 @@ mod report;
 pub use flags::Flags;
 pub use flat::{Flat, count, flatten};
 pub use message::Message;
+pub use report::LINE;
 
 use crate::Location;
 use crate::key::{Truth, same};

@@ -9,7 +9,7 @@ use crate::Location;
 use crate::key::{JoinError, MAX_PARTS, Truth, similar};
 
 /// What a line below the first begins with, and a line of a list.
-const LINE: &str = "\n  ";
+pub const LINE: &str = "\n  ";
 const ITEM: &str = "\n      ";
 
 impl<const N: usize> Proof<'_, N> {

@@ -33,11 +33,28 @@ impl fmt::Debug for Function {
     }
 }
 
-/// An argument of a state transform that takes one tensor.
+/// The first parameter of a state transform, if it takes the context.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be an argument of a `#[state_transform]` function",
-    label = "not a transform argument",
-    note = "each argument after the optional `&TransformCtx` is a `Tensor`, one per source key; a last `&[Tensor]` takes a group"
+    message = "the context of a `#[state_transform]` function is `&TransformCtx`, not `{Self}`",
+    label = "not the context",
+    note = "a first parameter that is a reference takes the context; tensors are taken as `Tensor`"
+)]
+pub trait TransformContext<'c, 'd> {
+    /// Takes the context.
+    fn take(ctx: &'c TransformCtx<'d>) -> Self;
+}
+
+impl<'c, 'd> TransformContext<'c, 'd> for &'c TransformCtx<'d> {
+    fn take(ctx: &'c TransformCtx<'d>) -> Self {
+        ctx
+    }
+}
+
+/// A parameter of a state transform that takes one tensor.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a parameter of a `#[state_transform]` function",
+    label = "not a tensor",
+    note = "each parameter behind the context, `&TransformCtx`, is a `Tensor`, one for each source key; a last `&[Tensor]` takes a group"
 )]
 pub trait TransformArg {
     /// Takes the tensor.
@@ -52,9 +69,10 @@ impl TransformArg for Tensor {
 
 /// A result of a state transform with `N` target keys: tensors, or a `Result` of them.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be the result of a `#[state_transform]` with {N} target key(s)",
-    label = "not a transform result",
-    note = "return `Tensor` for one target key, `(Tensor, Tensor)` or `[Tensor; N]` for several, `Vec<Tensor>` for an axis; each may be in a `Result`"
+    message = "`{Self}` cannot be the result of this `#[state_transform]` function",
+    label = "not as many tensors as there are target keys",
+    note = "return `Tensor` for one target key, a tuple or `[Tensor; N]` for several, `Vec<Tensor>` for an axis; each may be in a `Result`",
+    note = "or write as many target keys as tensors are returned"
 )]
 pub trait TransformOutput<const N: usize> {
     /// The tensors, in the order of the target keys.

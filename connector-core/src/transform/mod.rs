@@ -14,7 +14,7 @@ pub use compute::{Compute, Kind};
 #[cfg(feature = "candle")]
 pub(crate) use context::ReadTensor;
 pub use context::{Config, Numbers, TransformCtx};
-pub use function::{Function, SPREAD, Tensor, TransformArg, TransformOutput};
+pub use function::{Function, SPREAD, Tensor, TransformArg, TransformContext, TransformOutput};
 pub use moves::{LayOut, Move, Moves, Repeat, Shape};
 
 use crate::mapping::Rule;
@@ -66,17 +66,22 @@ pub enum Kernel {
 /// A type that stands for an operation: a row applies it with `via`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an operation",
-    note = "`via` takes one of `connector_core::ops` or a function with `#[state_transform]`"
+    label = "not an operation",
+    note = "write `#[state_transform]` before the function, or name one of `connector_core::ops`"
 )]
 pub trait Transform {
     /// The operation.
     const OPERATION: Operation;
+
+    /// Whether it is a rule with keys of its own, which `via` would pass over.
+    const KEYED: bool = false;
 }
 
 /// A function annotated with `#[state_transform(source_key = …, target_key = …)]`: a type of the
 /// function's name carries its rules.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` states no keys",
+    label = "not a row of its own",
     note = "a row of its own needs `#[state_transform(source_key = …, target_key = …)]`; an operation without keys is applied with `via`"
 )]
 pub trait StateTransform: Transform {

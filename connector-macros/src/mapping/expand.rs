@@ -5,7 +5,8 @@ use crate::captures::{Place, agree, all, disagreement};
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
-use crate::pattern::{Chosen, Key, KeySpan, combinations, distinct, expand_all, keys};
+use crate::operation::Named;
+use crate::pattern::{Chosen, Key, combinations, distinct, expand_all, keys};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::{LitStr, Path};
@@ -17,6 +18,15 @@ pub struct Expansion<'a> {
     /// Free constants, beside the rows, in which the compiler looks up and checks operations.
     pub checks: TokenStream,
     operations: usize,
+}
+
+/// The constants in which an operation is looked up.
+struct Looked {
+    operation: Ident,
+    /// Whether it has keys of its own.
+    keyed: TokenStream,
+    /// The check that it fits its row; its name stands in the compiler's message.
+    fits: Ident,
 }
 
 /// What the rows inside a block inherit.
@@ -56,7 +66,8 @@ impl<'a> Expansion<'a> {
             }
             Entry::Rules(path) => {
                 let at = core_path::location(private, core_path::span(path));
-                let rules = quote!(<#path as #private::StateTransform>::RULES);
+                let (ty, _) = self.named(path);
+                let rules = quote!(<#ty as #private::StateTransform>::RULES);
                 rows.push(quote! {
                     #private::Row::Rules(#private::Rules { rules: #rules, at: #at })
                 });
@@ -73,21 +84,22 @@ impl<'a> Expansion<'a> {
                     #private::Row::OneOf(#private::OneOf { branches: &[#(#branches),*], at: #at })
                 });
             }
-            Entry::Equal { left, right, when } => self.equal(left, right, when, scope, rows),
-            Entry::Ignore { pattern, when } => self.ignore(pattern, when, scope, rows),
+            Entry::Equal { left, right, when, .. } => self.equal(left, right, when, scope, rows),
+            Entry::Ignore { pattern, when, .. } => self.ignore(pattern, when, scope, rows),
         }
     }
 
     fn rule(&mut self, rule: &RuleRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
-        let RuleRow { sources, targets, suffix } = rule;
+        let RuleRow { sources, targets, suffix, extent } = rule;
         let (private, errors) = (self.private, self.errors);
         if suffix.via.is_none() && (sources.len(), targets.len()) != (1, 1) {
             let message = format!(
-                "a row with {} and {} needs an operation: add `via` and its name",
+                "a row with {} and {} needs an operation\nadd `via` and one of \
+                 `connector_core::ops`, or a function with `#[state_transform]`",
                 count(sources.len(), "source key"),
                 count(targets.len(), "target key"),
             );
-            errors.at(sources[0].span(), message);
+            errors.on(extent, message);
         }
         let operation = suffix.via.as_ref().map(|path| (self.operation(path), path));
         let literals = sources.iter().chain(targets);
@@ -100,8 +112,8 @@ impl<'a> Expansion<'a> {
             let (sources, targets) =
                 (keys(sources, &chosen, errors), keys(targets, &chosen, errors));
             let (Some(sources), Some(targets)) = (sources, targets) else { continue };
-            distinct(&sources, errors);
-            distinct(&targets, errors);
+            distinct(&sources, "row", errors);
+            distinct(&targets, "row", errors);
             let fold = match scope.folds.fold(rule, &sources, &targets) {
                 Ok(fold) => fold.expand(private),
                 Err(error) => {
@@ -109,15 +121,16 @@ impl<'a> Expansion<'a> {
                     continue;
                 }
             };
-            if let (Some((name, path)), false) = (&operation, checked) {
+            if let (Some((Looked { operation, keyed, fits }, path)), false) = (&operation, checked)
+            {
                 let (n, m) = (sources.len(), targets.len());
-                let check = quote!(#private::check_row(&#name, #n, #m, #fold));
+                let check = quote!(#private::check_row(&#operation, #keyed, #n, #m, #fold));
                 let check = core_path::at(path, check);
-                self.checks.extend(quote!(const _: () = #check;));
+                self.checks.extend(quote!(#[allow(dead_code)] const #fits: () = #check;));
                 checked = true;
             }
             let operation = match &operation {
-                Some((name, _)) => quote!(#name),
+                Some((Looked { operation, .. }, _)) => quote!(#operation),
                 None => quote!(<#private::ops::rename as #private::Transform>::OPERATION),
             };
             let (sources, targets) = (expand_all(&sources, private), expand_all(&targets, private));
@@ -136,14 +149,26 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    /// A constant that holds the operation, so that a path that names none is reported once.
-    fn operation(&mut self, path: &Path) -> Ident {
+    /// Looks an operation up, once for all that its row stands for, so that a path that names none
+    /// is reported once.
+    fn operation(&mut self, path: &Path) -> Looked {
         let private = self.private;
-        let name = format_ident!("__CONNECTOR_OPERATION_{}", self.operations);
+        let (ty, number) = self.named(path);
+        let operation = format_ident!("__CONNECTOR_OPERATION_{number}");
+        let fits = format_ident!("OPERATION_{number}_FITS_ITS_ROW");
+        self.checks.extend(quote! {
+            const #operation: #private::Operation = <#ty as #private::Transform>::OPERATION;
+        });
+        let keyed = quote!(<#ty as #private::Transform>::KEYED);
+        Looked { operation, keyed, fits }
+    }
+
+    /// The type of a state transform or operation, and its number.
+    fn named(&mut self, path: &Path) -> (TokenStream, usize) {
         self.operations += 1;
-        let operation = quote!(<#path as #private::Transform>::OPERATION);
-        self.checks.extend(quote!(const #name: #private::Operation = #operation;));
-        name
+        let Named { items, ty } = Named::new(path, self.operations);
+        self.checks.extend(items);
+        (ty, self.operations)
     }
 
     fn block(&mut self, block: &BlockRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
@@ -198,10 +223,10 @@ impl<'a> Expansion<'a> {
             let right = Key::new("", right, &chosen, errors);
             let (Some(left), Some(right)) = (left, right) else { continue };
             let both = [left, right];
-            distinct(&both, errors);
+            distinct(&both, "row", errors);
             if !agree(&all(&both), &[]) {
                 let (left, right) = both.split_at(1);
-                errors.on(KeySpan(left, right), disagreement(Place::Equal, left, right));
+                errors.add(disagreement(Place::Equal, left, right));
             }
             let [left, right] = both.map(|key| key.expand(private));
             rows.push(quote! {

@@ -41,10 +41,7 @@ impl FoldScope {
         self.open = open.filter(|open| rows.iter().any(|row| may_close(row, open)));
         match self.open {
             Some(_) => Ok(()),
-            None => {
-                let message = disagreement(Place::Block, source, target);
-                Err(syn::Error::new_spanned(KeySpan(source, target), message))
-            }
+            None => Err(disagreement(Place::Block, source, target)),
         }
     }
 
@@ -74,7 +71,7 @@ impl FoldScope {
         };
         fold.ok_or_else(|| {
             let message = match &self.open {
-                None => disagreement(Place::Row, sources, targets),
+                None => return disagreement(Place::Row, sources, targets),
                 Some(Open::Sources(axis)) => unclosed(axis, "source", "stack"),
                 Some(Open::Targets(axis)) => unclosed(axis, "target", "unstack"),
             };
@@ -101,7 +98,7 @@ fn add(names: &mut Captured, more: Captured) {
 /// not seen here.
 fn may_close(row: &Entry, open: &Open) -> bool {
     match row {
-        Entry::Rule(RuleRow { sources, targets, suffix }) => {
+        Entry::Rule(RuleRow { sources, targets, suffix, .. }) => {
             let (axis, other) = match open {
                 Open::Sources(axis) => (axis, targets),
                 Open::Targets(axis) => (axis, sources),

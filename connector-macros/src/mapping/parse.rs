@@ -1,8 +1,10 @@
-use crate::args::{self, skip_to_comma};
+use crate::args::{self, did_you_mean, list, skip_to_comma};
 use crate::condition::Condition;
 use crate::errors::Errors;
 use crate::fold::{Written, axis};
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::buffer::Cursor;
 use syn::parse::ParseStream;
 use syn::{LitStr, Path, Token, braced, token};
 
@@ -13,8 +15,37 @@ pub enum Entry {
     Include(Path),
     Rules(Path),
     OneOf(Span, Vec<Branch>),
-    Equal { left: LitStr, right: LitStr, when: Condition },
-    Ignore { pattern: LitStr, when: Condition },
+    Equal { left: LitStr, right: LitStr, when: Condition, extent: Extent },
+    Ignore { pattern: LitStr, when: Condition, extent: Extent },
+}
+
+/// From the first token of a row to the last of its suffixes; of a block, of its head.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    pub from: Span,
+    pub to: Span,
+}
+
+impl Extent {
+    /// What has been read since `start`.
+    fn since(start: Cursor<'_>, input: ParseStream<'_>) -> Self {
+        let (mut at, end) = (start, input.cursor());
+        let from = start.span();
+        let mut to = from;
+        while at != end {
+            let Some((token, next)) = at.token_tree() else { break };
+            to = token.span();
+            at = next;
+        }
+        Extent { from, to }
+    }
+}
+
+/// Two tokens, for the span of a message.
+impl ToTokens for Extent {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.extend([self.from, self.to].map(|span| TokenTree::Ident(Ident::new("_row", span))));
+    }
 }
 
 /// `SRC => DST [via op] [stack axis | unstack axis] [when flags] [optional]`
@@ -22,6 +53,7 @@ pub struct RuleRow {
     pub sources: Vec<LitStr>,
     pub targets: Vec<LitStr>,
     pub suffix: Suffix,
+    pub extent: Extent,
 }
 
 /// `"prefix" => "prefix" [when flags] { rows }`
@@ -30,6 +62,7 @@ pub struct BlockRow {
     pub target: LitStr,
     pub when: Condition,
     pub rows: Vec<Entry>,
+    pub extent: Extent,
 }
 
 /// `name { rows }` in a `one_of`.
@@ -63,14 +96,19 @@ mod word {
 pub fn rows(input: ParseStream<'_>, errors: &Errors) -> Vec<Entry> {
     let mut rows = Vec::new();
     while !input.is_empty() {
+        let start = input.cursor();
         let row = errors.ok(entry(input, errors));
         let closed = matches!(row, Some(Entry::Block(_) | Entry::OneOf(..)));
         if row.is_none() {
             skip_to_comma(input);
         } else if !closed && !input.is_empty() && !input.peek(Token![,]) {
-            let message = "expected `,`, or one of `via`, `stack`, `unstack`, `when`, `optional`";
-            errors.add(input.error(message));
-            skip_to_comma(input);
+            if begins_row(input) {
+                let end = Extent::since(start, input).to;
+                errors.at(end, "a `,` is missing behind this row");
+            } else {
+                errors.add(unknown_suffix(input));
+                skip_to_comma(input);
+            }
         }
         rows.extend(row);
         // Cannot fail: what stands here is a comma, a row after a block, or the end.
@@ -79,7 +117,29 @@ pub fn rows(input: ParseStream<'_>, errors: &Errors) -> Vec<Entry> {
     rows
 }
 
+/// Whether what stands here can only be the next row.
+fn begins_row(input: ParseStream<'_>) -> bool {
+    input.peek(LitStr)
+        || input.peek(token::Paren)
+        || input.peek(Token![..])
+        || input.peek(word::ignore)
+        || input.peek(word::one_of)
+}
+
+fn unknown_suffix(input: ParseStream<'_>) -> syn::Error {
+    const WORDS: [&str; 5] = ["via", "stack", "unstack", "when", "optional"];
+    if input.peek(Token![if]) {
+        return input.error("the condition of a row is `when`: write `when tied`, not `if tied`");
+    }
+    let near = match input.fork().parse::<Ident>() {
+        Ok(word) => did_you_mean(&word.to_string(), WORDS),
+        Err(_) => String::new(),
+    };
+    input.error(format!("expected `,`, or one of {}{near}", list(&WORDS)))
+}
+
 fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    let start = input.cursor();
     if input.peek(LitStr) || input.peek(token::Paren) {
         return keyed(input, errors);
     }
@@ -90,7 +150,8 @@ fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
     if input.peek(word::ignore) && input.peek2(LitStr) {
         input.parse::<word::ignore>()?;
         let pattern = input.parse()?;
-        return Ok(Entry::Ignore { pattern, when: only_when(input, "`ignore`")? });
+        let when = only_when(input, "`ignore`")?;
+        return Ok(Entry::Ignore { pattern, when, extent: Extent::since(start, input) });
     }
     if input.peek(word::one_of) && input.peek2(token::Brace) {
         return one_of(input, errors);
@@ -111,6 +172,7 @@ fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
 
 /// A row that begins with a key or a tuple of keys.
 fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    let start = input.cursor();
     let sources = args::strings(input)?;
     if input.peek(Token![==]) {
         let token: Token![==] = input.parse()?;
@@ -119,7 +181,12 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
             return Err(syn::Error::new_spanned(token, message));
         };
         let (left, right) = (left.clone(), input.parse()?);
-        return Ok(Entry::Equal { left, right, when: only_when(input, "`==`")? });
+        let when = only_when(input, "`==`")?;
+        return Ok(Entry::Equal { left, right, when, extent: Extent::since(start, input) });
+    }
+    if input.peek(Token![->]) {
+        let arrow: Token![->] = input.parse()?;
+        return Err(syn::Error::new_spanned(arrow, "between source and target stands `=>`"));
     }
     if !input.peek(Token![=>]) {
         return Err(input.error("expected `=>` and the target, or `==` and the key it equals"));
@@ -127,8 +194,9 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
     input.parse::<Token![=>]>()?;
     let targets = args::strings(input)?;
     let suffix = suffix(input, errors)?;
+    let extent = Extent::since(start, input);
     if !input.peek(token::Brace) {
-        return Ok(Entry::Rule(RuleRow { sources, targets, suffix }));
+        return Ok(Entry::Rule(RuleRow { sources, targets, suffix, extent }));
     }
     let content;
     braced!(content in input);
@@ -142,7 +210,8 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         errors.at(word.span(), message);
     }
     let (source, target) = (source.clone(), target.clone());
-    Ok(Entry::Block(BlockRow { source, target, when: suffix.when.unwrap_or_default(), rows }))
+    let when = suffix.when.unwrap_or_default();
+    Ok(Entry::Block(BlockRow { source, target, when, rows, extent }))
 }
 
 fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
@@ -160,7 +229,7 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
         };
         let folds = |word: &Ident| word == "stack" || word == "unstack";
         if suffix.words.contains(&word) {
-            errors.at(word.span(), format!("`{word}` is given twice; keep one"));
+            errors.at(word.span(), format!("`{word}` is given twice: keep one"));
         } else if folds(&word) && suffix.words.iter().any(folds) {
             errors.at(word.span(), "a row stacks or unstacks one axis: keep one of them");
         }

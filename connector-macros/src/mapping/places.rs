@@ -1,4 +1,4 @@
-use super::parse::{BlockRow, Entry, RuleRow};
+use super::parse::{BlockRow, Entry, Extent, RuleRow};
 use crate::core_path::{self, spanned};
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 
@@ -16,6 +16,10 @@ impl Place {
         Place { at: span, from: span, to: span }
     }
 
+    fn of(at: Span, extent: &Extent) -> Self {
+        Place { at, from: extent.from, to: extent.to }
+    }
+
     /// A call with the place of the row: the compiler points from its function's path to the end
     /// of its arguments.
     pub fn call(&self, function: TokenStream, arguments: TokenStream) -> TokenStream {
@@ -31,14 +35,11 @@ impl Place {
 pub fn places(entries: &[Entry], out: &mut Vec<Place>) {
     for entry in entries {
         match entry {
-            Entry::Rule(RuleRow { sources, targets, .. }) => {
-                let at = sources[0].span();
-                let to = targets.last().map_or(at, |target| target.span());
-                out.push(Place { at, from: at, to });
+            Entry::Rule(RuleRow { sources, extent, .. }) => {
+                out.push(Place::of(sources[0].span(), extent));
             }
-            Entry::Block(BlockRow { source, target, rows, .. }) => {
-                let at = source.span();
-                out.push(Place { at, from: at, to: target.span() });
+            Entry::Block(BlockRow { source, rows, extent, .. }) => {
+                out.push(Place::of(source.span(), extent));
                 places(rows, out);
             }
             Entry::Include(path) | Entry::Rules(path) => out.push(Place::at(core_path::span(path))),
@@ -47,10 +48,8 @@ pub fn places(entries: &[Entry], out: &mut Vec<Place>) {
                     places(&branch.rows, out);
                 }
             }
-            Entry::Equal { left, right, .. } => {
-                out.push(Place { at: left.span(), from: left.span(), to: right.span() });
-            }
-            Entry::Ignore { pattern, .. } => out.push(Place::at(pattern.span())),
+            Entry::Equal { left, extent, .. } => out.push(Place::of(left.span(), extent)),
+            Entry::Ignore { pattern, extent, .. } => out.push(Place::of(pattern.span(), extent)),
         }
     }
 }

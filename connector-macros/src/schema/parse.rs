@@ -214,12 +214,18 @@ fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Resu
     let mut seen: Vec<String> = Vec::new();
     while !input.is_empty() && !input.peek(Token![;]) {
         let known = input.peek(Token![if]) || input.peek(word::keep) || input.peek(word::aka);
+        if input.peek(word::when) {
+            return Err(input.error(
+                "the condition of a parameter is `if`: write `if tied`, not `when tied`; `when` \
+                 stands behind an `aka`",
+            ));
+        }
         if !known {
             return Err(input.error("expected `;`, or one of `if`, `keep`, `aka`"));
         }
         let word = input.call(<Ident as syn::ext::IdentExt>::parse_any)?;
         if seen.iter().any(|earlier| word == earlier) {
-            errors.at(word.span(), format!("`{word}` is given twice; keep one"));
+            errors.at(word.span(), format!("`{word}` is given twice: keep one"));
         }
         match word.to_string().as_str() {
             "if" => parameter.when = input.parse()?,

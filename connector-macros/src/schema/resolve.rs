@@ -1,11 +1,11 @@
+use super::names::{declared, dtype, unbound, undeclared};
 use super::parse::{Declaration, Entry, Parameter, Spelling, Value};
-use crate::args::did_you_mean;
-use crate::captures::{Place, agree, all, disagreement};
+use crate::captures::{Place, agree, all, captured, disagreement};
 use crate::condition::Condition;
 use crate::errors::Errors;
-use crate::pattern::{Chosen, Key, KeySpan, choose, combinations, keys};
+use crate::pattern::{Chosen, Key, choose, combinations, keys, marked, place_of};
 use connector_key::{MAX_FLAGS, Offset, Part};
-use proc_macro2::{Ident, Span};
+use proc_macro2::{Ident, TokenStream};
 use std::slice::from_ref;
 
 /// The parameters of a schema with their whole names, one for each text of a choice.
@@ -26,38 +26,14 @@ pub struct Resolved<'a> {
     pub written: &'a Parameter,
 }
 
-/// Names of types after `keep`, with the variants of `Dtype`.
-const DTYPES: [(&str, &str); 22] = [
-    ("bool", "Bool"),
-    ("f4", "F4"),
-    ("f6_e2m3", "F6E2M3"),
-    ("f6_e3m2", "F6E3M2"),
-    ("u8", "U8"),
-    ("i8", "I8"),
-    ("f8_e5m2", "F8E5M2"),
-    ("f8_e4m3", "F8E4M3"),
-    ("f8_e5m2fnuz", "F8E5M2Fnuz"),
-    ("f8_e4m3fnuz", "F8E4M3Fnuz"),
-    ("f8_e8m0", "F8E8M0"),
-    ("i16", "I16"),
-    ("u16", "U16"),
-    ("f16", "F16"),
-    ("bf16", "Bf16"),
-    ("i32", "I32"),
-    ("u32", "U32"),
-    ("f32", "F32"),
-    ("c64", "C64"),
-    ("f64", "F64"),
-    ("i64", "I64"),
-    ("u64", "U64"),
-];
-
 /// What the blocks around an entry have said.
 #[derive(Clone, Default)]
 struct Scope {
     prefix: String,
     when: Condition,
     chosen: Vec<Chosen>,
+    /// How many captures the prefix has, which have been looked at.
+    captures: usize,
 }
 
 impl<'a> Parameters<'a> {
@@ -67,17 +43,27 @@ impl<'a> Parameters<'a> {
             for (i, value) in values.iter().enumerate() {
                 let name = &value.name;
                 if values[..i].iter().any(|earlier| earlier.name == *name) {
-                    errors.at(name.span(), format!("the {what} `{name}` is declared twice"));
+                    let message = format!("the {what} `{name}` is declared twice: keep one");
+                    errors.at(name.span(), message);
                 }
                 for axis in &value.of {
-                    declared("axis", &axis.to_string(), axis.span(), axes, errors);
+                    declared("axis", axis, axes, errors);
+                }
+                if what != "axis" {
+                    unbound(&value.value, axes, &value.of, errors, |axis| {
+                        format!(
+                            "the {what} `{name}` depends on `{axis}`: declare it as `{what} \
+                             {name}({axis}) = …;`"
+                        )
+                    });
                 }
             }
         }
         if let Some(flag) = flags.get(MAX_FLAGS) {
             let message = format!(
-                "a schema has at most {MAX_FLAGS} flags, and this is one more: the compiler \
-                 compares conditions under every combination of them"
+                "a schema has at most {MAX_FLAGS} flags, because the compiler compares conditions \
+                 under every combination of them\n\
+                 make one flag of some that stand together in conditions, `flag name = c.a && c.b;`"
             );
             errors.at(flag.name.span(), message);
         }
@@ -107,9 +93,11 @@ impl<'a> Resolver<'a, '_> {
                         let Some(key) = Key::new(&scope.prefix, prefix, &chosen, errors) else {
                             continue;
                         };
+                        self.name(&key, scope.captures);
+                        let captures = captured(&key).len();
                         let prefix = key.text().to_owned();
                         let when = scope.when.and(when);
-                        self.entries(entries, &Scope { prefix, when, chosen });
+                        self.entries(entries, &Scope { prefix, when, chosen, captures });
                     }
                 }
             }
@@ -140,9 +128,10 @@ impl<'a> Resolver<'a, '_> {
             for other in &aka {
                 self.spelling(&key, other);
             }
-            let Some(axes) = self.name(&key) else { continue };
+            let Some(axes) = self.name(&key, scope.captures) else { continue };
             let when = scope.when.and(&written.when);
             self.indices_of_flags(&key, &when, &axes);
+            self.indices_of_shape(&key, &written.shape, &axes);
             let spelt = written.aka.iter().zip(0..aka.len());
             let written_as: Vec<(Condition, usize)> =
                 spelt.filter_map(|(s, number)| Some((s.when.clone()?, number))).collect();
@@ -150,36 +139,63 @@ impl<'a> Resolver<'a, '_> {
                 self.indices_of_flags(&key, when, &axes);
             }
             if self.list.iter().any(|earlier| earlier.key.pattern() == key.pattern()) {
-                errors.at(key.span(), format!("the parameter `{}` is declared twice", key.text()));
+                let message = format!("the parameter `{}` is declared twice: keep one", key.text());
+                errors.at(key.span(), message);
             }
             let keep = keep.clone();
             self.list.push(Resolved { key, when, aka, written_as, keep, axes, written });
         }
     }
 
-    /// The axes in a name, if it captures nothing but declared ones.
-    fn name(&self, key: &Key) -> Option<Vec<usize>> {
+    /// The axes in a name, if it captures nothing but declared ones. Of the first `seen` captures,
+    /// which are those of the prefix, the mistakes are reported there.
+    fn name(&self, key: &Key, seen: usize) -> Option<Vec<usize>> {
         let Declaration { axes, fields, .. } = self.declaration;
+        let report = |number: usize, what: &str, name: &str, values: &[Value]| {
+            if number >= seen {
+                let place = marked(key.text(), place_of(key.text(), name));
+                let message = undeclared(what, name, values, &place);
+                self.errors.at(key.span(), message);
+            }
+        };
         let mut found = Some(Vec::new());
-        for part in key.pattern().parts() {
-            match part {
-                Part::Index { name, offset } => {
-                    let axis = declared("axis", name, key.span(), axes, self.errors);
-                    found = found.zip(axis).map(|(found, axis)| [found, vec![axis]].concat());
-                    if let Offset::Field(field) = offset {
-                        declared("field", field, key.span(), fields, self.errors);
-                    }
-                }
-                part if part.is_capture() => {
-                    let message = "a parameter's name has named axes only: write `{layer}` with \
-                                   `axis layer = …;` declared, not `*`, `**` or `{name:word}`";
+        let captures = key.pattern();
+        let captures = captures.parts().iter().filter(|part| part.is_capture());
+        for (number, part) in captures.enumerate() {
+            let Part::Index { name, offset } = part else {
+                let message = "a parameter's name has named axes only\nwrite `{layer}` with \
+                               `axis layer = …;` declared, not `*`, `**` or `{name:word}`";
+                if number >= seen {
                     self.errors.at(key.span(), message);
-                    found = None;
                 }
-                _ => {}
+                found = None;
+                continue;
+            };
+            let axis = axes.iter().position(|axis| axis.name == name);
+            if axis.is_none() {
+                report(number, "axis", name, axes);
+            }
+            found = found.zip(axis).map(|(found, axis)| [found, vec![axis]].concat());
+            if let Offset::Field(field) = offset
+                && !fields.iter().any(|declared| declared.name == field)
+            {
+                report(number, "field", field, fields);
             }
         }
         found
+    }
+
+    /// Refuses a shape that asks for the layer of a parameter without layers.
+    fn indices_of_shape(&self, key: &Key, shape: &TokenStream, axes: &[usize]) {
+        let all = &self.declaration.axes;
+        let bound: Vec<Ident> = axes.iter().map(|number| all[*number].name.clone()).collect();
+        unbound(shape, all, &bound, self.errors, |axis| {
+            format!(
+                "this shape depends on `{axis}`, but the name `{}` has no `{{{axis}}}`\n\
+                 an axis has a value only where the name has it",
+                key.text()
+            )
+        });
     }
 
     fn spelling(&self, key: &Key, other: &Key) {
@@ -188,14 +204,13 @@ impl<'a> Resolver<'a, '_> {
             self.errors
                 .at(other.span(), "this is the parameter's name already: remove it from `aka`");
         } else if !agree(&names, &others) {
-            let message = disagreement(Place::Spelling, from_ref(key), from_ref(other));
-            self.errors.on(KeySpan(from_ref(other), &[]), message);
+            self.errors.add(disagreement(Place::Spelling, from_ref(key), from_ref(other)));
         }
     }
 
     fn condition(&self, condition: &Condition) {
         for flag in condition.flags() {
-            declared("flag", &flag.to_string(), flag.span(), &self.declaration.flags, self.errors);
+            declared("flag", flag, &self.declaration.flags, self.errors);
         }
     }
 
@@ -209,7 +224,7 @@ impl<'a> Resolver<'a, '_> {
                 if !bound && all.iter().any(|declared| declared.name == *axis) {
                     let message = format!(
                         "the flag `{name}` depends on `{axis}`, but the name `{}` has no \
-                         `{{{axis}}}`",
+                         `{{{axis}}}`\nwrite it there, or a flag without an axis here",
                         key.text()
                     );
                     self.errors.at(name.span(), message);
@@ -217,37 +232,4 @@ impl<'a> Resolver<'a, '_> {
             }
         }
     }
-}
-
-/// The number of what is called `name`; a mistake if nothing is.
-fn declared(
-    what: &str,
-    name: &str,
-    span: Span,
-    values: &[Value],
-    errors: &Errors,
-) -> Option<usize> {
-    let found = values.iter().position(|value| value.name == name);
-    if found.is_none() {
-        let known: Vec<String> = values.iter().map(|value| value.name.to_string()).collect();
-        let near = did_you_mean(name, known.iter().map(String::as_str));
-        let way_out = match near.is_empty() {
-            true => format!("; declare it with `{what} {name} = …;`"),
-            false => near,
-        };
-        let article = if what == "axis" { "an" } else { "a" };
-        errors.at(span, format!("`{name}` is not {article} {what} of this schema{way_out}"));
-    }
-    found
-}
-
-fn dtype(keep: &Ident, errors: &Errors) -> Option<Ident> {
-    let name = keep.to_string();
-    let found = DTYPES.iter().find(|(known, _)| *known == name);
-    if found.is_none() {
-        let list = DTYPES.map(|(known, _)| known).join(", ");
-        let near = did_you_mean(&name, DTYPES.map(|(known, _)| known));
-        errors.at(keep.span(), format!("`{name}` is not a type of numbers{near} (known: {list})"));
-    }
-    found.map(|(_, variant)| Ident::new(variant, keep.span().resolved_at(Span::mixed_site())))
 }

@@ -61,13 +61,16 @@ impl Arguments {
             this.read(&argument, name, input)
         });
         match (&source, &target) {
-            (Some(name), None) => errors.at(name.span(), "`source_key` needs a `target_key`"),
-            (None, Some(name)) => errors.at(name.span(), "`target_key` needs a `source_key`"),
+            (Some(name), None) => errors
+                .at(name.span(), "`source_key` needs a `target_key`: add `target_key = \"…\"`"),
+            (None, Some(name)) => errors
+                .at(name.span(), "`target_key` needs a `source_key`: add `source_key = \"…\"`"),
             (None, None) => {
                 for name in &of_rules {
                     let message = format!(
-                        "`{name}` belongs to a rule: add `source_key` and `target_key` here, or \
-                         write it in the rows that apply the function with `via`"
+                        "`{name}` says something of keys, and this function has none\n\
+                         add `source_key` and `target_key`, or write `{name}` in the rows of the \
+                         mapping that apply the function with `via`"
                     );
                     errors.at(name.span(), message);
                 }

@@ -1,11 +1,13 @@
 use super::arguments::{Arguments, Sources};
-use crate::args::count;
-use crate::captures::{Place, agree, all, disagreement, extra, without};
+use crate::args::{count, did_you_mean, list};
+use crate::captures::{
+    Captured, Place, agree, all, captured, disagreement, extra, is_name, without,
+};
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
 use crate::fold::{Fold, Written};
-use crate::pattern::{Key, KeySpan, combinations, distinct, expand_all, keys};
+use crate::pattern::{Key, combinations, distinct, expand_all, keys, marked, place_of};
 use crate::signature::{Argument, Function, Head, Returned, returned};
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
@@ -91,8 +93,9 @@ fn rules(
         let (Some(sources), Some(targets), Some(reads)) = (sources, targets, reads) else {
             continue;
         };
-        distinct(&sources, errors);
-        distinct(&targets, errors);
+        distinct(&sources, "rule", errors);
+        distinct(&targets, "rule", errors);
+        known_captures(&reads, &sources, &targets, errors);
         if let Some(fold) = fold(arguments, function, &sources, &targets, errors) {
             rules.push(Rule { sources, targets, reads, fold });
         }
@@ -117,15 +120,14 @@ fn in_order(
                 Some(_) => format!("{} and a group", count(n - 1, "tensor")),
             };
             let have = count(keys.len(), "source key");
-            let message = match keys.len() < n {
-                true => {
-                    format!("`{name}` takes {takes} but has {have}: add one for each parameter")
-                }
-                false => format!(
-                    "`{name}` takes {takes} but has {have}: add a `Tensor` parameter for each"
+            let advice = match keys.len() < n {
+                true => format!(
+                    "write one for each parameter, as in `source_key = (\"{}\", \"…\")`",
+                    keys[0].value()
                 ),
+                false => "add a `Tensor` parameter for each key, or remove keys".into(),
             };
-            errors.on(Listed(keys), message);
+            errors.on(Listed(keys), format!("`{name}` takes {takes} but has {have}\n{advice}"));
             return None;
         }
         Sources::ByName(named) => named,
@@ -135,15 +137,16 @@ fn in_order(
     let mut well = true;
     for (i, (name, _)) in named.iter().enumerate() {
         if !known.iter().any(|k| name == k) {
-            let near =
-                crate::args::did_you_mean(&name.to_string(), known.iter().map(String::as_str));
-            let list = known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ");
-            let message =
-                format!("`{}` has no tensor parameter `{name}`{near} (it has {list})", head.name);
+            let near = did_you_mean(&name.to_string(), known.iter().map(String::as_str));
+            let message = format!(
+                "`{}` has no tensor parameter `{name}`{near}\nit has {}",
+                head.name,
+                list(&known)
+            );
             errors.at(name.span(), message);
             well = false;
         } else if named[..i].iter().any(|(earlier, _)| earlier == name) {
-            errors.at(name.span(), format!("the parameter `{name}` has two source keys; keep one"));
+            errors.at(name.span(), format!("`{name}` is given twice: keep one"));
             well = false;
         }
     }
@@ -178,12 +181,16 @@ fn count_targets(targets: &[LitStr], function: &Function, errors: &Errors) {
     let Ok(n) = n.to_string().trim_end_matches("usize").parse::<usize>() else { return };
     if n != targets.len() {
         let message = format!(
-            "this returns {} but the rule has {}; return {}",
+            "this returns {} but the rule has {}\nreturn {}, or a `Result` of it, or {}",
             count(n, "tensor"),
             count(targets.len(), "target key"),
             match targets.len() {
-                1 => "`Tensor`, or a `Result` of one".to_owned(),
-                n => format!("`[Tensor; {n}]` or a tuple, or a `Result` of one"),
+                1 => "one `Tensor`".to_owned(),
+                n => format!("`[Tensor; {n}]` or a tuple"),
+            },
+            match n {
+                1 => "keep one target key".to_owned(),
+                n => format!("write {n} target keys, as in `target_key = (\"…\", \"…\")`"),
             },
         );
         errors.on(&function.output, message);
@@ -200,8 +207,7 @@ fn fold(
 ) -> Option<Fold> {
     let (from, to) = (all(sources), all(targets));
     let refuse = || {
-        let message = disagreement(Place::Attribute, sources, targets);
-        errors.on(KeySpan(sources, targets), message);
+        errors.add(disagreement(Place::Attribute, sources, targets));
         None
     };
     if let Some(group) = &function.group {
@@ -210,7 +216,7 @@ fn fold(
                 Some(axis) if agree(others, &to) => Some(Fold::Gather(axis)),
                 _ => {
                     let key = sources.last()?;
-                    errors.at(key.span(), GROUP_AXIS);
+                    errors.at(key.span(), no_axis_for_group(key, &to));
                     None
                 }
             },
@@ -226,10 +232,7 @@ fn fold(
         Some(Written::Stack(axis)) => {
             let name = axis.to_string();
             if !from.iter().all(|names| names.contains(&name)) {
-                errors.at(
-                    axis.span(),
-                    format!("every source key needs `{{{name}}}` to stack along it"),
-                );
+                errors.at(axis.span(), absent(&name, "source", "stack", &from));
                 return None;
             }
             match agree(&without(&from, &name), &to) {
@@ -240,10 +243,7 @@ fn fold(
         Some(Written::Unstack(axis)) => {
             let name = axis.to_string();
             if !to.iter().all(|names| names.contains(&name)) {
-                errors.at(
-                    axis.span(),
-                    format!("every target key needs `{{{name}}}` to unstack along it"),
-                );
+                errors.at(axis.span(), absent(&name, "target", "unstack", &to));
                 return None;
             }
             match agree(&from, &without(&to, &name)) {
@@ -253,7 +253,14 @@ fn fold(
         }
         None if agree(&from, &to) => match returned(&function.output) {
             Returned::Spread => {
-                errors.on(&function.output, SPREAD_AXIS);
+                let key = targets.last()?.text();
+                let message = format!(
+                    "`Vec<Tensor>` is one tensor for each index of an axis that only the target \
+                     key has, but `{key}` has none\n\
+                     add one, as in `{key}.{{e}}`, or return `Tensor` for one target, a tuple or \
+                     an array for several"
+                );
+                errors.on(&function.output, message);
                 None
             }
             _ => Some(Fold::None),
@@ -267,11 +274,73 @@ fn fold(
     }
 }
 
-const GROUP_AXIS: &str = "the last parameter takes a group, so its source key must capture what \
-    the target does and one axis more: name them, as in `model.layers.{layer}.experts.{e}.w1.weight`";
+/// A group's key without an axis of its own.
+fn no_axis_for_group(key: &Key, to: &[Captured]) -> String {
+    let text = key.text();
+    let stars = captured(key).iter().chain(to.iter().flatten()).any(|capture| !is_name(capture));
+    let advice = match stars {
+        true => {
+            format!("name the captures of all keys, as in `{{layer}}`, and add one to `{text}`")
+        }
+        false => format!("add one, as in `{text}.{{e}}`, or take a `Tensor`"),
+    };
+    format!(
+        "the last parameter takes a group: its key captures what the target does and one axis \
+         more, and `{text}` does not\n{advice}"
+    )
+}
 
-const SPREAD_AXIS: &str = "`Vec<Tensor>` is one tensor for each index of an axis, which the target \
-    key must capture and the sources not; for a fixed number of targets return a tuple or an array";
+/// An axis to fold that not every key of its side has.
+fn absent(axis: &str, side: &str, verb: &str, keys: &[Captured]) -> String {
+    if keys.iter().any(|names| names.iter().any(|name| name == axis)) {
+        return format!("some {side} keys have no `{{{axis}}}`: to {verb} along it, all need it");
+    }
+    let mut names: Vec<String> = Vec::new();
+    for name in keys.iter().flatten().filter(|name| is_name(name)) {
+        let shown = format!("{{{name}}}");
+        if !names.contains(&shown) {
+            names.push(shown);
+        }
+    }
+    match names.is_empty() {
+        true => format!(
+            "no {side} key captures `{{{axis}}}`\nwrite it where the axis is that you {verb}"
+        ),
+        false => format!(
+            "no {side} key captures `{{{axis}}}`\nthey capture {}: name the one that you {verb}",
+            list(&names)
+        ),
+    }
+}
+
+/// Refuses a key in `reads` with a capture that is not the same value on both sides of the rule.
+fn known_captures(reads: &[Key], sources: &[Key], targets: &[Key], errors: &Errors) {
+    let sides = [all(sources), all(targets)];
+    // Stars bind by position, from the first.
+    let stars = |names: &Captured, star: &str| names.iter().filter(|name| *name == star).count();
+    for read in reads {
+        let own = captured(read);
+        let unknown = |capture: &&String| {
+            sides.iter().any(|side| match is_name(capture) {
+                true => !side.iter().flatten().any(|name| name == *capture),
+                false => !side.iter().any(|key| stars(key, capture) >= stars(&own, capture)),
+            })
+        };
+        if let Some(capture) = own.iter().find(unknown) {
+            let text = read.text();
+            let (shown, place) = match is_name(capture) {
+                true => (format!("{{{capture}}}"), place_of(text, capture)),
+                false => (capture.clone(), 0..0),
+            };
+            let message = format!(
+                "`{shown}` is not on both sides of this rule, so it is unknown which tensor is \
+                 read{}\na key in `reads` captures what sources and targets both do, or nothing",
+                marked(text, place)
+            );
+            errors.at(read.span(), message);
+        }
+    }
+}
 
 /// From the first literal to the last, for the span of a message.
 struct Listed<'a>(&'a [LitStr]);
