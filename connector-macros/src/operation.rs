@@ -1,6 +1,6 @@
 use crate::core_path;
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::{Path, PathArguments};
 
 /// The type that carries the operation of a state transform or built-in operation named by a path.
@@ -33,7 +33,7 @@ impl Named {
             Some(raw) => Ident::new_raw(raw, here),
             None => plain,
         };
-        let items = quote! {
+        let items = quote_spanned! {here=>
             mod #module {
                 mod plain {
                     #[allow(non_camel_case_types, dead_code)]

@@ -24,7 +24,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let rules = Rules::new(&arguments, &head, function.as_ref(), &errors);
     let is_method = head.is_method();
     let expansion = Expansion { private, arguments, head, function, rules };
-    let well = errors.is_empty();
+    let well = errors.is_empty() && expansion.function.is_some();
     let errors = errors.finish();
     let generated = match well {
         true => expansion.whole(),
@@ -47,7 +47,6 @@ impl Expansion {
         let Expansion { private, arguments, head, function, rules } = self;
         let name = &head.name;
         let operation = function.as_ref().map(|function| self.operation(function));
-        let keyed = arguments.has_keys();
         let rules = arguments.has_keys().then(|| rules.expand(private, name));
         let inverse = arguments.inverse.as_ref().map(|path| {
             let check = quote! {
@@ -62,7 +61,7 @@ impl Expansion {
                 const INVERSE_FITS: () = #check;
             }
         });
-        self.items(&quote!(#operation), keyed, rules.as_ref(), &quote!(#inverse))
+        self.items(&quote!(#operation), rules.as_ref(), &quote!(#inverse))
     }
 
     /// The type after a mistake. It implements everything, so that mappings that name it do not
@@ -70,18 +69,22 @@ impl Expansion {
     /// with them it leaves alone.
     fn broken(&self, errors: &TokenStream) -> TokenStream {
         let private = &self.private;
-        let operation = quote!({ #errors ::core::panic!("this state transform has errors") });
+        // Without an error of its own where the head cannot be read: what is wrong then, the
+        // compiler says, which sees the same function.
+        let operation = quote!({
+            #errors
+            ::core::panic!("the head of this function is not that of a state transform")
+        });
         let rules = quote!({
             let _ = <Self as #private::Transform>::OPERATION;
             &[]
         });
-        self.items(&operation, false, Some(&rules), &TokenStream::new())
+        self.items(&operation, Some(&rules), &TokenStream::new())
     }
 
     fn items(
         &self,
         operation: &TokenStream,
-        keyed: bool,
         rules: Option<&TokenStream>,
         more: &TokenStream,
     ) -> TokenStream {
@@ -90,6 +93,7 @@ impl Expansion {
         let rules = rules.map(|rules| {
             quote! {
                 #[automatically_derived]
+                #[diagnostic::do_not_recommend]
                 impl #private::StateTransform for #name {
                     const RULES: &'static [#private::Rule] = #rules;
                 }
@@ -104,9 +108,9 @@ impl Expansion {
             #(#cfgs)*
             const _: () = {
                 #[automatically_derived]
+                #[diagnostic::do_not_recommend]
                 impl #private::Transform for #name {
                     const OPERATION: #private::Operation = #operation;
-                    const KEYED: bool = #keyed;
                 }
                 #rules
                 #more
@@ -127,6 +131,7 @@ impl Expansion {
         };
         let fingerprint = head.fingerprint;
         let group = function.group.is_some();
+        let keyed = self.arguments.has_keys();
         let call = self.call(function, &targets);
         quote! {
             #private::Operation {
@@ -137,6 +142,7 @@ impl Expansion {
                 kernel: #private::Kernel::Function(#private::Function {
                     call: #call,
                     group: #group,
+                    keyed: #keyed,
                     fingerprint: #private::fingerprint(
                         #fingerprint,
                         ::core::option_env!("CARGO_PKG_VERSION"),

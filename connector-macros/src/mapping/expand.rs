@@ -23,8 +23,6 @@ pub struct Expansion<'a> {
 /// The constants in which an operation is looked up.
 struct Looked {
     operation: Ident,
-    /// Whether it has keys of its own.
-    keyed: TokenStream,
     /// The check that it fits its row; its name stands in the compiler's message.
     fits: Ident,
 }
@@ -121,10 +119,9 @@ impl<'a> Expansion<'a> {
                     continue;
                 }
             };
-            if let (Some((Looked { operation, keyed, fits }, path)), false) = (&operation, checked)
-            {
+            if let (Some((Looked { operation, fits }, path)), false) = (&operation, checked) {
                 let (n, m) = (sources.len(), targets.len());
-                let check = quote!(#private::check_row(&#operation, #keyed, #n, #m, #fold));
+                let check = quote!(#private::check_row(&#operation, #n, #m, #fold));
                 let check = core_path::at(path, check);
                 self.checks.extend(quote!(#[allow(dead_code)] const #fits: () = #check;));
                 checked = true;
@@ -159,8 +156,7 @@ impl<'a> Expansion<'a> {
         self.checks.extend(quote! {
             const #operation: #private::Operation = <#ty as #private::Transform>::OPERATION;
         });
-        let keyed = quote!(<#ty as #private::Transform>::KEYED);
-        Looked { operation, keyed, fits }
+        Looked { operation, fits }
     }
 
     /// The type of a state transform or operation, and its number.
