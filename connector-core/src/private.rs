@@ -71,13 +71,11 @@ pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fo
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
     let which = if sources == 1 { "source key" } else { "last source key" };
     let message = if keyed {
-        name.text(
-            "has keys of its own, and `via` would pass over them and all that stands beside them",
-        )
-        .text(LINE)
-        .text("list it by name as a row, `")
-        .text(operation.name)
-        .text(",`, or apply a function without keys")
+        name.text("has keys of its own, which `via` would ignore")
+            .text(LINE)
+            .text("list it by name as a row, `")
+            .text(operation.name)
+            .text(",`, or take the keys out of its `#[state_transform]`")
     } else if operation.sources + group as usize != sources
         || operation.targets != targets && !spread
     {

@@ -69,10 +69,10 @@ impl Expansion {
     /// with them it leaves alone.
     fn broken(&self, errors: &TokenStream) -> TokenStream {
         let private = &self.private;
-        // Without an error of its own where the head cannot be read: what is wrong then, the
-        // compiler says, which sees the same function.
+        let call = self.head.malformed_call();
         let operation = quote!({
             #errors
+            #call
             ::core::panic!("the head of this function is not that of a state transform")
         });
         let rules = quote!({

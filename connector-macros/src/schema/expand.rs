@@ -130,7 +130,9 @@ fn functions(declaration: &Declaration, parameters: &Parameters<'_>, broken: boo
         });
         quote!(#(#lets)*)
     };
-    let arms = |values: &[Value], ty: &str| {
+    // An axis depends on none.
+    let none = |_: &[usize]| TokenStream::new();
+    let arms = |values: &[Value], ty: &str, bind: &dyn Fn(&[usize]) -> TokenStream| {
         let arms = values.iter().enumerate().filter_map(|(i, value)| {
             let of = |axis: &Ident| axes.iter().position(|declared| declared.name == *axis);
             // Without an arm if an axis is not declared, which has been reported.
@@ -141,7 +143,7 @@ fn functions(declaration: &Declaration, parameters: &Parameters<'_>, broken: boo
         quote!(#(#arms)*)
     };
     let (lengths, numbers, switches) =
-        (arms(axes, "usize"), arms(fields, "usize"), arms(flags, "bool"));
+        (arms(axes, "usize", &none), arms(fields, "usize", &bind), arms(flags, "bool", &bind));
     let shapes = shapes(parameters, &bind);
     quote! {
         #[allow(unused_variables)]

@@ -35,7 +35,7 @@ impl ModelConnector for HfFinch {
         "head" => "output.weight",
         "h.{layer}" => "layers.{layer}" {
             "fc1.{p:weight|bias}" => "linear_fc1.{p}",
-            "fc2" => "layers.{l}.linear_fc2.weight",
+            "h.{l}.fc2" => "layers.{l}.linear_fc2.weight",
             "experts.{expert}" => "experts.weight{expert}",
         },
     };
