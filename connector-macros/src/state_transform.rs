@@ -3,7 +3,7 @@ mod rules;
 
 use crate::core_path;
 use crate::errors::Errors;
-use crate::operation::Named;
+use crate::operation::{self, Said};
 use crate::signature::{Function, Head, Returned, returned, span_of};
 use arguments::Arguments;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -53,10 +53,11 @@ impl Expansion {
                 #private::check_inverse(&<#name as #private::Transform>::OPERATION, &INVERSE)
             };
             let check = core_path::at(path, check);
-            let Named { items, ty } = Named::new(path, 1);
+            let question = |ty: &TokenStream| quote!(<#ty as #private::Transform>::OPERATION);
+            let Said { items, value } = operation::ask(path, 1, question);
             quote! {
                 #items
-                const INVERSE: #private::Operation = <#ty as #private::Transform>::OPERATION;
+                const INVERSE: #private::Operation = #value;
                 #[allow(dead_code)]
                 const INVERSE_FITS: () = #check;
             }
