@@ -64,23 +64,18 @@ pub(crate) const fn takes_group(operation: &Operation) -> bool {
 /// Refuses an operation that does not fit the keys of its row: their number, or the axis that only
 /// one side has.
 #[track_caller]
-pub const fn check_row(
-    operation: &Operation,
-    keyed: bool,
-    sources: usize,
-    targets: usize,
-    fold: Fold,
-) {
+pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fold: Fold) {
+    let keyed = matches!(operation.kernel, Kernel::Function(Function { keyed: true, .. }));
     let group = takes_group(operation);
     let spread = operation.targets == SPREAD;
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
     let which = if sources == 1 { "source key" } else { "last source key" };
     let message = if keyed {
-        name.text("has keys of its own, and `via` would pass over them and all that stands beside them")
+        name.text("has keys of its own, which `via` would ignore")
             .text(LINE)
             .text("list it by name as a row, `")
             .text(operation.name)
-            .text(",`, or apply a function without keys")
+            .text(",`, or take the keys out of its `#[state_transform]`")
     } else if operation.sources + group as usize != sources
         || operation.targets != targets && !spread
     {

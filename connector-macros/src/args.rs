@@ -77,7 +77,9 @@ pub fn skip_to_comma(input: ParseStream<'_>) {
 /// A string, or a tuple of strings.
 pub fn strings(input: ParseStream<'_>) -> syn::Result<Vec<LitStr>> {
     if input.peek(token::Bracket) {
-        return Err(input.error("several keys are a tuple: write `(\"…\", \"…\")`, not `[…]`"));
+        let written: TokenTree = input.parse()?;
+        let message = "several keys are a tuple: write `(\"…\", \"…\")`, not `[…]`";
+        return Err(syn::Error::new(written.span(), message));
     }
     if !input.peek(token::Paren) {
         return Ok(vec![input.parse()?]);

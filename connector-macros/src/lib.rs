@@ -59,7 +59,7 @@ use proc_macro::TokenStream;
 /// | `optional` | the sources may be absent; then the targets are not produced |
 /// | `stack = axis` | called for each index of an axis that only the sources have; the results become one tensor, the axis first |
 /// | `unstack = axis` | called for each index of the sources' first dimension, which becomes an axis of the targets |
-/// | `reads = "…"`, `= ("…", "…")` | other source tensors that the function asks its context for |
+/// | `reads = "…"`, `= ("…", "…")` | other source tensors that the function asks its context for; they capture what both sides do, or nothing |
 /// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
 ///
 /// - Parameters: first, if wanted, `&TransformCtx`; then one `Tensor` for each source key; last,
@@ -133,7 +133,7 @@ pub fn param_schema(tokens: TokenStream) -> TokenStream {
 /// | row | meaning |
 /// |---|---|
 /// | `"src" => "dst"` | the tensor under another name |
-/// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] |
+/// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] that has no keys of its own |
 /// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
 /// | `..PATH` | the rows of another mapping |
 /// | `name` | the rule of a keyed state transform |

@@ -1,5 +1,5 @@
 use crate::errors::Errors;
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 use syn::spanned::Spanned;
@@ -13,8 +13,8 @@ pub struct Head {
     pub cfgs: Vec<Attribute>,
     pub vis: Visibility,
     pub name: Ident,
-    /// `None` if the head is malformed beyond its name.
-    signature: Option<Signature>,
+    /// If the head is malformed beyond its name, how many parameters it seems to have.
+    signature: Result<Signature, usize>,
     /// A hash of the text from the signature to the end of the body.
     pub fingerprint: u64,
 }
@@ -51,14 +51,10 @@ impl Head {
             Ok(head) => Some(head),
             Err(error) => {
                 let head = Head::name_only(item);
-                // What exactly is wrong, the compiler says: it sees the same function.
-                let message = match &head {
-                    Some(head) => {
-                        format!("`{}` has no rule while its head is malformed", head.name)
-                    }
-                    None => "`#[state_transform]` belongs on a function".into(),
-                };
-                errors.at(error.span(), message);
+                // What is wrong with a head, the compiler says: it sees the same function.
+                if head.is_none() {
+                    errors.at(error.span(), "`#[state_transform]` belongs on a function");
+                }
                 head
             }
         }
@@ -69,18 +65,37 @@ impl Head {
         let mut tokens =
             item.into_iter().skip_while(|t| !matches!(t, TokenTree::Ident(i) if i == "fn"));
         let Some(TokenTree::Ident(name)) = tokens.nth(1) else { return None };
-        let vis = Visibility::Inherited;
-        Some(Head { cfgs: Vec::new(), vis, name, signature: None, fingerprint: 0 })
+        let parameters = tokens.find_map(|token| match token {
+            TokenTree::Group(group) if group.delimiter() == Delimiter::Parenthesis => {
+                let list: Vec<TokenTree> = group.stream().into_iter().collect();
+                let comma = |token: &TokenTree| token.to_string() == ",";
+                Some(list.split(comma).filter(|parameter| !parameter.is_empty()).count())
+            }
+            _ => None,
+        });
+        let (vis, signature) = (Visibility::Inherited, Err(parameters.unwrap_or_default()));
+        Some(Head { cfgs: Vec::new(), vis, name, signature, fingerprint: 0 })
+    }
+
+    /// A call of a function whose head is malformed. Where the compiler has reported that, the call
+    /// makes it leave alone what it stands in.
+    pub fn malformed_call(&self) -> Option<TokenStream> {
+        let (name, parameters) = (&self.name, *self.signature.as_ref().err()?);
+        let parameters = (0..parameters).map(|_| quote!(loop {}));
+        Some(quote! {
+            #[allow(unreachable_code)]
+            let _ = || #name(#(#parameters),*);
+        })
     }
 
     /// Whether it is a method. Beside one no type can stand.
     pub fn is_method(&self) -> bool {
-        self.signature.as_ref().is_some_and(|signature| signature.receiver().is_some())
+        self.signature.as_ref().is_ok_and(|signature| signature.receiver().is_some())
     }
 
     /// The parameters and the result, if they are those of a state transform.
     pub fn function(&self, errors: &Errors) -> Option<Function> {
-        let signature = self.signature.as_ref()?;
+        let signature = self.signature.as_ref().ok()?;
         let before = errors.count();
         refuse_qualifiers(signature, errors);
         let mut arguments = Vec::new();
@@ -150,7 +165,7 @@ impl Parse for Head {
         let fingerprint = fingerprint(FNV_OFFSET, fork.parse()?);
         input.parse::<TokenStream>()?;
         let cfgs = attributes.into_iter().filter(|a| a.path().is_ident("cfg")).collect();
-        Ok(Head { cfgs, vis, name, signature: Some(signature), fingerprint })
+        Ok(Head { cfgs, vis, name, signature: Ok(signature), fingerprint })
     }
 }
 
@@ -340,6 +355,6 @@ mod tests {
             Head::parse("pub fn combine(q: ) -> Tensor {}".parse().unwrap(), &errors).unwrap();
         assert_eq!(head.name, "combine");
         assert!(head.function(&errors).is_none());
-        assert!(!errors.finish().is_empty());
+        assert!(errors.finish().is_empty(), "the compiler says it");
     }
 }

@@ -3,7 +3,7 @@ mod rules;
 
 use crate::core_path;
 use crate::errors::Errors;
-use crate::operation::Named;
+use crate::operation::{self, Said};
 use crate::signature::{Function, Head, Returned, returned, span_of};
 use arguments::Arguments;
 use proc_macro2::{Ident, Span, TokenStream};
@@ -24,7 +24,7 @@ pub fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let rules = Rules::new(&arguments, &head, function.as_ref(), &errors);
     let is_method = head.is_method();
     let expansion = Expansion { private, arguments, head, function, rules };
-    let well = errors.is_empty();
+    let well = errors.is_empty() && expansion.function.is_some();
     let errors = errors.finish();
     let generated = match well {
         true => expansion.whole(),
@@ -47,22 +47,22 @@ impl Expansion {
         let Expansion { private, arguments, head, function, rules } = self;
         let name = &head.name;
         let operation = function.as_ref().map(|function| self.operation(function));
-        let keyed = arguments.has_keys();
         let rules = arguments.has_keys().then(|| rules.expand(private, name));
         let inverse = arguments.inverse.as_ref().map(|path| {
             let check = quote! {
                 #private::check_inverse(&<#name as #private::Transform>::OPERATION, &INVERSE)
             };
             let check = core_path::at(path, check);
-            let Named { items, ty } = Named::new(path, 1);
+            let question = |ty: &TokenStream| quote!(<#ty as #private::Transform>::OPERATION);
+            let Said { items, value } = operation::ask(path, 1, question);
             quote! {
                 #items
-                const INVERSE: #private::Operation = <#ty as #private::Transform>::OPERATION;
+                const INVERSE: #private::Operation = #value;
                 #[allow(dead_code)]
                 const INVERSE_FITS: () = #check;
             }
         });
-        self.items(&quote!(#operation), keyed, rules.as_ref(), &quote!(#inverse))
+        self.items(&quote!(#operation), rules.as_ref(), &quote!(#inverse))
     }
 
     /// The type after a mistake. It implements everything, so that mappings that name it do not
@@ -70,18 +70,22 @@ impl Expansion {
     /// with them it leaves alone.
     fn broken(&self, errors: &TokenStream) -> TokenStream {
         let private = &self.private;
-        let operation = quote!({ #errors ::core::panic!("this state transform has errors") });
+        let call = self.head.malformed_call();
+        let operation = quote!({
+            #errors
+            #call
+            ::core::panic!("the head of this function is not that of a state transform")
+        });
         let rules = quote!({
             let _ = <Self as #private::Transform>::OPERATION;
             &[]
         });
-        self.items(&operation, false, Some(&rules), &TokenStream::new())
+        self.items(&operation, Some(&rules), &TokenStream::new())
     }
 
     fn items(
         &self,
         operation: &TokenStream,
-        keyed: bool,
         rules: Option<&TokenStream>,
         more: &TokenStream,
     ) -> TokenStream {
@@ -90,6 +94,7 @@ impl Expansion {
         let rules = rules.map(|rules| {
             quote! {
                 #[automatically_derived]
+                #[diagnostic::do_not_recommend]
                 impl #private::StateTransform for #name {
                     const RULES: &'static [#private::Rule] = #rules;
                 }
@@ -104,9 +109,9 @@ impl Expansion {
             #(#cfgs)*
             const _: () = {
                 #[automatically_derived]
+                #[diagnostic::do_not_recommend]
                 impl #private::Transform for #name {
                     const OPERATION: #private::Operation = #operation;
-                    const KEYED: bool = #keyed;
                 }
                 #rules
                 #more
@@ -127,6 +132,7 @@ impl Expansion {
         };
         let fingerprint = head.fingerprint;
         let group = function.group.is_some();
+        let keyed = self.arguments.has_keys();
         let call = self.call(function, &targets);
         quote! {
             #private::Operation {
@@ -137,6 +143,7 @@ impl Expansion {
                 kernel: #private::Kernel::Function(#private::Function {
                     call: #call,
                     group: #group,
+                    keyed: #keyed,
                     fingerprint: #private::fingerprint(
                         #fingerprint,
                         ::core::option_env!("CARGO_PKG_VERSION"),

@@ -22,7 +22,7 @@ fn config<C: ModelConnector<Model: Model<Config = GptConfig>>>(
     fixture: &str,
     change: &Value,
 ) -> GptConfig {
-    let checkpoint = Checkpoint::open(&connector_tests::fixture(&format!("{fixture}/hf"))).unwrap();
+    let checkpoint = Checkpoint::open(connector_tests::fixture(&format!("{fixture}/hf"))).unwrap();
     let mut config = serde_json::to_value(C::config(&checkpoint).unwrap()).unwrap();
     config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     serde_json::from_value(config).unwrap()

@@ -24,6 +24,8 @@ pub(super) struct Key {
     pub pattern: Result<Pattern<'static>, JoinError<'static>>,
     /// The rule that has it.
     pub rule: Option<&'static Rule>,
+    /// Whether the rule is that of a state transform which the mapping names.
+    pub named: bool,
     /// Under which combinations of the flags the row applies.
     pub when: Truth,
     /// A flag in the row's condition that is none. Of a block's own condition, [`Role::Block`] has it.
@@ -61,6 +63,8 @@ pub(super) struct Branch {
     pub parent: usize,
     /// Which `one_of`.
     pub choice: usize,
+    /// What it is called.
+    pub name: &'static str,
     /// Whether it is the one that export writes.
     pub first: bool,
     /// Where the `one_of` is written.
@@ -83,6 +87,7 @@ const NO_KEY: Key = Key {
     role: Role::Block,
     pattern: Ok(Pattern::EMPTY),
     rule: None,
+    named: false,
     when: Truth::NEVER,
     unknown: None,
     at: NOWHERE,
@@ -134,6 +139,7 @@ struct Scope {
     target: Result<Pattern<'static>, JoinError<'static>>,
     when: Truth,
     entry: Option<Location>,
+    named: bool,
     branch: usize,
 }
 
@@ -143,7 +149,7 @@ struct Scope {
 /// If there are more than [`MAX_BRANCHES`] branches, or `N` is not the mapping's [`count`].
 #[track_caller]
 pub const fn flatten<const N: usize>(mapping: &'static Mapping, flags: Flags) -> Flat<N> {
-    let nowhere = Branch { parent: 0, choice: 0, first: true, at: NOWHERE };
+    let nowhere = Branch { parent: 0, choice: 0, name: "", first: true, at: NOWHERE };
     let mut flat =
         Flat { keys: [NO_KEY; N], len: 0, branches: [nowhere; MAX_BRANCHES], branch_count: 1 };
     let scope = Scope {
@@ -151,6 +157,7 @@ pub const fn flatten<const N: usize>(mapping: &'static Mapping, flags: Flags) ->
         target: Ok(Pattern::EMPTY),
         when: Truth::ALWAYS,
         entry: None,
+        named: false,
         branch: 0,
     };
     let mut choices = 0;
@@ -170,7 +177,7 @@ const fn add<const N: usize>(
         match &rows[i] {
             Row::Rule(rule) => add_rule(flat, rule, scope, flags),
             Row::Rules(named) => {
-                let scope = Scope { entry: scope.or(named.at), ..scope };
+                let scope = Scope { entry: scope.or(named.at), named: true, ..scope };
                 let mut r = 0;
                 while r < named.rules.len() {
                     add_rule(flat, &named.rules[r], scope, flags);
@@ -198,8 +205,13 @@ const fn add<const N: usize>(
                 while b < one_of.branches.len() {
                     let branch = flat.branch_count;
                     assert!(branch < MAX_BRANCHES, "a mapping has too many branches of `one_of`");
-                    flat.branches[branch] =
-                        Branch { parent: scope.branch, choice, first: b == 0, at: one_of.at };
+                    flat.branches[branch] = Branch {
+                        parent: scope.branch,
+                        choice,
+                        name: one_of.branches[b].name,
+                        first: b == 0,
+                        at: one_of.at,
+                    };
                     flat.branch_count += 1;
                     let scope = Scope { branch, ..scope };
                     add(flat, one_of.branches[b].rows, scope, flags, choices);
@@ -253,7 +265,31 @@ const fn add_rule<const N: usize>(
     }
 }
 
+impl Key {
+    /// The key as its rule has it, without the prefixes of blocks, if it is number `number`.
+    pub const fn own(&self, number: usize) -> Option<&'static Pattern<'static>> {
+        let Some(rule) = self.rule else { return None };
+        let at = number - self.lead;
+        let (targets, sources) = (rule.targets.len(), rule.sources.len());
+        if at < targets {
+            Some(&rule.targets[at])
+        } else if at < targets + sources {
+            Some(&rule.sources[at - targets])
+        } else {
+            Some(&rule.reads[at - targets - sources])
+        }
+    }
+}
+
 impl<const N: usize> Flat<N> {
+    /// Whether `branch` is `outer` or lies inside of it.
+    pub const fn lies_in(&self, mut branch: usize, outer: usize) -> bool {
+        while branch != outer && branch != 0 {
+            branch = self.branches[branch].parent;
+        }
+        branch == outer
+    }
+
     const fn push(&mut self, key: Key) {
         self.keys[self.len] = key;
         self.len += 1;
@@ -274,8 +310,8 @@ impl Scope {
             Some(entry) => entry,
             None => at,
         };
-        let (when, branch) = (self.when, self.branch);
-        Key { role, pattern: join(prefix, pattern), when, at, entry, branch, ..NO_KEY }
+        let Scope { when, named, branch, .. } = *self;
+        Key { role, pattern: join(prefix, pattern), when, named, at, entry, branch, ..NO_KEY }
     }
 }
 

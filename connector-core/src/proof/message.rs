@@ -1,3 +1,4 @@
+use super::cube::{Cube, first};
 use crate::__private_v0_1_0::takes_group;
 use crate::Location;
 use crate::key::{Offset, Part, Pattern, Truth};
@@ -72,35 +73,45 @@ impl Message {
     }
 
     /// Adds one combination of flags for which `truth` holds, as short as it gets: `tied && !bias`.
-    pub const fn flags(mut self, truth: Truth, names: &[&str]) -> Self {
-        let mut bits = 0u8;
-        while !truth.holds(bits) {
-            bits += 1;
-        }
-        // A flag is named only if the others do not settle it.
-        let (mut named, mut flag) = (0u8, 0);
-        while flag < names.len() {
-            named |= 1 << flag;
-            flag += 1;
-        }
-        flag = 0;
-        while flag < names.len() {
-            let without = named & !(1 << flag);
-            if holds_for_all(truth, bits, without) {
-                named = without;
+    pub const fn flags(self, truth: Truth, names: &[&str]) -> Self {
+        self.cube(Cube::around(truth, first(truth), names.len()), names)
+    }
+
+    /// Adds the condition that holds where `truth` does: `tied && !bias || moe`.
+    pub const fn condition(mut self, truth: Truth, names: &[&str]) -> Self {
+        let mut rest = truth;
+        while !rest.is_never() {
+            if !truth.implies(rest) {
+                self = self.text(" || ");
             }
-            flag += 1;
+            let cube = Cube::around(truth, first(rest), names.len());
+            self = self.cube(cube, names);
+            rest = rest.and(cube.truth().not());
         }
-        let mut first = true;
-        flag = 0;
+        self
+    }
+
+    const fn cube(mut self, cube: Cube, names: &[&str]) -> Self {
+        let (mut flag, mut begun) = (0, false);
         while flag < names.len() {
-            if named >> flag & 1 == 1 {
-                self = if first { self } else { self.text(" && ") };
-                self = if bits >> flag & 1 == 1 { self } else { self.text("!") };
+            if cube.named >> flag & 1 == 1 {
+                self = if begun { self.text(" && ") } else { self };
+                self = if cube.bits >> flag & 1 == 1 { self } else { self.text("!") };
                 self = self.text(names[flag]);
-                first = false;
+                begun = true;
             }
             flag += 1;
+        }
+        self
+    }
+
+    /// Adds names, `` `a`, `b` ``.
+    pub const fn names(mut self, names: &[&str]) -> Self {
+        let mut i = 0;
+        while i < names.len() {
+            self = if i == 0 { self } else { self.text(", ") };
+            self = self.text("`").text(names[i]).text("`");
+            i += 1;
         }
         self
     }
@@ -153,20 +164,6 @@ impl Message {
     }
 }
 
-/// Whether `truth` holds for every combination that agrees with `bits` in the flags of `fixed`.
-const fn holds_for_all(truth: Truth, bits: u8, fixed: u8) -> bool {
-    let mut other = 0u8;
-    loop {
-        if other & fixed == bits & fixed && !truth.holds(other) {
-            return false;
-        }
-        if other == u8::MAX {
-            return true;
-        }
-        other += 1;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -192,6 +189,15 @@ mod tests {
             (Truth::ALWAYS, ""),
         ] {
             assert_eq!(Message::EMPTY.flags(truth, &["tied", "bias"]).as_str(), want);
+            assert_eq!(Message::EMPTY.condition(truth, &["tied", "bias"]).as_str(), want);
         }
+        for (truth, want) in [
+            (tied.or(bias), "tied || bias"),
+            (tied.and(bias).not(), "!tied || !bias"),
+            (tied.and(bias.not()).or(bias.and(tied.not())), "tied && !bias || !tied && bias"),
+        ] {
+            assert_eq!(Message::EMPTY.condition(truth, &["tied", "bias"]).as_str(), want);
+        }
+        assert_eq!(Message::EMPTY.names(&["tied", "bias"]).as_str(), "`tied`, `bias`");
     }
 }

@@ -7,12 +7,14 @@
 //! Everything here is a `const fn`, so loops are written out; the compiler interprets them, so that
 //! what grows with rows times parameters is avoided (see [`index`]).
 
+mod cube;
 mod finding;
 mod fit;
 mod flags;
 mod flat;
 mod index;
 mod message;
+mod missing;
 mod near;
 mod producers;
 mod report;
@@ -28,7 +30,7 @@ use crate::schema::Schema;
 use finding::{Finding, Findings};
 use flat::Role;
 use index::Index;
-use near::nearest;
+use near::{nearest, whole};
 use producers::{Keys, Known, Producers};
 
 /// What is known of a mapping.
@@ -173,7 +175,10 @@ impl<'a, const N: usize> Proof<'a, N> {
             let own = if is_model { role.is_target() } else { role.is_source() };
             match (keys.known[key], &flat.keys[key].pattern) {
                 (Known::No, Ok(pattern)) if own => {
-                    let near = nearest(&schema, pattern, &unmade);
+                    let near = match whole(&schema, &flat.keys[key], key) {
+                        None => nearest(&schema, pattern, &unmade),
+                        whole => whole,
+                    };
                     self.findings.add(Finding::Stranger { side, key, near });
                 }
                 (Known::Idle(parameter), _) if own && is_model => {

@@ -1,4 +1,6 @@
 use super::Unmade;
+use super::fit::{Fit, fit};
+use super::flat::Key;
 use super::message::Message;
 use crate::key::{Pattern, similar};
 use crate::schema::Schema;
@@ -28,6 +30,19 @@ pub(super) const fn nearest(
         p += 1;
     }
     best
+}
+
+/// The parameter that a key names by itself, though with the prefix of a block before it it does not.
+pub(super) const fn whole(schema: &Schema, key: &Key, number: usize) -> Option<usize> {
+    let Some(own) = key.own(number) else { return None };
+    let mut p = 0;
+    while p < schema.parameters.len() {
+        if !matches!(fit(own, &schema.parameters[p].pattern), Fit::None) {
+            return Some(p);
+        }
+        p += 1;
+    }
+    None
 }
 
 /// How long the longer of two texts is without what both begin and end with.

@@ -2,15 +2,15 @@
 //! the importer's type everything else.
 
 use super::finding::Finding;
-use super::flat::Key;
+use super::flat::{Key, Role};
 use super::message::Message;
+use super::near::whole;
 use super::{Proof, Side, same_place};
 use crate::Location;
-use crate::key::{JoinError, MAX_PARTS, Truth, similar};
+use crate::key::{JoinError, MAX_PARTS, Truth, distance, similar};
 
-/// What a line below the first begins with, and a line of a list.
+/// What a line below the first begins with.
 pub const LINE: &str = "\n  ";
-const ITEM: &str = "\n      ";
 
 impl<const N: usize> Proof<'_, N> {
     /// Reports what is wrong with row number `number` of the importer's own rows.
@@ -83,25 +83,19 @@ impl<const N: usize> Proof<'_, N> {
         let Some(number) = finding.key() else { return text };
         let key = &self.flat.keys[number];
         let text = match finding {
-            Finding::Unformed { .. } => unformed(text, key),
+            Finding::Unformed { .. } => self.unformed(text, key, number),
             Finding::UnknownFlag { flag, .. } => self.unknown_flag(text, flag),
-            Finding::Stranger { side, near, .. } => self.stranger(text, key, side, near),
+            Finding::Stranger { side, near, .. } => self.stranger(text, number, side, near),
             Finding::Idle { parameter, .. } => self.idle(text, key, parameter),
             Finding::OneWay { .. } => one_way(text, key),
             Finding::Doubled { parameter, first, both, .. } => {
-                let other = &self.flat.keys[first];
-                let exists = self.condition(Side::Model, parameter);
-                let mut text = self.name(text, Side::Model, parameter).text(" is produced twice");
-                if !exists.implies(both) {
-                    text = text.text(" where `").flags(both, self.flags.names()).text("`");
-                }
-                text = text.text(": by this row and by the one at ").place(other.at);
-                text.text(LINE).text("remove one of the two, or tell them apart with `when`")
+                self.doubled(text, key, parameter, first, both)
             }
             Finding::Missing { .. } => text,
         };
         if elsewhere || !same_place(key.at, key.entry) {
-            return text.text(LINE).text("the row is at ").place(key.at);
+            let what = if key.named { "its rule is at " } else { "the row is at " };
+            return text.text(LINE).text(what).place(key.at);
         }
         text
     }
@@ -112,101 +106,120 @@ impl<const N: usize> Proof<'_, N> {
 
     const fn unknown_flag(&self, text: Message, flag: &str) -> Message {
         let names = self.flags.names();
-        let mut text = text.text("`").text(flag).text("` is not a flag of `");
-        text = text.text(self.schema(Side::Model).model).text("`");
+        let text = text.text("`").text(flag).text("` is not a flag of `");
+        let mut text = text.text(self.schema(Side::Model).model).text("`").text(LINE);
         if names.is_empty() {
-            text = text.text(", which has none").text(LINE);
-            return text.text("declare `flag ").text(flag).text(" = …;` in its `param_schema!`");
+            text = text.text("it has none; declare `flag ").text(flag);
+            return text.text(" = …;` in its `param_schema!`");
         }
-        text = text.text("; its flags are ");
-        let mut meant = None;
-        let mut i = 0;
+        let (mut meant, mut least, mut i) = ("", usize::MAX, 0);
         while i < names.len() {
-            text = if i == 0 { text } else { text.text(", ") };
-            text = text.text(names[i]);
-            if similar(names[i], flag) {
-                meant = Some(names[i]);
+            let far = distance(names[i], flag);
+            if far < least && similar(names[i], flag) {
+                (meant, least) = (names[i], far);
             }
             i += 1;
         }
-        match meant {
-            Some(meant) => text.text(LINE).text("did you mean `").text(meant).text("`?"),
-            None => text,
+        if least < usize::MAX {
+            text = text.text("did you mean `").text(meant).text("`?").text(LINE);
         }
+        text.text("its flags are ").names(names)
     }
 
-    const fn stranger(&self, text: Message, key: &Key, side: Side, near: Option<usize>) -> Message {
+    const fn stranger(
+        &self,
+        text: Message,
+        number: usize,
+        side: Side,
+        near: Option<usize>,
+    ) -> Message {
+        let key = &self.flat.keys[number];
         let Ok(pattern) = &key.pattern else { return text };
+        let schema = self.schema(side);
         let text = text.text("`").pattern(pattern).text("` is not a parameter of `");
-        let text = text.text(self.schema(side).model).text("`").text(LINE);
+        let text = text.text(schema.model).text("`").text(LINE);
+        if whole(schema, key, number).is_some() {
+            return outside(text, key);
+        }
         match near {
             Some(near) => self.name(text.text("did you mean "), side, near).text("?"),
-            None => text.text("correct the key, or declare it in the `param_schema!`"),
+            None => text.text(
+                "correct the key, or remove the row, or declare the parameter in the `param_schema!` of `",
+            )
+            .text(schema.model)
+            .text("`"),
         }
     }
 
     const fn idle(&self, text: Message, key: &Key, parameter: usize) -> Message {
         let (names, exists) = (self.flags.names(), self.condition(Side::Model, parameter));
-        let text = text.text("this row never applies: it is for where `");
-        let text = text.flags(key.when, names).text("`, but ");
-        let text = self.name(text, Side::Model, parameter).text(" exists where `");
-        let text = text.flags(exists, names).text("`").text(LINE);
+        let text = text.text("this row never applies: its condition is `");
+        let text = text.condition(key.when, names).text("`, but ");
+        let text = self.name(text, Side::Model, parameter).text(" exists only where `");
+        let text = text.condition(exists, names).text("`").text(LINE);
         text.text("correct one of the two conditions, or remove the row")
     }
 
-    /// Adds the parameters of one side that no row has.
-    const fn missing(&self, mut text: Message, side: Side) -> Message {
-        let (mut count, mut list, mut i) = (0, Message::EMPTY, 0);
-        while i < self.findings.all().len() {
-            if let Finding::Missing { side: of, parameter, gap, differing } = self.findings.all()[i]
-                && of as u8 == side as u8
-            {
-                count += 1;
-                list = list.text(ITEM).pattern(&self.schema(side).parameters[parameter].pattern);
-                // One combination of flags under which it exists and is not there.
-                if !Truth::ALWAYS.implies(gap) {
-                    list = list.text(" where `").flags(gap, self.flags.names()).text("`");
-                }
-                if let Some(branch) = differing {
-                    list = list.text(", in some branches of the `one_of` at ");
-                    list = list.place(self.flat.branches[branch].at);
-                }
-            }
-            i += 1;
+    const fn doubled(
+        &self,
+        text: Message,
+        key: &Key,
+        parameter: usize,
+        first: usize,
+        both: Truth,
+    ) -> Message {
+        let names = self.flags.names();
+        let other = &self.flat.keys[first];
+        let exists = self.condition(Side::Model, parameter);
+        let mut text = self.name(text, Side::Model, parameter).text(" is produced twice");
+        if !exists.implies(both) {
+            text = text.text(" where `").flags(both, names).text("`");
         }
-        if count == 0 {
-            return text;
+        text = text.text(LINE).text("by this row and by the one at ").place(other.at).text(LINE);
+        // Where one of the two alone applies, it is the condition that it should have.
+        let (others, own) = (other.when.and(key.when.not()), key.when.and(other.when.not()));
+        text = text.text("remove one of the two, or ");
+        if !others.and(exists).is_never() {
+            text.text("write `when ").condition(others, names).text("` at the other row")
+        } else if !own.and(exists).is_never() {
+            text.text("write `when ").condition(own, names).text("` at this row")
+        } else {
+            text.text("tell them apart with `when`")
         }
-        let (verb, advice) = match (side, count) {
-            (Side::Model, 1) => (
-                "produces",
-                "add a row for it, or, if it can be absent, give it a flag in the schema",
-            ),
-            (Side::Model, _) => (
-                "produces",
-                "add rows for them, or, if they can be absent, give them a flag in the schema",
-            ),
-            (Side::Format, 1) => ("reads", "add a row for it, or `ignore` it"),
-            (Side::Format, _) => ("reads", "add rows for them, or `ignore` them"),
+    }
+
+    const fn unformed(&self, text: Message, key: &Key, number: usize) -> Message {
+        let Err(JoinError::Repeated { name }) = key.pattern else {
+            let text = text.text("with the blocks around it a key of this row has more than ");
+            let text = text.count(MAX_PARTS, "part").text(" of text and captures").text(LINE);
+            return text.text("give it fewer captures");
         };
-        text = text.paragraph().text("importer `").text(self.importer).text("` never ").text(verb);
-        text = text.text(" ").count(count, "parameter").text(" of `");
-        text.text(self.schema(side).model).text("`:").text(list.as_str()).text(LINE).text(advice)
+        let is_block = matches!(key.role, Role::Block);
+        let what = if is_block { "block" } else { "row" };
+        let text = text.text("this ").text(what).text(" captures `{").text(name);
+        let text = text.text("}`, which the block around it captures already").text(LINE);
+        if let (Some(model), true) = (&self.model, key.role.is_target())
+            && whole(model, key, number).is_some()
+        {
+            return outside(text, key);
+        }
+        let text = text.text("its keys begin with those of the block: drop `{").text(name);
+        text.text("}` here, or, if it is another index, give it another name")
     }
 }
 
-const fn unformed(text: Message, key: &Key) -> Message {
-    match key.pattern {
-        Err(JoinError::Repeated { name }) => {
-            let text = text.text("this row captures `{").text(name);
-            let text = text.text("}`, which the block around it captures already").text(LINE);
-            text.text("rename one of the two, or drop the index from the row")
-        }
-        _ => {
-            let text = text.text("with the blocks around it a key of this row has more than ");
-            let text = text.count(MAX_PARTS, "part").text(" of text and captures").text(LINE);
-            text.text("give it fewer captures")
-        }
+/// What to do with a key that is whole without the prefix of its block.
+const fn outside(text: Message, key: &Key) -> Message {
+    if key.named {
+        text.text(
+            "the keys of a state transform are whole, and this block puts its prefix before them",
+        )
+        .text(LINE)
+        .text("name it outside of the block")
+    } else {
+        text.text("the key is whole, and the block around it puts its prefix before it")
+            .text(LINE)
+            .text("drop the prefix from the key, or move the row out of the block")
     }
 }
 

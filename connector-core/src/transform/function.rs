@@ -23,6 +23,8 @@ pub struct Function {
     ///
     /// [`Operation::sources`]: super::Operation::sources
     pub group: bool,
+    /// Whether it has keys of its own, with which it is a row by itself.
+    pub keyed: bool,
     /// A hash of the function's text and its crate's version: an edited function is another one.
     pub fingerprint: u64,
 }
@@ -44,6 +46,7 @@ pub trait TransformContext<'c, 'd> {
     fn take(ctx: &'c TransformCtx<'d>) -> Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl<'c, 'd> TransformContext<'c, 'd> for &'c TransformCtx<'d> {
     fn take(ctx: &'c TransformCtx<'d>) -> Self {
         ctx
@@ -61,6 +64,7 @@ pub trait TransformArg {
     fn take(tensor: Tensor) -> Self;
 }
 
+#[diagnostic::do_not_recommend]
 impl TransformArg for Tensor {
     fn take(tensor: Tensor) -> Self {
         tensor
@@ -82,24 +86,28 @@ pub trait TransformOutput<const N: usize> {
     fn into_tensors(self) -> Result<Vec<Tensor>, BoxError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl TransformOutput<1> for Tensor {
     fn into_tensors(self) -> Result<Vec<Tensor>, BoxError> {
         Ok(vec![self])
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl TransformOutput<SPREAD> for Vec<Tensor> {
     fn into_tensors(self) -> Result<Vec<Tensor>, BoxError> {
         Ok(self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const N: usize> TransformOutput<N> for [Tensor; N] {
     fn into_tensors(self) -> Result<Vec<Tensor>, BoxError> {
         Ok(self.into())
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<const N: usize, T: TransformOutput<N>, E: Into<BoxError>> TransformOutput<N> for Result<T, E> {
     fn into_tensors(self) -> Result<Vec<Tensor>, BoxError> {
         self.map_err(Into::into)?.into_tensors()
@@ -108,6 +116,7 @@ impl<const N: usize, T: TransformOutput<N>, E: Into<BoxError>> TransformOutput<N
 
 macro_rules! tuple_output {
     ($n:literal: $($t:ident $i:tt),+) => {
+        #[diagnostic::do_not_recommend]
         impl TransformOutput<$n> for ($($t),+,) {
             fn into_tensors(self) -> Result<Vec<Tensor>, BoxError> {
                 Ok(vec![$(self.$i),+])

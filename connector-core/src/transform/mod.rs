@@ -72,9 +72,6 @@ pub enum Kernel {
 pub trait Transform {
     /// The operation.
     const OPERATION: Operation;
-
-    /// Whether it is a rule with keys of its own, which `via` would pass over.
-    const KEYED: bool = false;
 }
 
 /// A function annotated with `#[state_transform(source_key = …, target_key = …)]`: a type of the

@@ -5,7 +5,7 @@ use crate::captures::{Place, agree, all, disagreement};
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
-use crate::operation::Named;
+use crate::operation::{self, Said};
 use crate::pattern::{Chosen, Key, combinations, distinct, expand_all, keys};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
@@ -23,8 +23,6 @@ pub struct Expansion<'a> {
 /// The constants in which an operation is looked up.
 struct Looked {
     operation: Ident,
-    /// Whether it has keys of its own.
-    keyed: TokenStream,
     /// The check that it fits its row; its name stands in the compiler's message.
     fits: Ident,
 }
@@ -66,8 +64,10 @@ impl<'a> Expansion<'a> {
             }
             Entry::Rules(path) => {
                 let at = core_path::location(private, core_path::span(path));
-                let (ty, _) = self.named(path);
-                let rules = quote!(<#ty as #private::StateTransform>::RULES);
+                let (value, number) =
+                    self.ask(path, |ty| quote!(<#ty as #private::StateTransform>::RULES));
+                let rules = format_ident!("__CONNECTOR_RULES_{number}");
+                self.checks.extend(quote!(const #rules: &[#private::Rule] = #value;));
                 rows.push(quote! {
                     #private::Row::Rules(#private::Rules { rules: #rules, at: #at })
                 });
@@ -121,10 +121,9 @@ impl<'a> Expansion<'a> {
                     continue;
                 }
             };
-            if let (Some((Looked { operation, keyed, fits }, path)), false) = (&operation, checked)
-            {
+            if let (Some((Looked { operation, fits }, path)), false) = (&operation, checked) {
                 let (n, m) = (sources.len(), targets.len());
-                let check = quote!(#private::check_row(&#operation, #keyed, #n, #m, #fold));
+                let check = quote!(#private::check_row(&#operation, #n, #m, #fold));
                 let check = core_path::at(path, check);
                 self.checks.extend(quote!(#[allow(dead_code)] const #fits: () = #check;));
                 checked = true;
@@ -153,22 +152,23 @@ impl<'a> Expansion<'a> {
     /// is reported once.
     fn operation(&mut self, path: &Path) -> Looked {
         let private = self.private;
-        let (ty, number) = self.named(path);
+        let (value, number) = self.ask(path, |ty| quote!(<#ty as #private::Transform>::OPERATION));
         let operation = format_ident!("__CONNECTOR_OPERATION_{number}");
         let fits = format_ident!("OPERATION_{number}_FITS_ITS_ROW");
-        self.checks.extend(quote! {
-            const #operation: #private::Operation = <#ty as #private::Transform>::OPERATION;
-        });
-        let keyed = quote!(<#ty as #private::Transform>::KEYED);
-        Looked { operation, keyed, fits }
+        self.checks.extend(quote!(const #operation: #private::Operation = #value;));
+        Looked { operation, fits }
     }
 
-    /// The type of a state transform or operation, and its number.
-    fn named(&mut self, path: &Path) -> (TokenStream, usize) {
+    /// What a state transform or operation says of itself, and its number.
+    fn ask(
+        &mut self,
+        path: &Path,
+        question: impl Fn(&TokenStream) -> TokenStream,
+    ) -> (TokenStream, usize) {
         self.operations += 1;
-        let Named { items, ty } = Named::new(path, self.operations);
+        let Said { items, value } = operation::ask(path, self.operations, question);
         self.checks.extend(items);
-        (ty, self.operations)
+        (value, self.operations)
     }
 
     fn block(&mut self, block: &BlockRow, scope: &Scope, rows: &mut Vec<TokenStream>) {

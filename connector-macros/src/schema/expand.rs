@@ -16,7 +16,7 @@ pub fn expand(
     let Declaration { attributes, vis, name, config_ty, .. } = declaration;
     let text = name.to_string();
     let constant = constant(private, declaration, parameters, errors);
-    let functions = functions(declaration, parameters);
+    let functions = functions(declaration, parameters, !errors.is_empty());
     let new_doc = format!("The model `{text}` under `config`.");
     quote! {
         #(#attributes)*
@@ -116,19 +116,23 @@ fn constant(
 }
 
 /// The functions that evaluate the user's expressions under a config. In each arm only the axes
-/// that the value depends on are bound: another one has no meaning there.
-fn functions(declaration: &Declaration, parameters: &Parameters<'_>) -> TokenStream {
+/// that the value depends on are bound: another one has no meaning there. After a mistake all are,
+/// because one that is missing has been reported.
+fn functions(declaration: &Declaration, parameters: &Parameters<'_>, broken: bool) -> TokenStream {
     let Declaration { config, axes, fields, flags, .. } = declaration;
     let number = Ident::new("number", Span::mixed_site());
     let at = Ident::new("at", Span::mixed_site());
     let bind = |indices: &[usize]| {
-        let lets = indices.iter().map(|index| {
-            let name = &axes[*index].name;
+        let bound = (0..axes.len()).filter(|index| broken || indices.contains(index));
+        let lets = bound.map(|index| {
+            let name = &axes[index].name;
             quote!(let #name: ::core::primitive::usize = #at[#index];)
         });
         quote!(#(#lets)*)
     };
-    let arms = |values: &[Value], ty: &str| {
+    // An axis depends on none.
+    let none = |_: &[usize]| TokenStream::new();
+    let arms = |values: &[Value], ty: &str, bind: &dyn Fn(&[usize]) -> TokenStream| {
         let arms = values.iter().enumerate().filter_map(|(i, value)| {
             let of = |axis: &Ident| axes.iter().position(|declared| declared.name == *axis);
             // Without an arm if an axis is not declared, which has been reported.
@@ -139,7 +143,7 @@ fn functions(declaration: &Declaration, parameters: &Parameters<'_>) -> TokenStr
         quote!(#(#arms)*)
     };
     let (lengths, numbers, switches) =
-        (arms(axes, "usize"), arms(fields, "usize"), arms(flags, "bool"));
+        (arms(axes, "usize", &none), arms(fields, "usize", &bind), arms(flags, "bool", &bind));
     let shapes = shapes(parameters, &bind);
     quote! {
         #[allow(unused_variables)]

@@ -22,7 +22,6 @@ mod tests {
     fn nothing_is_lost() -> Result<()> {
         let config = HfKestrel::config(&Checkpoint::open(CHECKPOINT)?)?;
         let shown = prove_lossless::<HfKestrel>(&config)?;
-        println!("{shown}");
         assert!(shown.computed.is_empty());
         Ok(())
     }

@@ -108,6 +108,16 @@ fn combine_qk(q: Tensor, _k: Tensor) -> Tensor {
     q
 }
 
+#[state_transform]
+fn join(a: Tensor, _b: Tensor) -> Tensor {
+    a
+}
+
+#[state_transform]
+fn together(all: &[Tensor]) -> Tensor {
+    all[0].clone()
+}
+
 /// Its attributes stay.
 #[state_transform(inverse = combine_qk)]
 pub fn split_qk(qk: Tensor) -> Result<(Tensor, Tensor)> {
@@ -201,12 +211,12 @@ const MAPPING: Mapping = mapping! {
     "lm_head.weight" == "embed" when tied,
     "layers.{layer}" => "decoder.{layer}" when !tied {
         ..SHARED,
-        ("gate.{p:weight|bias}", "up.{p}") => "fc1.{p}" via combine_qk when moe optional,
+        ("gate.{p:weight|bias}", "up.{p}") => "fc1.{p}" via join when moe optional,
         ignore "inv_freq",
         "experts.{e}" => "experts" {
             "w2" => "w2" stack e,
             "w3" => "w3.{e}",
-            "w4" => "w4" via gather,
+            "w4" => "w4" via together,
         }
         one_of {
             fused { "qk" => ("q", "k") via split_qk }
@@ -232,7 +242,7 @@ fn a_mapping_has_its_rows() {
     assert_eq!(texts(weight.sources), ["gate.weight", "up.weight"]);
     assert_eq!(texts(bias.targets), ["fc1.bias"]);
     assert_eq!(weight.at, bias.at);
-    assert_eq!(weight.operation.name, "combine_qk");
+    assert_eq!(weight.operation.name, "join");
     assert!(matches!(ignore, Row::Ignore(_)));
     let Row::Block(experts) = experts else { panic!() };
     let folds = experts.rows.iter().map(|row| match row {

@@ -44,7 +44,7 @@ impl Mutation {
     fn expected(self, row: &Row) -> Vec<String> {
         let name = row.name.clone();
         match self {
-            Mutation::LeftOut => vec!["never produces".into(), name],
+            Mutation::LeftOut => vec!["does not produce".into(), name],
             Mutation::Misspelt => {
                 vec![format!("x{name}` is not a parameter"), "did you mean".into(), name]
             }

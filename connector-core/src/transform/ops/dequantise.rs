@@ -19,6 +19,7 @@ macro_rules! computation {
         #[derive(Debug)]
         pub struct $name {}
 
+        #[diagnostic::do_not_recommend]
         impl Transform for $name {
             const OPERATION: Operation = Operation {
                 name: stringify!($name),

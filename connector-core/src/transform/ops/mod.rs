@@ -39,6 +39,7 @@ macro_rules! operation {
         #[derive(Debug)]
         pub struct $name {}
 
+        #[diagnostic::do_not_recommend]
         impl $crate::transform::Transform for $name {
             const OPERATION: $crate::transform::Operation = $crate::transform::Operation {
                 name: stringify!($name),

@@ -1,3 +1,4 @@
+// The message is rustc's: it reads the body before the macro does. One mistake, one error.
 use connector_core::{Tensor, state_transform};
 
 #[state_transform(source_key = "a", target_key = "b")]

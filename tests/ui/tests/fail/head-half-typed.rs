@@ -1,3 +1,4 @@
+// The message is rustc's: it reads the head before the macro does, which adds nothing to it.
 use connector_core::mapping::Mapping;
 use connector_core::{Tensor, mapping, state_transform};
 

@@ -1,3 +1,4 @@
+// Without more the compiler would say that a type is wanted: connector-macros/src/operation.rs.
 use connector_core::mapping;
 use connector_core::mapping::Mapping;
 

@@ -36,6 +36,11 @@ mod shared {
         n
     }
 
+    #[state_transform]
+    pub fn local(x: Tensor) -> Tensor {
+        x
+    }
+
     pub const ROWS: Mapping = mapping! {
         "o" => "o",
         // The axis is that of the block around the include.
@@ -82,6 +87,19 @@ const MAPPING: Mapping = mapping! {
 const EMPTY: Mapping = mapping! {};
 
 fn main() {
+    // Inside a function too, and with paths of every kind.
+    #[state_transform]
+    fn inner(x: Tensor) -> Tensor {
+        x
+    }
+    const LOCAL: Mapping = mapping! {
+        "a" => "b" via inner,
+        "c" => "d" via self::shared::local,
+        ("e", "f") => "g" via crate::join,
+        crate::shared::named,
+    };
+    assert_eq!(LOCAL.rows.len(), 4);
+    let _ = inner;
     assert_eq!(MAPPING.rows.len(), 21);
     assert!(EMPTY.rows.is_empty());
     let local = mapping! { "a" => "b" };

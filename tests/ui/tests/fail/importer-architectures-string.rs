@@ -1,0 +1,28 @@
+use connector_core::checkpoint::Checkpoint;
+use connector_core::connector::ModelConnector;
+use connector_core::mapping::Mapping;
+use connector_core::{Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    "weight": [c.hidden];
+} }
+
+struct HfMyModel;
+
+#[model_importer(MyModel, "hf", architectures = "MyForCausalLM")]
+impl ModelConnector for HfMyModel {
+    const MAPPING: Mapping = mapping! { "w" => "weight" };
+
+    fn config(_: &Checkpoint) -> Result<Config> {
+        Err(connector_core::Error::Cancelled)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,10 @@
+use connector_core::mapping;
+use connector_core::mapping::Mapping;
+
+fn widen() {}
+
+const _: Mapping = mapping! {
+    widen,
+};
+
+fn main() {}

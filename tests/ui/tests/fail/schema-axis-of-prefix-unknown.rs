@@ -1,0 +1,18 @@
+use connector_core::param_schema;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    axis layer = c.layers;
+    "layers.{layers}" {
+        "w": [c.hidden];
+        "v": [c.hidden];
+    }
+} }
+
+fn main() {}
