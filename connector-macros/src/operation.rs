@@ -27,7 +27,7 @@ pub fn ask(path: &Path, number: usize, question: impl Fn(&TokenStream) -> TokenS
     let text = name.unraw().to_string();
     let plain = match ["crate", "self", "super", "Self"].contains(&text.as_str()) {
         true => return Said { items: TokenStream::new(), value: question(&quote!(#path)) },
-        false if text == name.to_string() => Ident::new(&text, here),
+        false if *name == text => Ident::new(&text, here),
         false => Ident::new_raw(&text, here),
     };
     let ty = format_ident!("__Connector{number}", span = here);

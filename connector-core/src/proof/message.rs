@@ -193,7 +193,7 @@ mod tests {
         }
         for (truth, want) in [
             (tied.or(bias), "tied || bias"),
-            (tied.and(bias).not(), "!tied || !bias"),
+            (tied.and(bias).not(), "!bias || !tied"),
             (tied.and(bias.not()).or(bias.and(tied.not())), "tied && !bias || !tied && bias"),
         ] {
             assert_eq!(Message::EMPTY.condition(truth, &["tied", "bias"]).as_str(), want);
