@@ -24,6 +24,7 @@ mod condition;
 mod connector;
 mod core_path;
 mod errors;
+mod fingerprint;
 mod fold;
 mod mapping;
 mod operation;

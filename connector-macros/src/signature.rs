@@ -1,4 +1,5 @@
 use crate::errors::Errors;
+use crate::fingerprint::fingerprint;
 use proc_macro2::{Delimiter, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
@@ -162,7 +163,7 @@ impl Parse for Head {
         let signature = Signature::parse(input)?;
         let name = signature.ident.clone();
         // Not the attributes: an edited comment does not make another function.
-        let fingerprint = fingerprint(FNV_OFFSET, fork.parse()?);
+        let fingerprint = fingerprint(fork.parse()?);
         input.parse::<TokenStream>()?;
         let cfgs = attributes.into_iter().filter(|a| a.path().is_ident("cfg")).collect();
         Ok(Head { cfgs, vis, name, signature: Ok(signature), fingerprint })
@@ -241,24 +242,6 @@ pub fn returned(ty: &Type) -> Returned {
         }
         _ => Returned::Unknown,
     }
-}
-
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
-
-/// FNV-1a over the tokens, whatever the space between them: formatting a function does not make
-/// it another one.
-fn fingerprint(hash: u64, tokens: TokenStream) -> u64 {
-    let add = |hash: u64, text: &str| {
-        text.bytes().chain([0]).fold(hash, |hash, b| (hash ^ u64::from(b)).wrapping_mul(FNV_PRIME))
-    };
-    tokens.into_iter().fold(hash, |hash, token| match token {
-        TokenTree::Group(group) => {
-            let hash = add(hash, &format!("{:?}", group.delimiter()));
-            add(fingerprint(hash, group.stream()), "end")
-        }
-        token => add(hash, &token.to_string()),
-    })
 }
 
 /// Where `ty` stands, for tokens that check it: errors land on the user's type, and lints know

@@ -1,4 +1,5 @@
 mod arguments;
+mod axes;
 mod rules;
 
 use crate::core_path;

@@ -146,7 +146,7 @@ struct Scope {
 /// Dissolves `mapping`; conditions are over `flags`.
 ///
 /// # Panics
-/// If there are more than [`MAX_BRANCHES`] branches, or `N` is not the mapping's [`count`].
+/// If there are more than 32 branches, or `N` is not the mapping's [`count`].
 #[track_caller]
 pub const fn flatten<const N: usize>(mapping: &'static Mapping, flags: Flags) -> Flat<N> {
     let nowhere = Branch { parent: 0, choice: 0, name: "", first: true, at: NOWHERE };
