@@ -57,7 +57,7 @@ impl Family {
     /// The model's config, from `config.json` in either spelling.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a field without which there is no config is missing or malformed.
+    /// [`Error::Refused`](crate::Error::Refused) if a field without which there is no config is missing or malformed.
     /// Fields that change what the model computes, and that are not understood, are recorded in
     /// `source` and refused by the plan.
     pub fn config(&self, source: &Checkpoint) -> Result<GptConfig> {
