@@ -195,7 +195,7 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 ///
 /// What is wrong with a row is reported at the row, everything else at the connector's type, and all
 /// of it at once. On two cores 100 rows for 100 parameters add 0.5 s to `cargo check`, 300 for 300
-/// add 2.4 s; `connector-core/benches/proof_cost.py` measures it.
+/// add 2.9 s; `connector-core/benches/proof_cost.py` measures it.
 #[proc_macro_attribute]
 pub fn model_importer(arguments: TokenStream, item: TokenStream) -> TokenStream {
     connector::expand(Direction::Import, arguments.into(), item.into()).into()
