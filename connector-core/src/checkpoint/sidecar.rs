@@ -19,6 +19,32 @@ const WEIGHTS: [&str; 12] = [
     ".distcp",
 ];
 
+/// Whether a file of this name holds weights, or lists files that do.
+pub(crate) fn holds_weights(name: &str) -> bool {
+    WEIGHTS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether a file of this name is part of a tokenizer, by the names that transformers and
+/// SentencePiece give them.
+pub(crate) fn is_tokenizer(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "added_tokens.json",
+        "chat_template.jinja",
+        "merges.txt",
+        "special_tokens_map.json",
+        "spiece.model",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    ];
+    NAMES.contains(&name)
+        || name.starts_with("tokenizer.model.")
+        || name.starts_with("tekken")
+        || name.ends_with(".tiktoken")
+}
+
 /// How deep folders are followed: a hub repository has `original/` and `additional_chat_templates/`.
 const DEPTH: usize = 3;
 
@@ -51,7 +77,7 @@ fn copy_folder(
         let entry = entry.map_err(Error::io("read", from))?;
         let os_name = entry.file_name();
         let name = os_name.to_string_lossy();
-        if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
+        if name.starts_with('.') || holds_weights(&name) {
             continue;
         }
         if but.contains(&&*name) {

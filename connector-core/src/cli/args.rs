@@ -80,7 +80,7 @@ pub(super) enum Command {
     /// Draft a schema and an importer, in Rust, from a checkpoint's keys and shapes
     #[command(after_help = EXIT_CODES)]
     Scaffold {
-        /// The directory of the Hugging Face checkpoint
+        /// The directory of the Hugging Face checkpoint, or hf://ORG/NAME[@REVISION]
         #[arg(value_hint = ValueHint::DirPath)]
         source: PathBuf,
         /// A model in this program that it is like; its importer's rules are taken over
@@ -99,6 +99,23 @@ pub(super) enum Command {
     },
     /// Print the manual, as roff: `connector man | man -l -`
     Man,
+}
+
+impl Command {
+    /// The paths that may be addresses on the hub.
+    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Import(Import { selection, .. })
+            | Command::Plan { selection }
+            | Command::Explain { selection, .. } => vec![&mut selection.source],
+            Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
+            Command::Inspect { path, .. } => vec![path],
+            Command::Scaffold { source, .. } => vec![source],
+            Command::List | Command::Completions { .. } | Command::Man => Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -187,7 +204,7 @@ pub(super) struct Publish {
 /// A checkpoint and how it is converted.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// The directory of the Hugging Face checkpoint
+    /// The directory of the Hugging Face checkpoint, or hf://ORG/NAME[@REVISION]
     #[arg(value_hint = ValueHint::DirPath)]
     pub source: PathBuf,
     /// The model, if its config.json does not name an architecture that is known

@@ -4,7 +4,7 @@ use super::args::{Export, How, Import, Publish};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::Page;
-use super::progress::Shown;
+use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
@@ -123,7 +123,7 @@ struct Done {
 
 fn convert(output: &Path, planned: &Planned, screen: &Screen) -> Result<Done, Failure> {
     tracing::debug!(output = %output.display(), memory = planned.bound().total(), "writing");
-    let progress = Shown::new(screen);
+    let progress = Shown::new(screen, Verb::Writing);
     let start = Instant::now();
     let record = planned.run(output, &progress);
     let time = start.elapsed();

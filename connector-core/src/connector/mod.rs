@@ -4,6 +4,7 @@
 mod conversion;
 mod export;
 mod format_config;
+pub mod hub;
 mod import;
 mod planned;
 mod record;

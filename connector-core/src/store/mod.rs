@@ -12,6 +12,11 @@ mod staging;
 mod sync;
 mod tensor;
 
+#[cfg(feature = "hub")]
+pub(crate) use lock::Lock;
+pub(crate) use lock::POLL;
+#[cfg(feature = "hub")]
+pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
 
 pub use dtype::Dtype;
