@@ -14,4 +14,4 @@ pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
-pub(crate) use sidecar::{copy_sidecars, is_tokenizer};
+pub(crate) use sidecar::{copy_sidecars, is_tokenizer, sidecars};

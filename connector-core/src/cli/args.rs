@@ -90,6 +90,12 @@ pub(super) enum Command {
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
     },
+    /// The checkpoints that `import` without --output keeps: list, find, check, remove them
+    #[command(after_help = EXIT_CODES)]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
     /// List the importers and exporters in this program
     List,
     /// Print a completion script for a shell
@@ -107,13 +113,18 @@ impl Command {
         match self {
             Command::Import(Import { selection, .. })
             | Command::Plan { selection }
-            | Command::Explain { selection, .. } => vec![&mut selection.source],
+            | Command::Explain { selection, .. }
+            | Command::Cache { action: CacheAction::Path { selection, .. } } => {
+                vec![&mut selection.source]
+            }
             Command::Export(export) => vec![&mut export.checkpoint],
             Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],
-            Command::List | Command::Completions { .. } | Command::Man => Vec::new(),
+            Command::Cache { .. } | Command::List | Command::Completions { .. } | Command::Man => {
+                Vec::new()
+            }
         }
     }
 }
@@ -122,8 +133,47 @@ impl Command {
 pub(super) struct Import {
     #[command(flatten)]
     pub selection: Selection,
+    /// The new directory [default: in the cache, see `connector cache`]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub publish: Publish,
+}
+
+/// What is done with the cache.
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheAction {
+    /// List what is in the cache
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Print where the import of a source is, or would be
+    Path {
+        #[command(flatten)]
+        selection: Selection,
+        /// As for `import`, of which it is a part
+        #[arg(long)]
+        hash: bool,
+    },
+    /// Hold what is in the cache against its records: lengths, headers, hashes where there are any
+    Verify {
+        /// Of which models, `org/name`, or directories [default: all]
+        names: Vec<String>,
+    },
+    /// Remove models
+    Rm {
+        /// Which models, `org/name`, or directories
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove what killed runs left and what is damaged
+    Gc {
+        /// Also what was made more than so many days ago
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -144,6 +194,9 @@ pub(super) struct Export {
     pub keep_vocab_padding: bool,
     #[command(flatten)]
     pub how: How,
+    /// The new directory
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
     #[command(flatten)]
     pub publish: Publish,
 }
@@ -184,12 +237,9 @@ pub(super) struct Diff {
     pub resources: Resources,
 }
 
-/// Where the result goes.
+/// How the result is written.
 #[derive(Debug, Args)]
 pub(super) struct Publish {
-    /// The new directory
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub output: PathBuf,
     /// Replace the output if connector wrote it
     #[arg(long)]
     pub overwrite: bool,

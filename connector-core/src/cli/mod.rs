@@ -28,6 +28,7 @@
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
 mod args;
+mod cache;
 mod convert;
 mod exit;
 mod explain;
@@ -109,6 +110,7 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }
+        Command::Cache { action } => cache::run(action, screen),
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),
         Command::Man => scripts::manual(screen),

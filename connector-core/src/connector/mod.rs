@@ -1,6 +1,7 @@
 //! Connectors: what joins a model to a format, the registry in which they are found, and the
 //! conversions that use them.
 
+pub mod cache;
 mod conversion;
 mod export;
 mod format_config;

@@ -6,6 +6,7 @@ mod lock;
 mod place;
 pub(crate) mod positioned;
 mod publish;
+mod removal;
 mod sink;
 mod source;
 mod staging;
@@ -18,6 +19,7 @@ pub(crate) use lock::POLL;
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
+pub(crate) use removal::{clear_up, remove_output, unfinished};
 
 pub use dtype::Dtype;
 pub use place::{available_space, check_separate};

@@ -3,9 +3,9 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-const STAGING: &str = ".connector-staging";
-const OLD: &str = ".connector-old";
-const LOCK: &str = ".connector-lock";
+pub(super) const STAGING: &str = ".connector-staging";
+pub(super) const OLD: &str = ".connector-old";
+pub(super) const LOCK: &str = ".connector-lock";
 
 /// Where an output goes, and the names beside it that this tool uses on the way there.
 #[derive(Clone, Debug)]
