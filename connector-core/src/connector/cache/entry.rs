@@ -89,7 +89,7 @@ impl Entry {
             path: path.into(),
             revision: source.repository.zip(source.revision),
             model,
-            dtype: options.dtype,
+            dtype: options.dtype.to_ascii_lowercase(),
             tool,
             bytes: weights.iter().map(|file| file.bytes).sum(),
             converted: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
