@@ -257,6 +257,19 @@ impl Planned {
         overwrite: Overwrite,
         progress: &dyn Progress,
     ) -> Result<Record> {
+        let job = Job { planned: self, output, overwrite, progress };
+        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+            Err(Error::ModelConfig { reason })
+        })
+    }
+
+    fn convert(
+        &self,
+        output: &Path,
+        overwrite: Overwrite,
+        progress: &dyn Progress,
+    ) -> Result<Record> {
         let record = Record::new(
             self.direction,
             self.registration,
@@ -336,6 +349,38 @@ impl Planned {
     fn named(&self) -> impl FnOnce(Error) -> Error {
         let (registration, direction) = (self.registration, self.direction);
         move |error| name_subject(error, registration, direction)
+    }
+}
+
+/// A conversion that is to be run: what a connector's [`apply`](super::ModelConnector::apply) gets.
+pub struct Job<'a> {
+    planned: &'a Planned,
+    output: &'a Path,
+    overwrite: Overwrite,
+    progress: &'a dyn Progress,
+}
+
+impl Job<'_> {
+    /// The new directory.
+    pub fn output(&self) -> &Path {
+        self.output
+    }
+
+    /// Converts as planned: into a staging directory that is checked and published whole.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`](super::import_ckpt).
+    pub fn convert(&self) -> Result<Record> {
+        self.planned.convert(self.output, self.overwrite, self.progress)
+    }
+}
+
+/// What is to be converted: plan, configs, source.
+impl std::ops::Deref for Job<'_> {
+    type Target = Planned;
+
+    fn deref(&self) -> &Planned {
+        self.planned
     }
 }
 
