@@ -113,8 +113,8 @@ impl Command {
         match self {
             Command::Import(Import { selection, .. })
             | Command::Plan { selection }
-            | Command::Explain { selection, .. }
-            | Command::Cache { action: CacheAction::Path { selection, .. } } => {
+            | Command::Explain { selection, .. } => vec![&mut selection.source],
+            Command::Cache { action: CacheAction::Path { selection, .. } } => {
                 vec![&mut selection.source]
             }
             Command::Export(export) => vec![&mut export.checkpoint],
@@ -149,7 +149,7 @@ pub(super) enum CacheAction {
     /// Print where the import of a source is, or would be
     Path {
         #[command(flatten)]
-        selection: Selection,
+        selection: Box<Selection>,
         /// As for `import`, of which it is a part
         #[arg(long)]
         hash: bool,

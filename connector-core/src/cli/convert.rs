@@ -96,7 +96,9 @@ impl Run<'_> {
             (None, Some(_)) if *dry_run => planned.check(&output).map(|()| Outcome::Nothing)?,
             (None, _) => {
                 let write = |progress: &Shown| match to {
-                    Some(output) => planned.run(output, progress).map(Outcome::made),
+                    Some(output) => {
+                        planned.run(output, progress).map(|record| Outcome::made(record.into()))
+                    }
                     None => cache
                         .convert(&planned, overwrite, progress, |owner| {
                             screen.note("waiting", &format!("{owner} converts the same"));
@@ -149,7 +151,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn made(record: Record) -> Self {
+    fn made(record: Box<Record>) -> Self {
         Outcome::Made(Done { record, time: Duration::ZERO, peak_memory: None })
     }
 }
@@ -158,14 +160,14 @@ impl From<Cached> for Outcome {
     fn from(cached: Cached) -> Self {
         match cached {
             Cached::Found(entry) => Outcome::Found(entry),
-            Cached::Made(_, record) => Outcome::made(*record),
+            Cached::Made(_, record) => Outcome::made(record),
         }
     }
 }
 
 /// A conversion that came to its end.
 struct Done {
-    record: Record,
+    record: Box<Record>,
     time: Duration,
     peak_memory: Option<u64>,
 }

@@ -3,10 +3,10 @@
 use super::cache::Cache;
 use super::hub::{Hub, Origin};
 use super::{ExportOptions, ImportOptions, PlannedExport, PlannedImport, Registry};
+use crate::Result;
 use crate::engine::NoProgress;
 use crate::schema::Model;
 use crate::store::Overwrite;
-use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
 /// The format of a source that names none.
@@ -37,7 +37,7 @@ pub trait ConnectorMixin: Model {
     /// downloaded if it is not there.
     ///
     /// # Errors
-    /// As [`PlannedImport::new`]; [`Error::Hub`].
+    /// As [`PlannedImport::new`]; [`Error::Hub`](crate::Error::Hub).
     fn importer(source: &str) -> Result<PlannedImport>
     where
         Self: Sized,
@@ -97,7 +97,7 @@ pub trait ConnectorMixin: Model {
     /// directory.
     ///
     /// # Errors
-    /// As [`import_ckpt`](super::import_ckpt()); [`Error::Hub`].
+    /// As [`import_ckpt`](super::import_ckpt()); [`Error::Hub`](crate::Error::Hub).
     fn import_ckpt(source: &str, output: Option<&Path>, overwrite: bool) -> Result<PathBuf>
     where
         Self: Sized,
@@ -146,7 +146,7 @@ pub trait ConnectorMixin: Model {
     /// cache, if it is not there yet, and loaded from it.
     ///
     /// # Errors
-    /// As [`import_ckpt`](Self::import_ckpt); [`Error::Candle`] for a type that candle has not.
+    /// As [`import_ckpt`](Self::import_ckpt); [`Error::Candle`](crate::Error::Candle) for a type that candle has not.
     #[cfg(feature = "candle")]
     fn import_from(source: &str) -> Result<Pretrained<Self>>
     where
@@ -288,14 +288,14 @@ impl<M: Model> Pretrained<M> {
         use crate::checkpoint::{CONTEXT, NemoCheckpoint, sidecars};
         let checkpoint = NemoCheckpoint::open(&path)?;
         let (Some(fields), []) = (checkpoint.config(), checkpoint.findings()) else {
-            return Err(Error::refused(checkpoint.findings().to_vec()));
+            return Err(crate::Error::refused(checkpoint.findings().to_vec()));
         };
         let config = super::registry::parse(fields)?;
         let source = checkpoint.source();
         let mut tensors = std::collections::BTreeMap::new();
         for file in 0..source.file_count() {
             let loaded = candle_core::safetensors::load(source.path(file), device);
-            tensors.extend(loaded.map_err(Error::candle)?);
+            tensors.extend(loaded.map_err(crate::Error::candle)?);
         }
         let context = path.join(CONTEXT);
         let tokenizer = registration.connector.tokenizer(&sidecars(&context, &[])?);
