@@ -1,5 +1,6 @@
 use crate::Location;
 use crate::checkpoint::safetensors::{HeaderError, LayoutError, OpenError};
+use crate::connector::hub::HubError;
 use crate::plan::Finding;
 use crate::transform::BoxError;
 use std::fmt;
@@ -72,12 +73,12 @@ pub enum Error {
         output: PathBuf,
     },
     /// Another run is writing the same output.
-    #[error("another process{} is writing {}", pid.map(|pid| format!(" (pid {pid})")).unwrap_or_default(), path.display())]
+    #[error("another process{} is writing {}", owner.as_ref().map(|o| format!(" ({o})")).unwrap_or_default(), path.display())]
     Locked {
         /// The output.
         path: PathBuf,
-        /// The process, if it could be found out.
-        pid: Option<u32>,
+        /// The process, `pid 17 on host`, if it could be found out.
+        owner: Option<String>,
     },
     /// The checkpoint, its config and the mapping do not fit together.
     #[error(transparent)]
@@ -162,6 +163,9 @@ pub enum Error {
         /// The connector's type.
         connector: &'static str,
     },
+    /// A model of the Hugging Face hub is not there.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// Stopped on request, with nothing left behind.
     #[error("stopped on request; nothing was written")]
     Cancelled,

@@ -55,6 +55,8 @@
 //! | `TransformFns.merge_qkv`, … | [`ops::merge_qkv`](struct@ops::merge_qkv), … |
 //! | `@io.model_importer(Model, "hf")` | [`#[model_importer(Model, "hf")]`](model_importer) |
 //! | `io.ModelConnector` | [`ModelConnector`] |
+//! | `io.ConnectorMixin` | [`ConnectorMixin`] |
+//! | `AutoResume` | [`AutoResume`] |
 //! | `llm.import_ckpt` | [`import_ckpt`] |
 //! | `llm.export_ckpt` | [`export_ckpt`] |
 //!
@@ -68,6 +70,7 @@
 //! |---|---|---|
 //! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms` | yes |
 //! | `cli` | the command line | yes |
+//! | `hub` | downloads from the Hugging Face hub; its cache is read without | yes |
 //! | `cuda`, `metal` | devices for functions on tensors | no |
 //!
 //! Everything that only moves bytes works without candle.
@@ -101,11 +104,11 @@ pub mod __private_v0_1_0;
 
 pub use cancel::Cancel;
 pub use connector::{
-    ExportOptions, Exported, ImportOptions, Imported, ModelConnector, Planned, PlannedExport,
-    PlannedImport, export_ckpt, import_ckpt,
+    AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,
+    ModelConnector, Planned, PlannedExport, PlannedImport, export_ckpt, import_ckpt,
 };
 #[cfg(feature = "candle")]
-pub use connector::{ModelState, apply_transforms, revert_transforms};
+pub use connector::{ModelState, Pretrained, apply_transforms, revert_transforms};
 #[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{

@@ -40,6 +40,13 @@ impl Child {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
     /// Says what happens at which failpoint, `engine.chunk=abort@3`.
     #[must_use]
     pub fn failpoints(mut self, points: &str) -> Self {

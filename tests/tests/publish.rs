@@ -169,7 +169,7 @@ fn two_runs_for_one_output_do_not_meet() {
     slow.wait_for(&case.bench.dir().join(".out.connector-staging/weights"));
     let ended = case.import().run();
     assert_eq!(ended.code, Some(4), "{}", ended.text);
-    let pid = format!("another process (pid {}) is writing", slow.0.id());
+    let pid = format!("another process (pid {} on ", slow.0.id());
     assert!(ended.text.contains(&pid), "{}", ended.text);
     drop(slow);
     case.then_succeeds("a run that was killed");

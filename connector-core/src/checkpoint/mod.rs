@@ -12,4 +12,6 @@ pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, MODEL_YAML, WEIGHTS};
-pub(crate) use sidecar::copy_sidecars;
+#[cfg(feature = "hub")]
+pub(crate) use sidecar::holds_weights;
+pub(crate) use sidecar::{copy_sidecars, is_tokenizer, sidecars};

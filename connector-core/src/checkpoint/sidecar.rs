@@ -19,39 +19,75 @@ const WEIGHTS: [&str; 12] = [
     ".distcp",
 ];
 
+/// Whether a file of this name holds weights, or lists files that do.
+pub(crate) fn holds_weights(name: &str) -> bool {
+    WEIGHTS.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Whether a file of this name is part of a tokenizer, by the names that transformers and
+/// SentencePiece give them.
+pub(crate) fn is_tokenizer(name: &str) -> bool {
+    const NAMES: [&str; 10] = [
+        "added_tokens.json",
+        "chat_template.jinja",
+        "merges.txt",
+        "special_tokens_map.json",
+        "spiece.model",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    ];
+    NAMES.contains(&name)
+        || name.starts_with("tokenizer.model.")
+        || name.starts_with("tekken")
+        || name.ends_with(".tiktoken")
+}
+
 /// How deep folders are followed: a hub repository has `original/` and `additional_chat_templates/`.
 const DEPTH: usize = 3;
 
-/// Copies every file of a checkpoint that holds no weights: tokenizer files whatever their names,
-/// the configs, templates, the licence. Links to files are followed, hidden files and links to
-/// folders are not, nor are the files called as in `but`. Returns the names, sorted.
+/// The files of a checkpoint that hold no weights: tokenizer files whatever their names, the
+/// configs, templates, the licence. Links to files are followed, hidden files and links to folders
+/// are not, nor are the files called as in `but`. Sorted, with `/` between folder and name.
+pub(crate) fn sidecars(from: &Path, but: &[&str]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    list_folder(from, "", but, DEPTH, &mut names)?;
+    names.sort();
+    Ok(names)
+}
+
+/// Copies every [sidecar](sidecars) and returns the names.
 pub(crate) fn copy_sidecars(
     from: &Path,
     to: &Path,
     but: &[&str],
     cancel: &Cancel,
 ) -> Result<Vec<String>> {
-    let mut copied = Vec::new();
-    copy_folder(from, to, "", but, DEPTH, cancel, &mut copied)?;
-    copied.sort();
-    Ok(copied)
+    let names = sidecars(from, but)?;
+    for name in &names {
+        let target = to.join(name);
+        let parent = target.parent().unwrap_or(to);
+        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        copy_file(&from.join(name), &target, cancel)?;
+    }
+    Ok(names)
 }
 
-fn copy_folder(
-    from: &Path,
-    to: &Path,
+fn list_folder(
+    dir: &Path,
     prefix: &str,
     but: &[&str],
     depth: usize,
-    cancel: &Cancel,
-    copied: &mut Vec<String>,
+    names: &mut Vec<String>,
 ) -> Result<()> {
-    let entries = fs::read_dir(from).map_err(Error::io("read", from))?;
+    let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
     for entry in entries {
-        let entry = entry.map_err(Error::io("read", from))?;
+        let entry = entry.map_err(Error::io("read", dir))?;
         let os_name = entry.file_name();
         let name = os_name.to_string_lossy();
-        if name.starts_with('.') || WEIGHTS.iter().any(|ending| name.ends_with(ending)) {
+        if name.starts_with('.') || holds_weights(&name) {
             continue;
         }
         if but.contains(&&*name) {
@@ -62,16 +98,12 @@ fn copy_folder(
             tracing::warn!(file = ?os_name, "left out: its name is not UTF-8");
             continue;
         };
-        let source = entry.path();
-        let kind = entry.file_type().map_err(Error::io("read", &source))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(Error::io("read", &path))?;
         if kind.is_dir() && depth > 0 {
-            let (to, prefix) = (to.join(name), format!("{prefix}{name}/"));
-            copy_folder(&source, &to, &prefix, &[], depth - 1, cancel, copied)?;
-        } else if source.is_file() {
-            fs::create_dir_all(to).map_err(Error::io("create", to))?;
-            let target = to.join(name);
-            copy_file(&source, &target, cancel)?;
-            copied.push(format!("{prefix}{name}"));
+            list_folder(&path, &format!("{prefix}{name}/"), &[], depth - 1, names)?;
+        } else if path.is_file() {
+            names.push(format!("{prefix}{name}"));
         }
     }
     Ok(())

@@ -80,7 +80,7 @@ pub(super) enum Command {
     /// Draft a schema and an importer, in Rust, from a checkpoint's keys and shapes
     #[command(after_help = EXIT_CODES)]
     Scaffold {
-        /// The directory of the Hugging Face checkpoint
+        /// The directory of the Hugging Face checkpoint, or hf://ORG/NAME[@REVISION]
         #[arg(value_hint = ValueHint::DirPath)]
         source: PathBuf,
         /// A model in this program that it is like; its importer's rules are taken over
@@ -89,6 +89,12 @@ pub(super) enum Command {
         /// A new file for the draft, instead of standard output
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         output: Option<PathBuf>,
+    },
+    /// The checkpoints that `import` without --output keeps: list, find, check, remove them
+    #[command(after_help = EXIT_CODES)]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
     },
     /// List the importers and exporters in this program
     List,
@@ -101,12 +107,73 @@ pub(super) enum Command {
     Man,
 }
 
+impl Command {
+    /// The paths that may be addresses on the hub.
+    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Import(Import { selection, .. })
+            | Command::Plan { selection }
+            | Command::Explain { selection, .. } => vec![&mut selection.source],
+            Command::Cache { action: CacheAction::Path { selection, .. } } => {
+                vec![&mut selection.source]
+            }
+            Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
+            Command::Inspect { path, .. } => vec![path],
+            Command::Scaffold { source, .. } => vec![source],
+            Command::Cache { .. } | Command::List | Command::Completions { .. } | Command::Man => {
+                Vec::new()
+            }
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Import {
     #[command(flatten)]
     pub selection: Selection,
+    /// The new directory [default: in the cache, see `connector cache`]
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
     #[command(flatten)]
     pub publish: Publish,
+}
+
+/// What is done with the cache.
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheAction {
+    /// List what is in the cache
+    #[command(visible_alias = "list")]
+    Ls,
+    /// Print where the import of a source is, or would be
+    Path {
+        #[command(flatten)]
+        selection: Box<Selection>,
+        /// As for `import`, of which it is a part
+        #[arg(long)]
+        hash: bool,
+    },
+    /// Hold what is in the cache against its records: lengths, headers, hashes where there are any
+    Verify {
+        /// Of which models, `org/name`, or directories [default: all]
+        names: Vec<String>,
+    },
+    /// Remove models
+    Rm {
+        /// Which models, `org/name`, or directories
+        #[arg(required = true)]
+        names: Vec<String>,
+    },
+    /// Remove what killed runs left and what is damaged
+    Gc {
+        /// Also what was made more than so many days ago
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u32>,
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -127,6 +194,9 @@ pub(super) struct Export {
     pub keep_vocab_padding: bool,
     #[command(flatten)]
     pub how: How,
+    /// The new directory
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
     #[command(flatten)]
     pub publish: Publish,
 }
@@ -167,12 +237,9 @@ pub(super) struct Diff {
     pub resources: Resources,
 }
 
-/// Where the result goes.
+/// How the result is written.
 #[derive(Debug, Args)]
 pub(super) struct Publish {
-    /// The new directory
-    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
-    pub output: PathBuf,
     /// Replace the output if connector wrote it
     #[arg(long)]
     pub overwrite: bool,
@@ -187,7 +254,7 @@ pub(super) struct Publish {
 /// A checkpoint and how it is converted.
 #[derive(Debug, Args)]
 pub(super) struct Selection {
-    /// The directory of the Hugging Face checkpoint
+    /// The directory of the Hugging Face checkpoint, or hf://ORG/NAME[@REVISION]
     #[arg(value_hint = ValueHint::DirPath)]
     pub source: PathBuf,
     /// The model, if its config.json does not name an architecture that is known

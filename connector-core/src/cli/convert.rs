@@ -4,11 +4,12 @@ use super::args::{Export, How, Import, Publish};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::Page;
-use super::progress::Shown;
+use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
+use crate::connector::cache::{Cache, Cached, Entry};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
 use crate::plan::{PlanOptions, group_keys};
@@ -21,28 +22,31 @@ use std::time::{Duration, Instant};
 const MOST: usize = 3;
 
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Import { selection, publish } = args;
+    let Import { selection, output, publish } = args;
     let mut options = selection.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan(&selection.source, options);
-    Run { source: &selection.source, publish, cancel, asked, how: &selection.how }.run(plan, screen)
+    let (source, to) = (&selection.source, output.as_deref());
+    Run { source, to, publish, cancel, asked, how: &selection.how }.run(plan, screen)
 }
 
 pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Export { checkpoint, publish, how, .. } = args;
+    let Export { checkpoint, output, publish, how, .. } = args;
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan_export(checkpoint, options);
-    Run { source: checkpoint, publish, cancel, asked, how }.run(plan, screen)
+    Run { source: checkpoint, to: Some(output), publish, cancel, asked, how }.run(plan, screen)
 }
 
 /// A conversion that was asked for.
 struct Run<'a> {
     source: &'a Path,
+    /// The output; `None` is the cache.
+    to: Option<&'a Path>,
     publish: &'a Publish,
     cancel: Cancel,
     asked: PlanOptions,
@@ -55,12 +59,19 @@ impl Run<'_> {
         plan: impl FnOnce() -> Result<Planned, Failure>,
         screen: &mut Screen,
     ) -> Result<Exit, Failure> {
-        let Run { source, publish, cancel, asked, how } = self;
-        let Publish { output, overwrite, dry_run, .. } = publish;
+        let Run { source, to, publish, cancel, asked, how } = self;
+        let Publish { overwrite, dry_run, .. } = publish;
+        let overwrite = Overwrite::from(*overwrite);
         // What is wrong with the output is told before anything else: it takes no time.
-        Staging::check(output, Overwrite::from(*overwrite))?;
+        to.map_or(Ok(()), |output| Staging::check(output, overwrite))?;
         let planned = plan()?;
-        check_separate(source, output)?;
+        let cache = Cache::from_env();
+        let output = to.map_or_else(|| cache.place(&planned), |output| Ok(output.into()))?;
+        check_separate(source, &output)?;
+        let found = match to {
+            None if overwrite == Overwrite::No => cache.find(&planned)?,
+            _ => None,
+        };
         let warnings = plan::warnings(&planned, &asked)?;
         if !dry_run {
             signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
@@ -72,28 +83,40 @@ impl Run<'_> {
             plan::show(&mut page, &planned, how, &summary);
         } else {
             overview::show_source(&mut page, &planned);
-            overview::show_plan(&mut page, &planned, &summary);
+            if found.is_none() {
+                overview::show_plan(&mut page, &planned, &summary);
+            }
         }
         screen.show(&page);
         warnings.iter().for_each(|warning| screen.warn(warning));
 
-        let done = if *dry_run {
-            planned.check(output)?;
-            None
-        } else {
-            let done = convert(output, &planned, screen);
-            Some(done.map_err(|failure| failure.signalled(&cancel))?)
+        let result = match (found, to) {
+            (Some(entry), _) => Outcome::Found(entry),
+            (None, None) if *dry_run => cache.check(&planned).map(|()| Outcome::Nothing)?,
+            (None, Some(_)) if *dry_run => planned.check(&output).map(|()| Outcome::Nothing)?,
+            (None, _) => {
+                let write = |progress: &Shown| match to {
+                    Some(output) => {
+                        planned.run(output, progress).map(|record| Outcome::made(record.into()))
+                    }
+                    None => cache
+                        .convert(&planned, overwrite, progress, |owner| {
+                            screen.note("waiting", &format!("{owner} converts the same"));
+                        })
+                        .map(Outcome::from),
+                };
+                let done = convert(&output, &planned, screen, write);
+                done.map_err(|failure| failure.signalled(&cancel))?
+            }
         };
         let mut page = screen.page();
-        match &done {
-            Some(done) => show_done(&mut page, publish, &planned, done),
-            None => {
+        match &result {
+            Outcome::Made(done) => show_done(&mut page, &output, publish, &planned, done),
+            Outcome::Found(entry) => show_found(&mut page, entry),
+            Outcome::Nothing => {
                 let output = output.display();
-                page.styled_field(
-                    "dry run",
-                    GOOD,
-                    &format!("{output} can be written; nothing was"),
-                );
+                let line = format!("{output} can be written; nothing was");
+                page.styled_field("dry run", GOOD, &line);
             }
         }
         screen.show(&page);
@@ -105,31 +128,67 @@ impl Run<'_> {
                 },
                 "output": output.to_string_lossy(),
                 "dry_run": dry_run,
+                "cached": matches!(result, Outcome::Found(_)),
                 "warnings": warnings,
                 "plan": plan::json(&planned, &summary),
-                "result": done.as_ref().map(Done::json),
+                "result": match &result {
+                    Outcome::Made(done) => done.json(),
+                    Outcome::Found(_) | Outcome::Nothing => Value::Null,
+                },
             })
         });
         Ok(Exit::Ok)
     }
 }
 
+/// What became of it.
+enum Outcome {
+    Made(Done),
+    /// The cache had it.
+    Found(Entry),
+    /// Nothing was to be written.
+    Nothing,
+}
+
+impl Outcome {
+    fn made(record: Box<Record>) -> Self {
+        Outcome::Made(Done { record, time: Duration::ZERO, peak_memory: None })
+    }
+}
+
+impl From<Cached> for Outcome {
+    fn from(cached: Cached) -> Self {
+        match cached {
+            Cached::Found(entry) => Outcome::Found(entry),
+            Cached::Made(_, record) => Outcome::made(record),
+        }
+    }
+}
+
 /// A conversion that came to its end.
 struct Done {
-    record: Record,
+    record: Box<Record>,
     time: Duration,
     peak_memory: Option<u64>,
 }
 
-fn convert(output: &Path, planned: &Planned, screen: &Screen) -> Result<Done, Failure> {
+fn convert(
+    output: &Path,
+    planned: &Planned,
+    screen: &Screen,
+    write: impl FnOnce(&Shown) -> crate::Result<Outcome>,
+) -> Result<Outcome, Failure> {
     tracing::debug!(output = %output.display(), memory = planned.bound().total(), "writing");
-    let progress = Shown::new(screen);
+    let progress = Shown::new(screen, Verb::Writing);
     let start = Instant::now();
-    let record = planned.run(output, &progress);
+    let outcome = write(&progress);
     let time = start.elapsed();
     progress.clear();
     tracing::debug!(?time, "done");
-    Ok(Done { record: record?, time, peak_memory: memory::peak() })
+    Ok(match outcome? {
+        Outcome::Made(done) => Outcome::Made(Done { time, peak_memory: memory::peak(), ..done }),
+        other => other,
+    })
 }
 
 impl Done {
@@ -149,10 +208,20 @@ impl Done {
     }
 }
 
-fn show_done(page: &mut Page, publish: &Publish, planned: &Planned, done: &Done) {
+/// `cached   … (converted 2026-11-24, same revision, same mapping)`
+fn show_found(page: &mut Page, entry: &Entry) {
+    let source = if entry.revision.is_some() { "revision" } else { "files" };
+    let path = entry.path.display();
+    let day = text::day(entry.converted);
+    let line = format!("{path} (converted {day}, same {source}, same mapping)");
+    page.styled_field("cached", GOOD, &line);
+    page.styled_field("next", STRONG, IMPORTED);
+}
+
+fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planned, done: &Done) {
     let record = &done.record;
     let mut parts = vec![
-        publish.output.display().to_string(),
+        output.display().to_string(),
         format!("{} in {}", text::bytes(done.bytes()), text::count(record.weights.len(), "file")),
         text::duration(done.time),
         text::speed(done.bytes(), done.time),
@@ -166,7 +235,7 @@ fn show_done(page: &mut Page, publish: &Publish, planned: &Planned, done: &Done)
     show_losses(page, record);
     let next = match planned.direction() {
         Direction::Import => IMPORTED.into(),
-        Direction::Export => exported(&publish.output, planned),
+        Direction::Export => exported(output, planned),
     };
     page.styled_field("next", STRONG, &next);
 }

@@ -1,4 +1,5 @@
 use crate::Error;
+use crate::connector::hub::HubErrorKind;
 use std::process::ExitCode;
 
 /// How the program ends.
@@ -64,6 +65,10 @@ impl Exit {
             Error::Candle(_) => (Exit::Failed, "candle"),
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
+            Error::Hub(error) => match error.kind {
+                HubErrorKind::Address(_) => (Exit::Usage, "hub-address"),
+                _ => (Exit::Io, "hub"),
+            },
             Error::Cancelled => (Exit::Signal(2), "interrupted"),
         }
     }

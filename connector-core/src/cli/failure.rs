@@ -126,6 +126,10 @@ impl From<Error> for Failure {
             }
             Error::Locked { .. } => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),
+            Error::Hub(error) => {
+                let failure = failure(error.to_string());
+                error.help().into_iter().fold(failure, Failure::help)
+            }
             Error::Cancelled => failure("stopped on request; nothing was written".into()),
             Error::NeedsCandle { .. } => {
                 failure(error.to_string()).help("cargo build --features candle")

@@ -28,10 +28,12 @@
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
 mod args;
+mod cache;
 mod convert;
 mod exit;
 mod explain;
 mod failure;
+mod fetch;
 mod findings;
 mod inspect;
 mod layout;
@@ -71,13 +73,15 @@ fn run(args: Vec<OsString>) -> Exit {
     let program = args.first().and_then(|path| Path::new(path).file_stem()?.to_str());
     let program = program.unwrap_or("connector").to_string();
     let json = args.iter().any(|arg| arg == "--json");
-    let cli = match Cli::try_parse_from(args) {
+    let mut cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
     logging::init(cli.show.verbose, cli.show.quiet);
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
-    let exit = match dispatch(&cli.command, &program, &mut screen) {
+    let exit = match fetch::sources(&mut cli.command, &screen)
+        .and_then(|()| dispatch(&cli.command, &program, &mut screen))
+    {
         Ok(exit) => exit,
         Err(failure) => {
             failure.report(&mut screen);
@@ -106,6 +110,7 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }
+        Command::Cache { action } => cache::run(action, screen),
         Command::List => list::run(screen),
         Command::Completions { shell } => scripts::completions(*shell, program, screen),
         Command::Man => scripts::manual(screen),

@@ -15,7 +15,34 @@ const TICK: Duration = Duration::from_millis(100);
 /// What stands beside the bar: `  writing    14.5 GB / 14.5 GB   99.9 MB/s   59 min 59 s left`.
 const BESIDE: usize = 64;
 
-/// Shows how far a conversion is.
+/// What is going on.
+#[derive(Clone, Copy)]
+pub(super) enum Verb {
+    Downloading,
+    Writing,
+    Comparing,
+}
+
+impl Verb {
+    fn label(self) -> &'static str {
+        match self {
+            Verb::Downloading => "download",
+            Verb::Writing => "writing",
+            Verb::Comparing => "reading",
+        }
+    }
+
+    /// What follows the last byte. It takes a while on a slow disk, and moves no byte.
+    fn after(self) -> &'static str {
+        match self {
+            Verb::Downloading => "arrived, now checking",
+            Verb::Writing => "written, now syncing and checking",
+            Verb::Comparing => "compared",
+        }
+    }
+}
+
+/// Shows how far a conversion or a download is.
 pub(super) enum Shown {
     /// To nobody.
     Hidden,
@@ -26,6 +53,7 @@ pub(super) enum Shown {
 }
 
 pub(super) struct Lines {
+    verb: Verb,
     start: Instant,
     total: AtomicU64,
     done: AtomicU64,
@@ -33,17 +61,25 @@ pub(super) struct Lines {
 }
 
 impl Shown {
-    pub fn new(screen: &Screen) -> Self {
+    pub fn new(screen: &Screen, verb: Verb) -> Self {
         if screen.json || screen.quiet {
             Shown::Hidden
         } else if screen.is_live() {
             let bar = ProgressBar::no_length();
-            bar.set_style(style(super::screen::width(true)));
+            bar.set_style(style(super::screen::width(true), verb));
             Shown::Bar(bar)
         } else {
             let now = Instant::now();
             let (total, done) = (AtomicU64::new(0), AtomicU64::new(0));
-            Shown::Lines(Lines { start: now, total, done, last: Mutex::new(now) })
+            Shown::Lines(Lines { verb, start: now, total, done, last: Mutex::new(now) })
+        }
+    }
+
+    /// Prints something above the bar.
+    pub fn suspend(&self, print: impl FnOnce()) {
+        match self {
+            Shown::Bar(bar) => bar.suspend(print),
+            _ => print(),
         }
     }
 
@@ -86,17 +122,18 @@ impl Lines {
             return;
         }
         *last = Instant::now();
-        let status =
-            Status { done, total: self.total.load(Ordering::Relaxed), time: self.start.elapsed() };
+        let total = self.total.load(Ordering::Relaxed);
+        let status = Status { verb: self.verb, done, total, time: self.start.elapsed() };
+        let (label, line) = (self.verb.label(), status.line().replace(text::JOINED, " "));
         // If standard error is closed, there is nobody left to tell.
-        let _ =
-            writeln!(std::io::stderr(), "  writing  {}", status.line().replace(text::JOINED, " "));
+        let _ = writeln!(std::io::stderr(), "  {label:<8} {line}");
     }
 }
 
 /// How far it is after some time.
 #[derive(Clone, Copy)]
 struct Status {
+    verb: Verb,
     done: u64,
     total: u64,
     time: Duration,
@@ -105,8 +142,7 @@ struct Status {
 impl Status {
     fn line(self) -> String {
         if self.done >= self.total {
-            // What follows the last byte takes a while on a slow disk, and moves no byte.
-            return format!("{} written, now syncing and checking", text::bytes(self.done));
+            return format!("{} {}", text::bytes(self.done), self.verb.after());
         }
         let amount = format!("{} / {}", text::bytes(self.done), text::bytes(self.total));
         format!("{amount}   {}   {}", text::speed(self.done, self.time), self.left())
@@ -127,17 +163,20 @@ impl Status {
     }
 }
 
-fn style(width: usize) -> ProgressStyle {
+fn style(width: usize, verb: Verb) -> ProgressStyle {
     let bar = width.saturating_sub(BESIDE).max(4);
-    let template = format!("  writing  {{bar:{bar}}}  {{status}}");
+    let template = format!("  {:<8} {{bar:{bar}}}  {{status}}", verb.label());
     let style =
         ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("━╸ ").with_key("status", |state: &ProgressState, out: &mut dyn Write| {
-        let total = state.len().unwrap_or(0);
-        let status = Status { done: state.pos(), total, time: state.elapsed() };
-        // The bar has no way to tell of an error.
-        let _ = out.write_str(&status.line().replace(text::JOINED, " "));
-    })
+    style.progress_chars("━╸ ").with_key(
+        "status",
+        move |state: &ProgressState, out: &mut dyn Write| {
+            let total = state.len().unwrap_or(0);
+            let status = Status { verb, done: state.pos(), total, time: state.elapsed() };
+            // The bar has no way to tell of an error.
+            let _ = out.write_str(&status.line().replace(text::JOINED, " "));
+        },
+    )
 }
 
 #[cfg(test)]
@@ -155,12 +194,13 @@ mod tests {
             (0, 0, 0, ""),
             (1, u64::MAX, 10_000_000, ""),
         ] {
-            let status = Status { done, total, time: Duration::from_secs(seconds) };
+            let status =
+                Status { verb: Verb::Writing, done, total, time: Duration::from_secs(seconds) };
             let left = status.left().replace(text::JOINED, " ");
             assert_eq!(left, want, "{done} of {total}");
         }
-        let status =
-            Status { done: 9_800_000_000, total: 14_500_000_000, time: Duration::from_secs(5) };
+        let (done, total, time) = (9_800_000_000, 14_500_000_000, Duration::from_secs(5));
+        let status = Status { verb: Verb::Writing, done, total, time };
         let want = "9.8 GB / 14.5 GB   2.0 GB/s   3 s left";
         assert_eq!(status.line().replace(text::JOINED, " "), want);
         let status = Status { done: 14_500_000_000, ..status };

@@ -73,6 +73,15 @@ impl Screen {
         }
     }
 
+    /// Tells of something that takes a while, beside the result.
+    pub fn note(&self, label: &str, text: &str) {
+        if !self.quiet && !self.json {
+            let mut page = self.message();
+            page.field(label, text);
+            self.tell(&page);
+        }
+    }
+
     /// Why results could not be written. A reader that has seen enough, as `head`, is no error.
     pub fn finish(self) -> io::Result<()> {
         match self.failed {

@@ -13,18 +13,13 @@ use crate::store::Source;
 use crate::{Error, ImportOptions};
 use std::path::{Path, PathBuf};
 
-/// How the hub's addresses begin.
-const HUB: [&str; 3] = ["hf://", "https://huggingface.co/", "http://huggingface.co/"];
-
 /// Plans the import of a directory.
 pub(super) fn plan(source: &Path, options: ImportOptions) -> Result<Planned, Failure> {
-    refuse_hub(source)?;
     planned(source, PlannedImport::new(source, options).map(Planned::from))
 }
 
 /// Plans the export of a directory.
 pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Planned, Failure> {
-    refuse_hub(source)?;
     planned(source, PlannedExport::new(source, options).map(Planned::from))
 }
 
@@ -58,22 +53,12 @@ pub(super) fn weights(path: &Path) -> PathBuf {
 
 /// Opens a Hugging Face directory without planning.
 pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
-    refuse_hub(source)?;
     Checkpoint::open(source).map_err(|error| explain(source, error))
 }
 
 /// Opens a file or directory of tensors.
 pub(super) fn reader(path: &Path) -> Result<Reader, Failure> {
-    refuse_hub(path)?;
     Reader::open(path).map_err(|error| explain(path, error.into()))
-}
-
-pub(super) fn refuse_hub(source: &Path) -> Result<(), Failure> {
-    let text = source.to_string_lossy();
-    let Some(name) = HUB.iter().find_map(|hub| text.strip_prefix(hub)) else { return Ok(()) };
-    let message = format!("{text}: connector does not download from the hub yet");
-    Err(Failure::usage(message)
-        .help(format!("`hf download {name} --local-dir DIR`, then give DIR as the source")))
 }
 
 /// The error of opening or planning `source`, with what may help.
@@ -127,9 +112,7 @@ fn missing(path: &Path) -> Option<String> {
         && parent.is_some_and(|parent| !parent.exists());
     is_repository.then(|| {
         let name = path.display();
-        format!(
-            "if this is a model on the hub: `hf download {name} --local-dir DIR`, then give DIR"
-        )
+        format!("if this is a model on the hub: hf://{name}")
     })
 }
 
@@ -214,14 +197,9 @@ mod tests {
         let help = missing(&dir.path().join("lama-3-8b")).unwrap();
         assert!(help.ends_with("llama-3-8b?"), "{help}");
         assert_eq!(missing(&dir.path().join("something-else")), None);
-        assert!(missing(Path::new("org-of-nobody/model")).unwrap().contains("hf download"));
+        assert!(
+            missing(Path::new("org-of-nobody/model")).unwrap().contains("hf://org-of-nobody/model")
+        );
         assert_eq!(missing(Path::new("/")), None);
-    }
-
-    #[test]
-    fn the_hub_is_not_there_yet() {
-        let Err(failure) = refuse_hub(Path::new("hf://org/name")) else { panic!("a failure") };
-        assert_eq!(failure.exit, Exit::Usage);
-        assert!(refuse_hub(Path::new("hf/org")).is_ok());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A space at which lines are not broken; shown as a plain one.
 pub(super) const JOINED: char = '\u{a0}';
@@ -34,6 +34,20 @@ pub(super) fn duration(time: Duration) -> String {
         0 => format!("{}{JOINED}min{JOINED}{}{JOINED}s", seconds / 60, seconds % 60),
         hours => format!("{hours}{JOINED}h{JOINED}{}{JOINED}min", seconds % 3600 / 60),
     }
+}
+
+/// `2026-11-24`, in UTC.
+pub(super) fn day(time: SystemTime) -> String {
+    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    // Days since 0000-03-01, so that the day that leap years add is a year's last one.
+    let days = seconds / 86_400 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
+    format!("{:04}-{month:02}-{day:02}", era * 400 + year + next)
 }
 
 /// `1.9 GB/s`.
@@ -125,6 +139,21 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        for (seconds, want) in [
+            (0, "1970-01-01"),
+            (951_782_399, "2000-02-28"),
+            (951_782_400, "2000-02-29"),
+            (951_868_800, "2000-03-01"),
+            (1_735_689_599, "2024-12-31"),
+            (1_795_478_400, "2026-11-24"),
+            (4_107_542_400, "2100-03-01"),
+        ] {
+            assert_eq!(day(UNIX_EPOCH + Duration::from_secs(seconds)), want);
+        }
+    }
 
     fn plain(text: String) -> String {
         text.replace(JOINED, " ")

@@ -4,7 +4,7 @@ use super::args::{Diff, Verify};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::Page;
-use super::progress::Shown;
+use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::{BAD, GOOD};
 use super::{findings, overview, signals, source, text};
@@ -43,10 +43,8 @@ fn run(
     screen: &Screen,
     compare: Compare,
 ) -> Result<Verification, Failure> {
-    source::refuse_hub(source)?;
-    source::refuse_hub(checkpoint)?;
     signals::watch(&options.cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
-    let progress = Shown::new(screen);
+    let progress = Shown::new(screen, Verb::Comparing);
     let start = Instant::now();
     let compared = compare(source, checkpoint, options, &progress);
     progress.clear();

@@ -165,7 +165,7 @@ impl Conversion {
 }
 
 /// The blake3 hash of a tensor's bytes.
-fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
+pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
     const PART: u64 = 4 << 20;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();

@@ -1,3 +1,4 @@
+use super::cache::Cache;
 use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
@@ -42,6 +43,9 @@ pub struct ImportOptions {
     pub overwrite: Overwrite,
     /// Whether `conversion.json` gets a hash of each tensor.
     pub hash: bool,
+    /// Where conversions are kept that are given no output; `None` is
+    /// [`Cache::from_env`](super::cache::Cache::from_env).
+    pub cache: Option<Cache>,
     /// Stops the import.
     pub cancel: Cancel,
 }
@@ -59,6 +63,7 @@ impl Default for ImportOptions {
             device: DeviceChoice::default(),
             overwrite: Overwrite::No,
             hash: false,
+            cache: None,
             cancel: Cancel::default(),
         }
     }

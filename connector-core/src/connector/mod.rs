@@ -1,13 +1,17 @@
 //! Connectors: what joins a model to a format, the registry in which they are found, and the
 //! conversions that use them.
 
+pub mod cache;
 mod conversion;
 mod export;
 mod format_config;
+pub mod hub;
 mod import;
+mod mixin;
 mod planned;
 mod record;
 mod registry;
+mod resume;
 #[cfg(feature = "candle")]
 mod state;
 mod verify;
@@ -16,17 +20,21 @@ pub use crate::mapping::Direction;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
 pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
-pub use planned::Planned;
+#[cfg(feature = "candle")]
+pub use mixin::Pretrained;
+pub use mixin::{AutoModel, ConnectorMixin};
 pub(crate) use planned::catch;
+pub use planned::{Job, Planned};
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
+pub use resume::{AutoResume, Resume};
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
 use crate::Result;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, is_tokenizer};
 use crate::mapping::Mapping;
 use crate::schema::{Instance, Model};
 use crate::transform::Config;
@@ -64,6 +72,21 @@ pub trait ModelConnector: Send + Sync + 'static {
     ) -> Result<Value> {
         let _ = (config, original);
         Err(crate::Error::NoExport { connector: std::any::type_name::<Self>() })
+    }
+
+    /// Which of the files that are copied from the source, named by their paths below it, are the
+    /// tokenizer. The default knows the names that transformers, SentencePiece and tiktoken give.
+    fn tokenizer(files: &[String]) -> Vec<String> {
+        files.iter().filter(|name| is_tokenizer(name)).cloned().collect()
+    }
+
+    /// Runs a planned conversion. NeMo's `apply`; the default is [`Job::convert`], which an own one
+    /// calls too, with what is to be checked before or done after it.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`].
+    fn apply(job: &Job<'_>) -> Result<Record> {
+        job.convert()
     }
 }
 

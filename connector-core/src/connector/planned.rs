@@ -1,10 +1,10 @@
 //! What import and export share: a plan with all that it takes to run it.
 
 use super::conversion::{Conversion, Target, write_new};
-use super::record::OptionsRecord;
+use super::record::{OptionsRecord, TOOL};
 use super::{Configuration, Direction, Record, Registration};
 use crate::cancel::Cancel;
-use crate::checkpoint::{Checkpoint, FieldReport, NemoCheckpoint, copy_sidecars};
+use crate::checkpoint::{Checkpoint, FieldReport, NemoCheckpoint, copy_sidecars, sidecars};
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -12,6 +12,7 @@ use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::store::{Dtype, Overwrite, Source, Staging};
 use crate::transform::Config;
 use crate::{Error, Result};
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
@@ -232,6 +233,11 @@ impl Planned {
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn check(&self, output: &Path) -> Result<()> {
         Staging::check(output, self.work.overwrite)?;
+        self.check_over(output)
+    }
+
+    /// [`check`](Self::check), whatever lies at `output`.
+    pub(super) fn check_over(&self, output: &Path) -> Result<()> {
         let target = self.target(output, &NoProgress);
         self.conversion.check(self.path(), self.source(), &target).map_err(self.named())
     }
@@ -241,6 +247,29 @@ impl Planned {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
+        self.run_over(output, self.work.overwrite, progress)
+    }
+
+    /// [`run`](Self::run), which replaces an output as this says.
+    pub(super) fn run_over(
+        &self,
+        output: &Path,
+        overwrite: Overwrite,
+        progress: &dyn Progress,
+    ) -> Result<Record> {
+        let job = Job { planned: self, output, overwrite, progress };
+        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+            Err(Error::ModelConfig { reason })
+        })
+    }
+
+    fn convert(
+        &self,
+        output: &Path,
+        overwrite: Overwrite,
+        progress: &dyn Progress,
+    ) -> Result<Record> {
         let record = Record::new(
             self.direction,
             self.registration,
@@ -250,7 +279,7 @@ impl Planned {
             self.work.record.clone(),
             self.report.clone(),
         )?;
-        let target = self.target(output, progress);
+        let target = Target { overwrite, ..self.target(output, progress) };
         let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
         let run = self.conversion.run(
             self.path(),
@@ -261,6 +290,36 @@ impl Planned {
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
+    }
+
+    /// What a conversion depends on beside its source: the tool, the plan with the fingerprints of
+    /// its functions, the configs, every option that shows in the output.
+    pub(super) fn ingredients(&self) -> Value {
+        let Work { max_shard_size, hash, device, record, .. } = &self.work;
+        let made: Vec<_> = self.files.made.iter().map(|(name, bytes)| (name, hex(bytes))).collect();
+        json!({
+            "tool": TOOL,
+            "direction": format!("{:?}", self.direction),
+            "connector": self.registration.name,
+            "model": self.registration.model,
+            "format": self.registration.format,
+            "plan": self.plan().hash(self.source().tensors()),
+            "files": made,
+            "options": record,
+            "max_shard_size": max_shard_size,
+            "hash": hash,
+            "device": format!("{device:?}"),
+        })
+    }
+
+    /// The files of the source that are copied.
+    pub(super) fn sidecars(&self) -> Result<Vec<String>> {
+        sidecars(&self.files.from, &self.files.but)
+    }
+
+    /// The request to stop.
+    pub(super) fn cancel(&self) -> &Cancel {
+        &self.work.cancel
     }
 
     /// Compares the tensors that must be equal.
@@ -290,6 +349,38 @@ impl Planned {
     fn named(&self) -> impl FnOnce(Error) -> Error {
         let (registration, direction) = (self.registration, self.direction);
         move |error| name_subject(error, registration, direction)
+    }
+}
+
+/// A conversion that is to be run: what a connector's [`apply`](super::ModelConnector::apply) gets.
+pub struct Job<'a> {
+    planned: &'a Planned,
+    output: &'a Path,
+    overwrite: Overwrite,
+    progress: &'a dyn Progress,
+}
+
+impl Job<'_> {
+    /// The new directory.
+    pub fn output(&self) -> &Path {
+        self.output
+    }
+
+    /// Converts as planned: into a staging directory that is checked and published whole.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`](super::import_ckpt).
+    pub fn convert(&self) -> Result<Record> {
+        self.planned.convert(self.output, self.overwrite, self.progress)
+    }
+}
+
+/// What is to be converted: plan, configs, source.
+impl std::ops::Deref for Job<'_> {
+    type Target = Planned;
+
+    fn deref(&self) -> &Planned {
+        self.planned
     }
 }
 
@@ -347,6 +438,10 @@ impl Files {
         std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
         self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
 }
 
 /// Runs a connector's own code, whose mistakes (a division by a missing number, a shape that

@@ -7,6 +7,9 @@ use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
+/// The tool and its version.
+pub(super) const TOOL: &str = concat!("connector ", env!("CARGO_PKG_VERSION"));
+
 /// What `conversion.json` says: where a checkpoint came from and what was done to it.
 ///
 /// It holds no time, host or path, so that the same input gives the same bytes.
@@ -150,7 +153,7 @@ impl Record {
         let tensors = source.tensors();
         Ok(Record {
             schema: "connector.conversion/1",
-            tool: concat!("connector ", env!("CARGO_PKG_VERSION")).into(),
+            tool: TOOL.into(),
             direction: match direction {
                 Direction::Import => "import",
                 Direction::Export => "export",

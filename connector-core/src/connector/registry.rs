@@ -1,4 +1,4 @@
-use super::{Configuration, ModelConnector};
+use super::{Configuration, Job, ModelConnector, Record};
 use crate::checkpoint::Checkpoint;
 use crate::mapping::{Direction, Mapping};
 use crate::plan::{Finding, FindingKind};
@@ -6,6 +6,7 @@ use crate::schema::{Model, ModelConfig};
 use crate::transform::Config;
 use crate::{Error, Location, Result};
 use serde_json::Value;
+use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
@@ -45,6 +46,15 @@ impl fmt::Debug for Registration {
 pub trait Connect: Send + Sync {
     /// Its rows.
     fn mapping(&self) -> Mapping;
+    /// The type of its model.
+    fn model(&self) -> TypeId;
+    /// Which of the source's files are the tokenizer.
+    fn tokenizer(&self, files: &[String]) -> Vec<String>;
+    /// Runs a conversion.
+    ///
+    /// # Errors
+    /// As [`ModelConnector::apply`].
+    fn apply(&self, job: &Job<'_>) -> Result<Record>;
     /// Whether the model's parameters are declared.
     fn has_schema(&self) -> bool;
     /// Reads the format's config, and sets what the user wants otherwise in the model's.
@@ -84,6 +94,18 @@ impl<C: ModelConnector> Connect for Erased<C> {
         C::MAPPING
     }
 
+    fn model(&self) -> TypeId {
+        TypeId::of::<C::Model>()
+    }
+
+    fn tokenizer(&self, files: &[String]) -> Vec<String> {
+        C::tokenizer(files)
+    }
+
+    fn apply(&self, job: &Job<'_>) -> Result<Record> {
+        C::apply(job)
+    }
+
     fn has_schema(&self) -> bool {
         C::Model::SCHEMA.is_some()
     }
@@ -115,7 +137,7 @@ fn configuration<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Res
 }
 
 /// A model's config from the fields of a `model.yaml`, which are all known and of the right type.
-fn parse<C: ModelConfig>(fields: &Value) -> Result<C> {
+pub(super) fn parse<C: ModelConfig>(fields: &Value) -> Result<C> {
     let finding =
         |problem: String| Finding::new(FindingKind::Config, "context/model.yaml", problem);
     let mut track = serde_path_to_error::Track::new();
@@ -278,6 +300,22 @@ impl Registry {
         })
     }
 
+    /// The importer of the model `M` from a format.
+    ///
+    /// # Errors
+    /// [`Error::NoImporter`], which lists what is registered.
+    pub fn importer_for<M: Model>(&self, format: &str) -> Result<&'static Registration> {
+        let mut all = self.connectors.iter().copied();
+        let found = all.find(|c| {
+            c.direction == Direction::Import
+                && c.format == format
+                && c.connector.model() == TypeId::of::<M>()
+        });
+        let name = type_name::<M>();
+        // For the error, which lists what there is: no model is called so with its path.
+        found.map_or_else(|| self.importer(format, Some(name), &[]), Ok)
+    }
+
     /// The importer of a model from a format, if there is one.
     pub(super) fn importer_of(&self, model: &str, format: &str) -> Option<&'static Registration> {
         let mut all = self.connectors.iter().copied();
@@ -300,6 +338,15 @@ mod tests {
     impl Connect for None_ {
         fn mapping(&self) -> Mapping {
             Mapping { rows: &[] }
+        }
+        fn model(&self) -> TypeId {
+            TypeId::of::<None_>()
+        }
+        fn tokenizer(&self, _: &[String]) -> Vec<String> {
+            Vec::new()
+        }
+        fn apply(&self, _: &Job<'_>) -> Result<Record> {
+            Err(Error::Cancelled)
         }
         fn has_schema(&self) -> bool {
             false

@@ -8,12 +8,17 @@ use std::path::{Path, PathBuf};
 /// means that another process came and went between two of our system calls.
 const ATTEMPTS: usize = 100;
 
+/// How often a lock that is waited for is tried.
+pub(crate) const POLL: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// The exclusive right to write one output.
 ///
 /// A lock on a file beside the output. The system gives it back when the process dies, so a file
-/// that was left behind is no obstacle; its content, the owner's process id, serves messages only.
+/// that was left behind is no obstacle; its content, the owner's process id
+/// and host, serves messages only. Where a file system is shared, the lock is too: Linux's NFS and
+/// the usual cluster file systems carry it to the server, which gives it back when the host is gone.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub(crate) struct Lock {
     path: PathBuf,
     /// Held for the lock on it, which closing releases.
     _file: File,
@@ -27,14 +32,17 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Locked`] if another process has it, or this process a second time.
-    pub(super) fn acquire(place: &Place) -> Result<Self> {
+    pub(crate) fn acquire(place: &Place) -> Result<Self> {
         let path = place.lock();
         for _ in 0..ATTEMPTS {
             let mut file = open(&path).map_err(Error::io("create the lock file", &path))?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
-                    return Err(Error::Locked { path: place.shown.clone(), pid: owner(&mut file) });
+                    return Err(Error::Locked {
+                        path: place.shown.clone(),
+                        owner: owner(&mut file),
+                    });
                 }
                 Err(TryLockError::Error(error)) if is_unsupported(&error) => {
                     tracing::warn!(
@@ -46,11 +54,36 @@ impl Lock {
             }
             if is_at(&file, &path).map_err(Error::io("read", &path))? {
                 // Not worth an error: on a full disk something that matters will fail soon.
-                let _ = file.set_len(0).and_then(|()| write!(file, "{}", std::process::id()));
+                let _ = file.set_len(0).and_then(|()| write!(file, "{}", me()));
                 return Ok(Lock { path, _file: file });
             }
         }
-        Err(Error::Locked { path: place.shown.clone(), pid: None })
+        Err(Error::Locked { path: place.shown.clone(), owner: None })
+    }
+
+    /// Takes the lock of `place` as soon as it is free. `waiting` is told once who has it.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`]; [`Error::Io`] if the system refuses.
+    #[cfg(feature = "hub")]
+    pub(crate) fn wait(
+        place: &Place,
+        cancel: &crate::Cancel,
+        waiting: impl FnOnce(&str),
+    ) -> Result<Self> {
+        let mut waiting = Some(waiting);
+        loop {
+            match Lock::acquire(place) {
+                Err(Error::Locked { owner, .. }) => {
+                    if let Some(tell) = waiting.take() {
+                        tell(owner.as_deref().unwrap_or("another process"));
+                    }
+                }
+                done => return done,
+            }
+            cancel.check()?;
+            std::thread::sleep(POLL);
+        }
     }
 }
 
@@ -79,11 +112,22 @@ fn open(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// The process id in the lock file.
-fn owner(file: &mut File) -> Option<u32> {
+/// This process as others are to know it: `pid 17 on host`.
+fn me() -> String {
+    let pid = std::process::id();
+    #[cfg(unix)]
+    if let Ok(host) = rustix::system::uname().nodename().to_str() {
+        return format!("pid {pid} on {host}");
+    }
+    format!("pid {pid}")
+}
+
+/// The owner that the lock file names.
+fn owner(file: &mut File) -> Option<String> {
     let mut text = String::new();
-    file.take(32).read_to_string(&mut text).ok()?;
-    text.parse().ok()
+    file.take(300).read_to_string(&mut text).ok()?;
+    let is_shown = text.starts_with("pid ") && !text.contains(char::is_control);
+    is_shown.then_some(text)
 }
 
 fn is_unsupported(error: &io::Error) -> bool {
@@ -130,7 +174,8 @@ mod tests {
         let message = Lock::acquire(&place).unwrap_err().to_string();
         let pid = std::process::id();
         assert!(
-            message.starts_with(&format!("another process (pid {pid}) is writing")),
+            message.starts_with(&format!("another process (pid {pid}"))
+                && message.contains(") is writing"),
             "{message}"
         );
         assert!(message.contains("out"), "{message}");
@@ -153,7 +198,7 @@ mod tests {
         let place = place(&dir);
         fs::write(place.lock(), "4000000000 and more").unwrap();
         let _lock = Lock::acquire(&place).unwrap();
-        assert_eq!(fs::read_to_string(place.lock()).unwrap(), std::process::id().to_string());
+        assert_eq!(fs::read_to_string(place.lock()).unwrap(), me());
     }
 
     #[test]

@@ -6,13 +6,20 @@ mod lock;
 mod place;
 pub(crate) mod positioned;
 mod publish;
+mod removal;
 mod sink;
 mod source;
 mod staging;
 mod sync;
 mod tensor;
 
+#[cfg(feature = "hub")]
+pub(crate) use lock::Lock;
+pub(crate) use lock::POLL;
+#[cfg(feature = "hub")]
+pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
+pub(crate) use removal::{clear_up, remove_output, unfinished};
 
 pub use dtype::Dtype;
 pub use place::{available_space, check_separate};

@@ -3,13 +3,13 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};
 
-const STAGING: &str = ".connector-staging";
-const OLD: &str = ".connector-old";
-const LOCK: &str = ".connector-lock";
+pub(super) const STAGING: &str = ".connector-staging";
+pub(super) const OLD: &str = ".connector-old";
+pub(super) const LOCK: &str = ".connector-lock";
 
 /// Where an output goes, and the names beside it that this tool uses on the way there.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// The directory as the user wrote it, for messages.
     pub(super) shown: PathBuf,
     /// The directory that will hold the output: absolute, without links, perhaps not there yet.
@@ -19,7 +19,7 @@ pub(super) struct Place {
 
 impl Place {
     /// The place of `target`, which need not exist, nor its parents.
-    pub(super) fn new(target: &Path) -> Result<Self> {
+    pub(crate) fn new(target: &Path) -> Result<Self> {
         let invalid = |reason| Error::InvalidOutput { path: target.into(), reason };
         // `.`, `..` and `/` may well exist, but nothing can be written beside them and renamed.
         let (Some(name), Some(parent)) = (target.file_name(), target.parent()) else {
@@ -38,7 +38,7 @@ impl Place {
     }
 
     /// The output while it is being written.
-    pub(super) fn staging(&self) -> PathBuf {
+    pub(crate) fn staging(&self) -> PathBuf {
         self.beside(STAGING)
     }
 

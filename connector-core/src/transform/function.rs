@@ -130,3 +130,16 @@ tuple_output!(3: Tensor 0, Tensor 1, Tensor 2);
 tuple_output!(4: Tensor 0, Tensor 1, Tensor 2, Tensor 3);
 tuple_output!(5: Tensor 0, Tensor 1, Tensor 2, Tensor 3, Tensor 4);
 tuple_output!(6: Tensor 0, Tensor 1, Tensor 2, Tensor 3, Tensor 4, Tensor 5);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hash of a plan takes this text, and the cache's key takes that hash.
+    #[test]
+    fn an_edited_function_shows_as_another_one() {
+        let function = |fingerprint| Function { call: |_, x| Ok(x), group: false, fingerprint };
+        assert_eq!(format!("{:?}", function(1)), format!("{:?}", function(1)));
+        assert_ne!(format!("{:?}", function(1)), format!("{:?}", function(2)));
+    }
+}

@@ -37,6 +37,9 @@ pub use open_error::{OpenError, OpenErrorKind};
 pub use problem::Problem;
 pub use reader::Reader;
 pub use rules::InvalidTensor;
+pub(crate) use shards::missing_files;
+#[cfg(feature = "hub")]
+pub(crate) use shards::{weight_files, weight_files_of};
 pub use writer::Writer;
 
 /// The longest header, as the safetensors crate has it.
@@ -46,10 +49,10 @@ const MAX_HEADER: u64 = 100_000_000;
 const METADATA: &str = "__metadata__";
 
 /// The file of a checkpoint that fits in one.
-const SINGLE: &str = "model.safetensors";
+pub(crate) const SINGLE: &str = "model.safetensors";
 
 /// The file that says which tensor is in which shard.
-const INDEX: &str = "model.safetensors.index.json";
+pub(crate) const INDEX: &str = "model.safetensors.index.json";
 
 #[cfg(test)]
 mod round_trip;

@@ -64,15 +64,7 @@ impl ShardSet {
             let found = Found::in_dir(dir).map_err(OpenError::io("read", dir))?;
             return Err(OpenErrorKind::NotSafetensors(found).at(dir));
         }
-        // Other files beside a whole model are other forms of it, or adapters.
-        let single = dir.join(SINGLE);
-        if paths.contains(&single) {
-            paths = vec![single];
-        } else if paths.iter().any(|path| is_shard(path)) {
-            paths.retain(|path| is_shard(path));
-        }
-        paths.sort_unstable();
-        Ok(ShardSet::unlisted(paths))
+        Ok(ShardSet::unlisted(weight_files(paths)))
     }
 
     fn listed(dir: &Path, index: Index) -> Self {
@@ -125,6 +117,48 @@ impl Shard {
         let link = fs::read_link(&self.path).ok();
         Problem::MissingShard { shard: self.name.clone(), tensors: self.listed, link }
     }
+}
+
+/// Which of some safetensors files are the model, where no index tells: other files beside a whole
+/// one are other forms of it, or adapters.
+pub(crate) fn weight_files(mut paths: Vec<PathBuf>) -> Vec<PathBuf> {
+    if let Some(single) = paths.iter().find(|path| path.ends_with(SINGLE)) {
+        return vec![single.clone()];
+    }
+    if paths.iter().any(|path| is_shard(path)) {
+        paths.retain(|path| is_shard(path));
+    }
+    paths.sort_unstable();
+    paths
+}
+
+/// The files that an index lists.
+#[cfg(feature = "hub")]
+pub(crate) fn weight_files_of(index: &Path) -> Result<Vec<String>, OpenError> {
+    let index = Index::read(index)?;
+    let listed = index.iter().flat_map(|index| index.weight_map.map.values());
+    let mut names: Vec<String> = listed.filter(|name| is_plain_name(name)).cloned().collect();
+    names.sort_unstable();
+    names.dedup();
+    Ok(names)
+}
+
+/// The files of a checkpoint in `dir` that are known to be missing; whether those that are there
+/// are well-formed is another question.
+pub(crate) fn missing_files(dir: &Path) -> Vec<String> {
+    let Ok(set) = ShardSet::find(dir) else { return vec![SINGLE.into()] };
+    let mut missing: Vec<String> = Vec::new();
+    missing.extend(set.shards.iter().filter(|s| !s.path.is_file()).map(|s| s.name.clone()));
+    let last = set.shards.last().map(|shard| shard.name.as_str()).filter(|_| set.index.is_none());
+    let count = last.and_then(|name| name.strip_suffix(".safetensors")?.split_once("-of-"));
+    if let Some((_, count)) = count
+        && let Ok(total) = count.parse::<usize>()
+    {
+        // More would be no checkpoint; the number comes from a name.
+        let names = (1..=total.min(10_000)).map(|n| format!("model-{n:05}-of-{count}.safetensors"));
+        missing.extend(names.filter(|name| !set.shards.iter().any(|shard| shard.name == *name)));
+    }
+    missing
 }
 
 /// Whether a file is called as a shard of a whole model, `model-00001-of-00002.safetensors`. Mistral

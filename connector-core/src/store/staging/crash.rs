@@ -143,7 +143,7 @@ fn a_process_that_waits_with_the_lock_keeps_others_out_and_its_death_lets_them_i
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     let message = Staging::begin(&target, Overwrite::No).unwrap_err().to_string();
-    assert!(message.contains(&format!("(pid {})", child.id())), "{message}");
+    assert!(message.contains(&format!("(pid {} on ", child.id())), "{message}");
     child.kill().unwrap();
     child.wait().unwrap();
     write(&target, "new").unwrap();

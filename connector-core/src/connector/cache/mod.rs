@@ -1,0 +1,230 @@
+//! Conversions that are kept: what was converted once, from the same source in the same way, is not
+//! converted again.
+//!
+//! They lie below `connector` in `NEMO_HOME`. NeMo's own key is the source's address alone, so that
+//! a new revision, another type or an edited transform gets the old result; here all of it is in the
+//! key. An entry appears whole, under its final name, or not at all.
+
+mod entry;
+mod key;
+
+pub use entry::{Entry, Swept};
+
+use super::{Planned, Record};
+use crate::engine::Progress;
+use crate::store::{Overwrite, POLL, Staging, clear_up, remove_output, unfinished};
+use crate::{Error, Result};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// The folder of conversions.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// A conversion that is in the cache now.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Cached {
+    /// It was there, or another process made it meanwhile.
+    Found(Entry),
+    /// It was made.
+    Made(PathBuf, Box<Record>),
+}
+
+impl Cached {
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        match self {
+            Cached::Found(entry) => &entry.path,
+            Cached::Made(path, _) => path,
+        }
+    }
+}
+
+impl Cache {
+    /// The cache of this user: `connector` in `NEMO_HOME`, or in `~/.cache/nemo`.
+    pub fn from_env() -> Self {
+        let home = env::var_os("NEMO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+        let default = || env::home_dir().unwrap_or_default().join(".cache").join("nemo");
+        Cache { root: home.unwrap_or_else(default).join("connector") }
+    }
+
+    /// The cache in the folder `root`.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Cache { root: root.into() }
+    }
+
+    /// The folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the result of `planned` is or will be.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the source cannot be read.
+    pub fn place(&self, planned: &Planned) -> Result<PathBuf> {
+        Ok(self.root.join(key::place(planned)?))
+    }
+
+    /// The result of `planned`, if it is there and whole.
+    ///
+    /// # Errors
+    /// As [`place`](Self::place).
+    pub fn find(&self, planned: &Planned) -> Result<Option<Entry>> {
+        let entry = Entry::at(&self.place(planned)?);
+        Ok(entry.filter(|entry| entry.damage.is_none()))
+    }
+
+    /// The result of `planned`: what is there, or else converted. If another process is converting
+    /// the same, it is waited for; `waiting` is told once who that is.
+    ///
+    /// With [`Overwrite::Yes`] it is converted in any case. An entry that is damaged is replaced.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`](super::import_ckpt).
+    pub fn convert(
+        &self,
+        planned: &Planned,
+        overwrite: Overwrite,
+        progress: &dyn Progress,
+        waiting: impl FnOnce(&str),
+    ) -> Result<Cached> {
+        let place = self.place(planned)?;
+        let (mut again, mut waiting) = (overwrite == Overwrite::Yes, Some(waiting));
+        loop {
+            let entry = Entry::at(&place);
+            let replaced = Overwrite::from(again || entry.is_some());
+            if let Some(entry) = entry.filter(|entry| !again && entry.damage.is_none()) {
+                return Ok(Cached::Found(entry));
+            }
+            match planned.run_over(&place, replaced, progress) {
+                Ok(record) => return Ok(Cached::Made(place, record.into())),
+                Err(Error::Locked { owner, .. }) => {
+                    // What the other one makes is new enough.
+                    again = false;
+                    if let Some(tell) = waiting.take() {
+                        tell(owner.as_deref().unwrap_or("another process"));
+                    }
+                    planned.cancel().check()?;
+                    thread::sleep(POLL);
+                }
+                // Made by another process between our two looks.
+                Err(Error::OutputExists { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Refuses what [`convert`](Self::convert) would refuse of the place of `planned`.
+    ///
+    /// # Errors
+    /// As [`Planned::check`].
+    pub fn check(&self, planned: &Planned) -> Result<()> {
+        let place = self.place(planned)?;
+        Staging::check(&place, Overwrite::Yes)?;
+        planned.check_over(&place)
+    }
+
+    /// Everything that is in it, damaged or not, sorted by place.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn entries(&self) -> Result<Vec<Entry>> {
+        let mut entries = Vec::new();
+        for model in self.models()? {
+            entries.extend(folders(&model)?.iter().filter_map(|path| Entry::at(path)));
+        }
+        Ok(entries)
+    }
+
+    /// The entries of a model, `org/name`, or the one at a path or place below the folder.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn entries_of(&self, name: &str) -> Result<Vec<Entry>> {
+        let mut entries = self.entries()?;
+        let place = self.root.join(name.trim_start_matches("hf://"));
+        entries.retain(|entry| entry.path.starts_with(&place));
+        Ok(entries)
+    }
+
+    /// Removes an entry.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if it is being written; [`Error::Io`].
+    pub fn remove(&self, entry: &Entry) -> Result<()> {
+        remove_output(&entry.path)?;
+        // The folders of the model and its organisation, if nothing else is in them.
+        for dir in entry.path.ancestors().skip(1).take_while(|dir| *dir != self.root) {
+            if fs::remove_dir(dir).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what runs that were killed left, entries that are damaged, and, if asked for, those
+    /// that were made longer ago than `older`. With `dry_run` it only says what it would.
+    ///
+    /// What a process is writing stays.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn sweep(&self, older: Option<Duration>, dry_run: bool) -> Result<Vec<Swept>> {
+        let mut swept = Vec::new();
+        for model in self.models()? {
+            for output in unfinished(&model)? {
+                if dry_run || clear_up(&output)? {
+                    swept.push(Swept { path: output, why: "left by a run that was killed" });
+                }
+            }
+        }
+        for entry in self.entries()? {
+            let age = SystemTime::now().duration_since(entry.converted).unwrap_or_default();
+            let why = match older {
+                _ if entry.damage.is_some() => "damaged",
+                Some(older) if age > older => "old",
+                _ => continue,
+            };
+            match if dry_run { Ok(()) } else { self.remove(&entry) } {
+                Ok(()) => swept.push(Swept { path: entry.path, why }),
+                Err(Error::Locked { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(swept)
+    }
+
+    /// The folders of models.
+    fn models(&self) -> Result<Vec<PathBuf>> {
+        let mut models = Vec::new();
+        for organisation in folders(&self.root)? {
+            models.extend(folders(&organisation)?);
+        }
+        Ok(models)
+    }
+}
+
+/// The folders in `dir` that are not hidden, sorted; none if there is no `dir`.
+fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(Error::io("read", dir))?,
+    };
+    let mut folders = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", dir))?;
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && entry.path().is_dir() {
+            folders.push(entry.path());
+        }
+    }
+    folders.sort();
+    Ok(folders)
+}

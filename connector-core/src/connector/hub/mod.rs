@@ -1,0 +1,215 @@
+//! Models of the Hugging Face hub: their addresses, the cache that all tools share, and downloads
+//! into it.
+
+mod address;
+#[cfg(feature = "hub")]
+mod download;
+mod error;
+#[cfg(feature = "hub")]
+mod files;
+mod local;
+
+pub use address::{Address, Origin};
+pub use error::{HubError, HubErrorKind};
+
+use crate::{Cancel, Result};
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// Who watches a download.
+pub trait HubProgress: Sync {
+    /// `bytes` are to be downloaded, in `files` files.
+    fn begin(&self, files: usize, bytes: u64) {
+        let _ = (files, bytes);
+    }
+    /// `bytes` more have arrived, or were there from an earlier try.
+    fn advance(&self, bytes: u64) {
+        let _ = bytes;
+    }
+    /// Another process downloads the same model; it is waited for.
+    fn waiting(&self, owner: &str) {
+        let _ = owner;
+    }
+    /// Something is not as it should be, but not in the way.
+    fn warn(&self, text: &str) {
+        tracing::warn!("{text}");
+    }
+}
+
+/// Watches nothing.
+impl HubProgress for () {}
+
+/// The hub, as the environment says: where its cache is, where its server, and who asks.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Hub {
+    /// The folder of the cache: `HF_HUB_CACHE`, or `hub` in `HF_HOME`, or
+    /// `~/.cache/huggingface/hub`.
+    pub cache: PathBuf,
+    /// The server: `HF_ENDPOINT`, or `https://huggingface.co`.
+    pub endpoint: String,
+    /// The token: `HF_TOKEN`, or the file that `HF_TOKEN_PATH` names, or `token` in `HF_HOME`.
+    pub token: Option<Token>,
+    /// Whether the server must not be asked: `HF_HUB_OFFLINE`.
+    pub offline: bool,
+}
+
+/// A token, which is not shown.
+#[derive(Clone)]
+pub struct Token(pub String);
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+impl Hub {
+    /// As the variables of the environment say, which are those of Hugging Face's own library.
+    pub fn from_env() -> Self {
+        Hub::from(|name| env::var_os(name).filter(|value| !value.is_empty()), env::home_dir())
+    }
+
+    fn from(var: impl Fn(&str) -> Option<OsString>, user: Option<PathBuf>) -> Self {
+        let path = |name: &str| var(name).map(PathBuf::from);
+        let text = |name: &str| var(name).and_then(|value| value.into_string().ok());
+        let home = path("HF_HOME").unwrap_or_else(|| {
+            let caches = path("XDG_CACHE_HOME");
+            let caches = caches.unwrap_or_else(|| user.unwrap_or_default().join(".cache"));
+            caches.join("huggingface")
+        });
+        let token_file = path("HF_TOKEN_PATH").unwrap_or_else(|| home.join("token"));
+        let token = text("HF_TOKEN").or_else(|| std::fs::read_to_string(token_file).ok());
+        let token = token.map(|token| token.trim().to_string());
+        let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| "https://huggingface.co".into());
+        Hub {
+            cache: path("HF_HUB_CACHE").unwrap_or_else(|| home.join("hub")),
+            endpoint: endpoint.trim_end_matches('/').into(),
+            token: token.filter(|token| !token.is_empty()).map(Token),
+            offline: text("HF_HUB_OFFLINE").is_some_and(|value| {
+                ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
+            }),
+        }
+    }
+
+    /// The directory of a model: from the cache if all of it is there, else downloaded.
+    ///
+    /// A branch is what the cache says it is, without asking the server; `hf download` moves it on.
+    /// Only files that an import reads are downloaded: weights in safetensors, configs, tokenizer
+    /// files. The cache is the one that all tools share: a file appears in it whole and checked, a
+    /// branch when all its files are there.
+    ///
+    /// # Errors
+    /// [`Error::Hub`](crate::Error::Hub), [`Error::Io`](crate::Error::Io),
+    /// [`Error::Cancelled`](crate::Error::Cancelled).
+    pub fn snapshot(
+        &self,
+        address: &Address,
+        progress: &dyn HubProgress,
+        cancel: &Cancel,
+    ) -> Result<PathBuf> {
+        let local = local::Local::find(&self.cache, address);
+        if let local::Local::Whole(dir) = local {
+            return Ok(dir);
+        }
+        let failed = match self.download(address, &local, progress, cancel) {
+            Ok(dir) => return Ok(dir),
+            Err(error) => error,
+        };
+        match local {
+            // Perhaps it never had any; the network is not needed to convert the weights.
+            local::Local::NoTokenizer(dir) if is_unreachable(&failed) => {
+                let dir_ = dir.display();
+                progress.warn(&format!("{dir_} has no tokenizer, and the hub cannot be asked"));
+                Ok(dir)
+            }
+            _ => Err(failed),
+        }
+    }
+
+    #[cfg(feature = "hub")]
+    fn download(
+        &self,
+        address: &Address,
+        local: &local::Local,
+        progress: &dyn HubProgress,
+        cancel: &Cancel,
+    ) -> Result<PathBuf> {
+        if self.offline {
+            return Err(HubError::new(address, HubErrorKind::Offline(local.missing())).into());
+        }
+        download::download(self, address, progress, cancel)
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn download(
+        &self,
+        address: &Address,
+        local: &local::Local,
+        _: &dyn HubProgress,
+        _: &Cancel,
+    ) -> Result<PathBuf> {
+        Err(HubError::new(address, HubErrorKind::NoDownload(local.missing())).into())
+    }
+}
+
+impl Origin {
+    /// The directory: the path, or the model's in the hub's cache, downloaded if it is not there.
+    ///
+    /// # Errors
+    /// As [`Hub::snapshot`].
+    pub fn fetch(&self, hub: &Hub, progress: &dyn HubProgress, cancel: &Cancel) -> Result<PathBuf> {
+        match self {
+            Origin::Local(path) => Ok(path.clone()),
+            Origin::Hub(address) => hub.snapshot(address, progress, cancel),
+        }
+    }
+}
+
+fn is_unreachable(error: &crate::Error) -> bool {
+    let crate::Error::Hub(error) = error else { return false };
+    matches!(
+        error.kind,
+        HubErrorKind::Offline(_) | HubErrorKind::NoDownload(_) | HubErrorKind::Download { .. }
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn hub(vars: &[(&str, &str)]) -> Hub {
+        let var = |name: &str| vars.iter().find(|(n, _)| *n == name).map(|(_, v)| v.into());
+        Hub::from(var, Some("/home/u".into()))
+    }
+
+    #[test]
+    fn the_environment_says_where_the_cache_is() {
+        for (vars, want) in [
+            (&[][..], "/home/u/.cache/huggingface/hub"),
+            (&[("XDG_CACHE_HOME", "/x")], "/x/huggingface/hub"),
+            (&[("HF_HOME", "/h"), ("XDG_CACHE_HOME", "/x")], "/h/hub"),
+            (&[("HF_HUB_CACHE", "/c"), ("HF_HOME", "/h")], "/c"),
+        ] {
+            assert_eq!(hub(vars).cache, Path::new(want), "{vars:?}");
+        }
+    }
+
+    #[test]
+    fn the_environment_says_who_asks_whom() {
+        let asks =
+            hub(&[("HF_ENDPOINT", "http://m/"), ("HF_TOKEN", " t\n"), ("HF_HUB_OFFLINE", "1")]);
+        assert_eq!((asks.endpoint.as_str(), asks.offline), ("http://m", true));
+        assert_eq!(asks.token.as_ref().map(|token| token.0.as_str()), Some("t"));
+        assert!(!format!("{asks:?}").contains("\"t\""));
+        let file = tempfile::tempdir().unwrap();
+        std::fs::write(file.path().join("token"), "from a file\n").unwrap();
+        let home = file.path().to_str().unwrap();
+        assert_eq!(hub(&[("HF_HOME", home)]).token.unwrap().0, "from a file");
+        let plain = hub(&[("HF_HUB_OFFLINE", "0")]);
+        assert_eq!((plain.offline, plain.token.is_none()), (false, true));
+        assert_eq!(plain.endpoint, "https://huggingface.co");
+    }
+}

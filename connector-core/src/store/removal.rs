@@ -1,0 +1,99 @@
+//! Outputs that are to go, whole or not at all.
+
+use super::lock::Lock;
+use super::place::Place;
+use super::publish::{exists, recover, remove};
+use crate::failpoint::failpoint;
+use crate::{Error, Result};
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Removes an output. It is gone at once, under its name; a process that is killed meanwhile leaves
+/// what the next run for the output, or [`clear_up`], removes.
+///
+/// # Errors
+/// [`Error::Locked`] if another process writes it; [`Error::Io`].
+pub(crate) fn remove_output(target: &Path) -> Result<()> {
+    let place = Place::new(target)?;
+    let _lock = Lock::acquire(&place)?;
+    recover(&place)?;
+    let (target, staging) = (place.target(), place.staging());
+    fs::rename(&target, &staging).map_err(Error::io("remove", &target))?;
+    failpoint("removal.renamed")?;
+    remove(&staging)
+}
+
+/// The outputs in `parent` of which a run that was killed may have left something.
+pub(crate) fn unfinished(parent: &Path) -> Result<Vec<PathBuf>> {
+    let mut outputs = Vec::new();
+    for entry in fs::read_dir(parent).map_err(Error::io("read", parent))? {
+        let name = entry.map_err(Error::io("read", parent))?.file_name();
+        outputs.extend(name.to_str().and_then(Place::of_leftover).map(|name| parent.join(name)));
+    }
+    outputs.sort();
+    outputs.dedup();
+    Ok(outputs)
+}
+
+/// Removes what runs that were killed left beside `target`, and brings back an output that one of
+/// them was about to replace. Whether there was anything; nothing is touched that a process writes.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn clear_up(target: &Path) -> Result<bool> {
+    let place = Place::new(target)?;
+    let left = exists(&place.staging())? || exists(&place.old())?;
+    match Lock::acquire(&place) {
+        Ok(_lock) => recover(&place).map(|()| left),
+        Err(Error::Locked { .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+impl Place {
+    /// The name of the output beside which a file of this name lies.
+    fn of_leftover(name: &str) -> Option<&OsStr> {
+        let name = name.strip_prefix('.')?;
+        [super::place::STAGING, super::place::OLD, super::place::LOCK]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix))
+            .map(OsStr::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_are_found_and_cleared_up() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in [".a.connector-staging", ".b.connector-lock", "c", ".hidden"] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        fs::remove_dir(dir.path().join(".b.connector-lock")).unwrap();
+        fs::write(dir.path().join(".b.connector-lock"), "pid 1").unwrap();
+        let found = unfinished(dir.path()).unwrap();
+        assert_eq!(found, [dir.path().join("a"), dir.path().join("b")]);
+        assert!(clear_up(&found[0]).unwrap());
+        assert!(!clear_up(&found[1]).unwrap());
+        remove_output(&dir.path().join("c")).unwrap();
+        let left = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.retain(|name| !name.to_str().unwrap().ends_with("lock") || cfg!(unix));
+        assert_eq!(left, [".hidden"]);
+    }
+
+    #[test]
+    fn what_is_written_is_not_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("out");
+        fs::create_dir(&target).unwrap();
+        let _lock = Lock::acquire(&Place::new(&target).unwrap()).unwrap();
+        assert!(matches!(remove_output(&target), Err(Error::Locked { .. })));
+        fs::create_dir(dir.path().join(".out.connector-staging")).unwrap();
+        assert!(!clear_up(&target).unwrap());
+        assert!(target.exists() && dir.path().join(".out.connector-staging").exists());
+    }
+}

@@ -1,0 +1,137 @@
+//! What a model's type can do: NeMo's `ConnectorMixin`, `AutoModel`, `AutoResume`.
+
+use connector_core::connector::cache::Cache;
+use connector_core::connector::{Job, Record, Resume};
+use connector_core::families::gpt::GptConfig;
+use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::{
+    AutoModel, AutoResume, ConnectorMixin, Error, ImportOptions, Mapping, ModelConnector, Result,
+    model_importer,
+};
+use connector_tests::{fixture, options, read_tensors};
+use std::path::{Path, PathBuf};
+
+fn llama() -> String {
+    fixture("llama/hf").to_str().unwrap().into()
+}
+
+/// Options with a cache of their own.
+fn cached(dir: &Path) -> ImportOptions {
+    options(|options| options.cache = Some(Cache::at(dir.join("cache"))))
+}
+
+/// Llama in a format of its own, that refuses to write what is called `forbidden`.
+struct Picky;
+
+#[model_importer(LlamaModel, "picky")]
+impl ModelConnector for Picky {
+    const MAPPING: Mapping = HfLlama::MAPPING;
+
+    fn config(source: &connector_core::checkpoint::Checkpoint) -> Result<GptConfig> {
+        HfLlama::config(source)
+    }
+
+    fn tokenizer(files: &[String]) -> Vec<String> {
+        files.iter().filter(|name| name.starts_with("special_")).cloned().collect()
+    }
+
+    fn apply(job: &Job<'_>) -> Result<Record> {
+        if job.output().ends_with("forbidden") {
+            let reason = format!("{} tensors are too many", job.source().tensors().len());
+            return Err(Error::ModelConfig { reason });
+        }
+        job.convert()
+    }
+}
+
+#[test]
+fn a_model_is_imported_into_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = LlamaModel::import_from_with(&llama(), cached(dir.path())).unwrap();
+    assert_eq!(model.config.num_layers, 2);
+    let stored = read_tensors(&model.path.join("weights"));
+    let names: Vec<_> = stored.keys().collect();
+    assert_eq!(model.tensors.keys().collect::<Vec<_>>(), names);
+    for (name, tensor) in &model.tensors {
+        assert_eq!(tensor.dims(), stored[name].shape, "{name}");
+    }
+    let tokenizer = ["special_tokens_map.json", "tokenizer.json", "tokenizer_config.json"];
+    let context = model.path.join("context");
+    assert_eq!(model.tokenizer, tokenizer.map(|name| context.join(name)));
+
+    // Then it is there.
+    let time = |path: &PathBuf| std::fs::metadata(path).unwrap().modified().unwrap();
+    let before = time(&model.path);
+    let again = LlamaModel::import_from_with(&llama(), cached(dir.path())).unwrap();
+    assert_eq!((&again.path, time(&again.path)), (&model.path, before));
+}
+
+#[test]
+fn the_type_is_the_model_that_is_meant() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let path = LlamaModel::import_ckpt(&llama(), Some(&out), false).unwrap();
+    assert_eq!(path, out);
+    assert!(matches!(
+        LlamaModel::import_ckpt(&llama(), Some(&out), false),
+        Err(Error::OutputExists { .. })
+    ));
+    LlamaModel::import_ckpt(&llama(), Some(&out), true).unwrap();
+    let back = LlamaModel::export_ckpt(&out, "hf", None).unwrap();
+    assert_eq!(back, dir.path().join("out-hf"));
+    let original = std::fs::read(fixture("llama/hf/config.json")).unwrap();
+    assert_eq!(std::fs::read(back.join("config.json")).unwrap(), original);
+    let planned = LlamaModel::exporter("hf", &out).unwrap();
+    assert_eq!(planned.registration().model, "LlamaModel");
+    let auto = AutoModel::importer(&llama()).unwrap();
+    assert_eq!(
+        auto.registration().name,
+        LlamaModel::importer(&llama()).unwrap().registration().name
+    );
+}
+
+#[test]
+fn a_format_is_any_string() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = format!("picky://{}", llama());
+    let out = dir.path().join("out");
+    LlamaModel::import_ckpt(&source, Some(&out), false).unwrap();
+    let record = std::fs::read_to_string(out.join("conversion.json")).unwrap();
+    assert!(record.contains("\"format\": \"picky\""), "{record}");
+    let error = LlamaModel::importer(&format!("unknown://{}", llama())).err().unwrap();
+    assert!(matches!(&error, Error::NoImporter { format, .. } if format == "unknown"), "{error}");
+    let error = LlamaModel::importer("hf://no/such/model").err().unwrap();
+    assert!(matches!(error, Error::Hub(_)));
+}
+
+#[test]
+fn a_connector_may_have_its_own_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = format!("picky://{}", llama());
+    let model = LlamaModel::import_from_with(&source, cached(dir.path())).unwrap();
+    assert_eq!(model.tokenizer, [model.path.join("context/special_tokens_map.json")]);
+    let forbidden = dir.path().join("forbidden");
+    let error = LlamaModel::import_ckpt(&source, Some(&forbidden), false).unwrap_err();
+    assert!(error.to_string().contains("21 tensors are too many"), "{error}");
+    assert!(!forbidden.exists());
+}
+
+#[test]
+fn training_begins_with_what_there_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let checkpoints = dir.path().join("checkpoints");
+    let resume = AutoResume {
+        resume_from_directory: Some(checkpoints.clone()),
+        resume_if_exists: true,
+        resume_ignore_no_checkpoint: true,
+        import_path: Some(llama()),
+        options: cached(dir.path()),
+        ..AutoResume::default()
+    };
+    let Resume::Imported(path) = resume.setup().unwrap() else { panic!("an import") };
+    assert!(path.join("weights/model.safetensors").exists());
+    assert_eq!(resume.setup().unwrap(), Resume::Imported(path));
+    let last = checkpoints.join("llama--step=100-last");
+    std::fs::create_dir_all(&last).unwrap();
+    assert_eq!(resume.setup().unwrap(), Resume::Trained(last));
+}
