@@ -138,7 +138,8 @@ mod tests {
     /// The hash of a plan takes this text, and the cache's key takes that hash.
     #[test]
     fn an_edited_function_shows_as_another_one() {
-        let function = |fingerprint| Function { call: |_, x| Ok(x), group: false, fingerprint };
+        let function =
+            |fingerprint| Function { call: |_, x| Ok(x), group: false, keyed: false, fingerprint };
         assert_eq!(format!("{:?}", function(1)), format!("{:?}", function(1)));
         assert_ne!(format!("{:?}", function(1)), format!("{:?}", function(2)));
     }
