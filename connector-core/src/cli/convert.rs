@@ -9,6 +9,7 @@ use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
+use crate::checkpoint::Container;
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
 use crate::plan::{PlanOptions, group_keys};
@@ -21,8 +22,9 @@ use std::time::{Duration, Instant};
 const MOST: usize = 3;
 
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Import { selection, publish } = args;
+    let Import { selection, publish, .. } = args;
     let mut options = selection.options()?;
+    options.torch_dist = args.torch_dist();
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
@@ -165,7 +167,7 @@ fn show_done(page: &mut Page, publish: &Publish, planned: &Planned, done: &Done)
     }
     show_losses(page, record);
     let next = match planned.direction() {
-        Direction::Import => IMPORTED.into(),
+        Direction::Import => imported(planned).into(),
         Direction::Export => exported(&publish.output, planned),
     };
     page.styled_field("next", STRONG, &next);
@@ -188,8 +190,19 @@ fn beside(planned: &Planned, record: &Record) -> String {
 }
 
 /// Which tools can open the result of an import.
-const IMPORTED: &str = "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` open it; \
-                        NeMo and Megatron-LM need torch_dist, which connector does not write yet";
+fn imported(planned: &Planned) -> &'static str {
+    match planned.container() {
+        Container::TorchDist { .. } => {
+            "weights/ is torch_dist with NeMo's names: Megatron-core and NeMo load it into a model \
+             that is built in code (`restore_config`); `nemo_load` also wants context/io.json, \
+             which connector does not write yet"
+        }
+        _ => {
+            "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` \
+             open it; for NeMo and Megatron-core, import with --container torch_dist"
+        }
+    }
+}
 
 /// Which tools can open the result of an export.
 fn exported(output: &Path, planned: &Planned) -> String {

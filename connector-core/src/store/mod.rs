@@ -1,8 +1,10 @@
 //! What the engine asks of a place where tensors lie: a [`Source`] to read from, a [`Sink`] to
 //! write to, and a [`Staging`] directory that is published whole or not at all.
 
+mod allocate;
 mod dtype;
 mod lock;
+mod part;
 mod place;
 pub(crate) mod positioned;
 mod publish;
@@ -12,9 +14,12 @@ mod staging;
 mod sync;
 mod tensor;
 
+pub(crate) use allocate::allocate;
+pub(crate) use part::landings;
 pub(crate) use publish::CONVERSION_JSON;
 
 pub use dtype::Dtype;
+pub use part::Part;
 pub use place::{available_space, check_separate};
 pub use sink::Sink;
 pub use source::Source;

@@ -37,6 +37,7 @@ pub use open_error::{OpenError, OpenErrorKind};
 pub use problem::Problem;
 pub use reader::Reader;
 pub use rules::InvalidTensor;
+pub(super) use rules::shown;
 pub use writer::Writer;
 
 /// The longest header, as the safetensors crate has it.
