@@ -1,5 +1,6 @@
 use crate::Location;
 use crate::checkpoint::safetensors::{HeaderError, LayoutError, OpenError};
+use crate::checkpoint::torch_dist::{self, Malformed};
 use crate::connector::hub::HubError;
 use crate::plan::Finding;
 use crate::transform::BoxError;
@@ -30,6 +31,18 @@ pub enum Error {
     /// There is no checkpoint of safetensors files where one was expected.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A distributed checkpoint of PyTorch cannot be understood.
+    #[error(transparent)]
+    TorchDist(#[from] Box<Malformed>),
+    /// A directory of Megatron-LM does not say which iteration is meant.
+    #[error(
+        "{} names no iteration, where \"release\" or a number should stand; give the directory of \
+         one iteration", path.display()
+    )]
+    NoIteration {
+        /// The file that should.
+        path: PathBuf,
+    },
     /// The tensors cannot be laid out in safetensors files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -39,6 +52,9 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The tensors cannot be laid out in a distributed checkpoint.
+    #[error(transparent)]
+    DistLayout(#[from] torch_dist::LayoutError),
     /// The path cannot be that of an output.
     #[error("`{}` cannot be the output: {reason}", path.display())]
     InvalidOutput {
@@ -169,6 +185,12 @@ pub enum Error {
     /// Stopped on request, with nothing left behind.
     #[error("stopped on request; nothing was written")]
     Cancelled,
+}
+
+impl From<Malformed> for Error {
+    fn from(malformed: Malformed) -> Self {
+        Error::TorchDist(Box::new(malformed))
+    }
 }
 
 impl Error {

@@ -115,7 +115,7 @@ fn the_second_import_finds_the_first_ones() {
 #[test]
 fn another_option_or_source_is_another_conversion() {
     let case = Case::new();
-    let options: [&[&str]; 7] = [
+    let options: [&[&str]; 9] = [
         &[],
         &["--dtype", "bf16"],
         &["--dtype", "f16"],
@@ -123,6 +123,8 @@ fn another_option_or_source_is_another_conversion() {
         &["--hash"],
         &["--pad-vocab-to-multiple-of", "64"],
         &["--only", "decoder.**"],
+        &["--container", "torch_dist"],
+        &["--container", "torch_dist", "--layout", "per-layer"],
     ];
     for (number, args) in options.into_iter().enumerate() {
         assert!(case.converts(args), "{args:?}");
@@ -131,6 +133,9 @@ fn another_option_or_source_is_another_conversion() {
     for args in options {
         assert!(!case.converts(args), "{args:?}");
     }
+    // Whatever the container, its files are held against the record.
+    let checked = case.child(&["cache", "verify"]).run();
+    assert_eq!(checked.code, Some(0), "{}", checked.text);
     // What does not show in the output is no part of the key.
     assert!(!case.converts(&["--threads", "1", "--max-memory", "1GiB"]));
 

@@ -59,6 +59,17 @@ impl Checkpoint {
         }
     }
 
+    /// The config of the directory `dir` by itself, whatever tensors are there.
+    ///
+    /// # Errors
+    /// If the system refuses to read.
+    pub(crate) fn config_of(dir: &Path) -> Result<Self> {
+        let (mut log, mut config_text) = (FieldLog::default(), Vec::new());
+        let config = read_config(dir, &mut config_text, &mut log)?;
+        let empty = Checkpoint::of_config(Value::Null);
+        Ok(Checkpoint { path: dir.into(), config, config_text, log: Mutex::new(log), ..empty })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -167,6 +178,10 @@ impl Source for NoTensors {
 
     fn file_len(&self, _: FileId) -> u64 {
         0
+    }
+
+    fn description(&self, _: FileId) -> Result<Vec<u8>> {
+        Ok(Vec::new())
     }
 
     fn read_at(&self, file: FileId, _: u64, _: &mut [u8]) -> Result<()> {

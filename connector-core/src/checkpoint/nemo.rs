@@ -1,11 +1,12 @@
-//! The directory that import writes: NeMo 2's `weights/` and `context/`.
+//! The directory that import writes: NeMo 2's `weights/` and `context/`; and what training
+//! frameworks write.
 
 use super::directory::json_object;
-use super::safetensors::Reader;
 use super::small::Small;
+use super::{Tensors, flavor, nemo_yaml};
 use crate::Result;
 use crate::plan::{Finding, FindingKind};
-use crate::store::Source;
+use crate::store::{Source, TensorInfo};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -16,14 +17,21 @@ pub(crate) const WEIGHTS: &str = "weights";
 pub(crate) const CONTEXT: &str = "context";
 /// The model's type and config, in [`CONTEXT`].
 pub(crate) const MODEL_YAML: &str = "model.yaml";
+/// The graph of objects of the run that wrote the checkpoint, in [`CONTEXT`]: of use to NeMo alone.
+pub(crate) const IO_JSON: &str = "io.json";
+/// The folder of [`CONTEXT`] in which NeMo keeps the original's `generation_config.json`.
+const ARTIFACTS: &str = "artifacts";
 /// The format's config, in [`CONTEXT`] as it was imported.
 pub(crate) const CONFIG_JSON: &str = "config.json";
 
-/// A checkpoint as import writes it and training goes on with it: `weights/` in safetensors,
-/// `context/model.yaml` with the model's config, and beside it the files of the original.
+/// A checkpoint as import writes it and training goes on with it: `weights/` in safetensors or
+/// torch_dist, `context/model.yaml` with the model's config, and beside it the files of the
+/// original. A directory of Megatron-LM or Megatron-Bridge is one without a `context/`.
 pub struct NemoCheckpoint {
     path: PathBuf,
-    reader: Reader,
+    tensors: Tensors,
+    /// Where the files beside the tensors are.
+    context: PathBuf,
     model: Option<Text<ModelYaml>>,
     original: Option<Text<Value>>,
     findings: Vec<Finding>,
@@ -41,12 +49,46 @@ struct ModelYaml {
     #[serde(rename = "_target_")]
     target: String,
     config: Value,
+    #[serde(default)]
+    tokenizer: Value,
+}
+
+/// The rows of the embedding.
+fn vocab_rows(tensors: &[TensorInfo]) -> Option<usize> {
+    let embedding = tensors.iter().find(|t| t.name == "embedding.word_embeddings.weight")?;
+    embedding.shape.first().copied()
+}
+
+impl ModelYaml {
+    /// The name of the model's type, without its module.
+    fn name(&self) -> &str {
+        self.target.rsplit('.').next().unwrap_or(&self.target)
+    }
+
+    /// Turns the config that NeMo wrote into one as import writes it.
+    fn translate(&mut self, tensors: &[TensorInfo], findings: &mut Vec<Finding>) {
+        if !nemo_yaml::is_nemo(&self.config) {
+            return;
+        }
+        let subject = format!("{CONTEXT}/{MODEL_YAML}");
+        self.config = nemo_yaml::translate(&self.config, self.name(), &subject, findings);
+        // Training on several ranks pads the vocabulary to a multiple of more than the field says.
+        let rows = vocab_rows(tensors);
+        let tokens = self.config["vocab_size"].as_u64().and_then(|n| usize::try_from(n).ok());
+        let divisor = self.config["make_vocab_size_divisible_by"].as_u64().unwrap_or(1).max(1);
+        if let (Some(rows), Some(tokens)) = (rows, tokens)
+            && tokens < rows
+            && tokens.checked_next_multiple_of(divisor as usize) != Some(rows)
+        {
+            self.config["make_vocab_size_divisible_by"] = rows.into();
+        }
+    }
 }
 
 impl NemoCheckpoint {
     /// Whether the directory `path` is laid out so.
     pub fn is_at(path: &Path) -> bool {
-        path.join(WEIGHTS).is_dir() && !path.join(CONFIG_JSON).exists()
+        flavor::is_at(path)
     }
 
     /// Opens the checkpoint at `path`. Headers and configs are read, tensors are not.
@@ -55,24 +97,76 @@ impl NemoCheckpoint {
     /// [`findings`](NemoCheckpoint::findings).
     ///
     /// # Errors
-    /// If `weights/` holds no safetensors files, or the system refuses to read.
+    /// If there are no tensors where the layout of the directory has them, or the system refuses to
+    /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let reader = Reader::open(path.join(WEIGHTS))?;
-        let mut findings: Vec<Finding> = reader
-            .problems()
-            .iter()
-            .map(|problem| Finding::new(FindingKind::Files, WEIGHTS, problem.to_string()))
-            .collect();
+        let tensors = Tensors::open(flavor::weights(path)?)?;
+        let mut findings = tensors.findings(WEIGHTS);
         let context = path.join(CONTEXT);
-        let model = read(&context, MODEL_YAML, &mut findings, model_yaml)?;
+        let mut model = read(&context, MODEL_YAML, &mut findings, model_yaml)?;
+        let mut missing = None;
         if model.is_none() && findings.is_empty() {
-            let note = "it says which model this is and how large; `connector import` writes it";
-            let finding = config_finding(MODEL_YAML, "is not in the checkpoint").note(note);
-            findings.push(finding);
+            let note = "it says which model this is and how large; `connector import` and NeMo write \
+                        it; `--hf-config DIR` takes the config.json in DIR instead";
+            missing = Some(config_finding(MODEL_YAML, "is not in the checkpoint").note(note));
         }
+        if let Some(Text { value, .. }) = &mut model {
+            value.translate(tensors.tensors(), &mut findings);
+        }
+        findings.extend(missing);
         let original = read(&context, CONFIG_JSON, &mut findings, json_object)?;
-        Ok(NemoCheckpoint { path: path.into(), reader, model, original, findings })
+        Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
+    }
+
+    /// The directory of the tensors of the checkpoint at `path`.
+    ///
+    /// # Errors
+    /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
+    /// which iteration is meant.
+    pub fn weights(path: &Path) -> Result<PathBuf> {
+        flavor::weights(path)
+    }
+
+    /// The same tensors, as those of another model: its config and all files beside it are those
+    /// of the format's directory `dir`, whose `config.json` is `original`.
+    pub(crate) fn described(
+        self,
+        dir: &Path,
+        model: &str,
+        config: Value,
+        original: (Vec<u8>, Value),
+    ) -> Self {
+        let model = ModelYaml { target: model.into(), config, tokenizer: Value::Null };
+        let is_about_files = |finding: &Finding| finding.kind == FindingKind::Files;
+        NemoCheckpoint {
+            context: dir.into(),
+            model: Some(Text { bytes: Vec::new(), value: model }),
+            original: Some(Text { bytes: original.0, value: original.1 }),
+            findings: self.findings.into_iter().filter(is_about_files).collect(),
+            ..self
+        }
+    }
+
+    /// The rows of its embedding, if it has one.
+    pub(crate) fn vocab_rows(&self) -> Option<usize> {
+        vocab_rows(self.tensors.tensors())
+    }
+
+    /// The folders of [`context`](Self::context) whose files lie beside the weights in the format's
+    /// own directories: NeMo's folder of the tokenizer, and of what was beside the original.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        let tokenizer = self.model.as_ref().map(|model| &model.value.tokenizer);
+        let tokenizer = tokenizer.and_then(|config| config["pretrained_model_name"].as_str());
+        // Elsewhere it is the name of a model on the hub, or a path of another machine.
+        let inside = |name: &&str| !name.contains(['/', '\\']) && !name.starts_with('.');
+        let folders = tokenizer.filter(inside).into_iter().chain([ARTIFACTS]);
+        folders.filter(|name| self.context.join(name).is_dir()).map(String::from).collect()
+    }
+
+    /// Where the files beside the tensors are.
+    pub(crate) fn context(&self) -> &Path {
+        &self.context
     }
 
     /// Where it is.
@@ -82,15 +176,12 @@ impl NemoCheckpoint {
 
     /// The tensors.
     pub fn source(&self) -> &dyn Source {
-        &self.reader
+        &self.tensors
     }
 
     /// The name of the model's type, `LlamaModel`; NeMo writes its module before it.
     pub fn model(&self) -> Option<&str> {
-        self.model.as_ref().map(|model| {
-            let target = model.value.target.as_str();
-            target.rsplit('.').next().unwrap_or(target)
-        })
+        self.model.as_ref().map(|model| model.value.name())
     }
 
     /// The model's config.
@@ -117,7 +208,8 @@ impl NemoCheckpoint {
     pub(crate) fn files_read(&self) -> Vec<(&'static str, Vec<u8>)> {
         let model = self.model.as_ref().map(|model| (MODEL_YAML, model.bytes.clone()));
         let original = self.original.as_ref().map(|original| (CONFIG_JSON, original.bytes.clone()));
-        model.into_iter().chain(original).collect()
+        let there = |read: &(_, Vec<u8>)| !read.1.is_empty();
+        model.into_iter().chain(original).filter(there).collect()
     }
 }
 

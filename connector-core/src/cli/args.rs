@@ -1,6 +1,7 @@
 use super::exit::EXIT_CODES;
 use super::failure::Failure;
 use super::size::Size;
+use crate::checkpoint::torch_dist::LayerLayout;
 use crate::connector::{Experts, VerifyOptions};
 use crate::engine::EngineOptions;
 use crate::key::Pattern;
@@ -67,10 +68,11 @@ pub(super) enum Command {
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
-    /// List the tensors of a safetensors file or checkpoint directory
+    /// List the tensors of a safetensors file or checkpoint directory, safetensors or torch_dist
     #[command(after_help = EXIT_CODES)]
     Inspect {
-        /// A `.safetensors` file, a Hugging Face directory, or an output of `import`
+        /// A `.safetensors` file, a Hugging Face directory, an output of `import`, or a directory of
+        /// NeMo, Megatron-LM or Megatron-Bridge
         #[arg(value_hint = ValueHint::AnyPath)]
         path: PathBuf,
         /// Every tensor by itself, with its place
@@ -136,6 +138,12 @@ pub(super) struct Import {
     /// The new directory [default: in the cache, see `connector cache`]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
+    /// How the tensors lie on disk: torch_dist is what NeMo loads
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = ContainerName::Safetensors, help_heading = "How")]
+    pub container: ContainerName,
+    /// How torch_dist stores layers: per-layer is for models whose layers differ
+    #[arg(long, value_enum, value_name = "LAYERS", default_value_t = Layers::Stacked, help_heading = "How")]
+    pub layout: Layers,
     #[command(flatten)]
     pub publish: Publish,
 }
@@ -176,9 +184,35 @@ pub(super) enum CacheAction {
     },
 }
 
+impl Import {
+    /// How layers are stored in torch_dist, if that is asked for.
+    pub fn torch_dist(&self) -> Option<LayerLayout> {
+        (self.container == ContainerName::TorchDist).then_some(match self.layout {
+            Layers::Stacked => LayerLayout::Stacked,
+            Layers::PerLayer => LayerLayout::PerLayer,
+        })
+    }
+}
+
+/// How tensors lie on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum ContainerName {
+    Safetensors,
+    #[value(name = "torch_dist")]
+    TorchDist,
+}
+
+/// How layers are stored in torch_dist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Layers {
+    Stacked,
+    PerLayer,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// The directory of the checkpoint: `weights/` in safetensors and `context/`
+    /// The directory of the checkpoint: an output of `import`, or one of NeMo, Megatron-LM or
+    /// Megatron-Bridge in torch_dist
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
     /// The model, if its context/model.yaml names a type that is not known
@@ -189,6 +223,10 @@ pub(super) struct Export {
     pub to: String,
     #[command(flatten)]
     pub what: What,
+    /// Take the config, the tokenizer and all other files from this Hugging Face directory, for a
+    /// checkpoint without a context/model.yaml that says what model it is
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What")]
+    pub hf_config: Option<PathBuf>,
     /// Write the rows that pad the vocabulary too, and count them in config.json's vocab_size
     #[arg(long, help_heading = "What")]
     pub keep_vocab_padding: bool,
@@ -390,6 +428,7 @@ impl Export {
         Ok(ExportOptions {
             format: self.to.clone(),
             model: self.model.clone(),
+            hf_config: self.hf_config.clone(),
             plan: self.what.options(),
             engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,

@@ -9,6 +9,7 @@ use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
+use crate::checkpoint::Container;
 use crate::connector::cache::{Cache, Cached, Entry};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
@@ -22,8 +23,9 @@ use std::time::{Duration, Instant};
 const MOST: usize = 3;
 
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Import { selection, output, publish } = args;
+    let Import { selection, output, publish, .. } = args;
     let mut options = selection.options()?;
+    options.torch_dist = args.torch_dist();
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
@@ -112,7 +114,7 @@ impl Run<'_> {
         let mut page = screen.page();
         match &result {
             Outcome::Made(done) => show_done(&mut page, &output, publish, &planned, done),
-            Outcome::Found(entry) => show_found(&mut page, entry),
+            Outcome::Found(entry) => show_found(&mut page, entry, &planned),
             Outcome::Nothing => {
                 let output = output.display();
                 let line = format!("{output} can be written; nothing was");
@@ -209,13 +211,13 @@ impl Done {
 }
 
 /// `cached   … (converted 2026-11-24, same revision, same mapping)`
-fn show_found(page: &mut Page, entry: &Entry) {
+fn show_found(page: &mut Page, entry: &Entry, planned: &Planned) {
     let source = if entry.revision.is_some() { "revision" } else { "files" };
     let path = entry.path.display();
     let day = text::day(entry.converted);
     let line = format!("{path} (converted {day}, same {source}, same mapping)");
     page.styled_field("cached", GOOD, &line);
-    page.styled_field("next", STRONG, IMPORTED);
+    page.styled_field("next", STRONG, imported(planned));
 }
 
 fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planned, done: &Done) {
@@ -234,7 +236,7 @@ fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planne
     }
     show_losses(page, record);
     let next = match planned.direction() {
-        Direction::Import => IMPORTED.into(),
+        Direction::Import => imported(planned).into(),
         Direction::Export => exported(output, planned),
     };
     page.styled_field("next", STRONG, &next);
@@ -257,8 +259,19 @@ fn beside(planned: &Planned, record: &Record) -> String {
 }
 
 /// Which tools can open the result of an import.
-const IMPORTED: &str = "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` open it; \
-                        NeMo and Megatron-LM need torch_dist, which connector does not write yet";
+fn imported(planned: &Planned) -> &'static str {
+    match planned.container() {
+        Container::TorchDist { .. } => {
+            "weights/ is torch_dist with NeMo's names: Megatron-core and NeMo load it into a model \
+             that is built in code (`restore_config`); `nemo_load` also wants context/io.json, \
+             which connector does not write yet"
+        }
+        _ => {
+            "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` \
+             open it; for NeMo and Megatron-core, import with --container torch_dist"
+        }
+    }
+}
 
 /// Which tools can open the result of an export.
 fn exported(output: &Path, planned: &Planned) -> String {

@@ -46,9 +46,12 @@ impl Exit {
         match error {
             Error::Io { .. } => (Exit::Io, "io"),
             Error::Header(_) => (Exit::Io, "malformed-file"),
+            Error::TorchDist(_) => (Exit::Io, "malformed-file"),
+            Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),
             Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
+            Error::DistLayout(_) => (Exit::Refused, "layout"),
             Error::Layout(_) => (Exit::Refused, "layout"),
             Error::Refused(_) => (Exit::Refused, "refused"),
             Error::ModelConfig { .. } => (Exit::Refused, "model-config"),

@@ -188,9 +188,11 @@ fn input_place(input: &InputView, root: &Path) -> String {
 }
 
 fn output_row(planned: &Planned, output: &OutputView) -> [String; 3] {
-    let (file, from, len) = planned.place(output.number);
     let shape = output.shape.as_deref().map_or("unknown".into(), text::shape);
-    let place = place_text(&in_output(planned, file), from, from + len);
+    let place = match planned.places(output.number)[..] {
+        [(file, from, len)] => place_text(&in_output(planned, file), from, from + len),
+        ref parts => format!("in {} pieces", parts.len()),
+    };
     [output.name.clone(), shape, place]
 }
 
@@ -214,9 +216,11 @@ fn to_json(planned: &Planned, explanation: &Explanation) -> Value {
     let mut value = serde_json::to_value(explanation).unwrap_or(Value::Null);
     let outputs = value.get_mut("outputs").and_then(Value::as_array_mut);
     for (view, output) in outputs.into_iter().flatten().zip(&explanation.outputs) {
-        let (file, from, len) = planned.place(output.number);
-        view["place"] =
-            json!({ "file": in_output(planned, file), "start": from, "end": from + len });
+        let place = |&(file, from, len): &(&str, u64, u64)| json!({ "file": in_output(planned, file), "start": from, "end": from + len });
+        view["place"] = match &planned.places(output.number)[..] {
+            [part] => place(part),
+            parts => parts.iter().map(place).collect(),
+        };
         view["layout"] =
             layout::describe(planned.plan(), output.number, &explanation.inputs).into();
     }

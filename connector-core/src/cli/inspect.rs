@@ -4,7 +4,7 @@ use super::page::{Column, Page};
 use super::screen::Screen;
 use super::style::BAD;
 use super::{overview, source, text};
-use crate::checkpoint::safetensors::Reader;
+use crate::checkpoint::Tensors;
 use crate::plan::{group_keys, natural_order};
 use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
@@ -41,18 +41,18 @@ pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, F
         json!({
             "schema": "connector.inspect/1",
             "path": weights.to_string_lossy(),
-            "container": "safetensors",
+            "container": reader.container(),
             "tensors": reader.tensors().len(),
             "elements": reader.tensors().iter().map(TensorInfo::elements).sum::<u64>(),
             "bytes": overview::total_bytes(reader.tensors()),
             "files": files(&reader),
             "groups": groups.iter().map(Group::json).collect::<Vec<_>>(),
             "all": all.then(|| every(&reader)),
-            "problems": reader.problems().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "problems": reader.problems(),
         })
     });
-    Ok(match (reader.problems(), reader.file_count()) {
-        ([], _) => Exit::Ok,
+    Ok(match (reader.problems().is_empty(), reader.file_count()) {
+        (true, _) => Exit::Ok,
         (_, 0) => Exit::Io,
         _ => Exit::Refused,
     })
@@ -83,7 +83,7 @@ fn about(path: &Path) -> Vec<(&'static str, String)> {
     about
 }
 
-fn head(path: &Path, reader: &Reader) -> String {
+fn head(path: &Path, reader: &Tensors) -> String {
     let tensors = reader.tensors();
     [
         path.display().to_string(),
@@ -155,13 +155,13 @@ fn show_groups(page: &mut Page, groups: &[Group]) {
 }
 
 /// The tensors in natural order.
-fn sorted(reader: &Reader) -> Vec<&TensorInfo> {
+fn sorted(reader: &Tensors) -> Vec<&TensorInfo> {
     let mut tensors: Vec<_> = reader.tensors().iter().collect();
     tensors.sort_by_cached_key(|tensor| natural_order(&tensor.name));
     tensors
 }
 
-fn show_all(page: &mut Page, reader: &Reader) {
+fn show_all(page: &mut Page, reader: &Tensors) {
     let row = |tensor: &&TensorInfo| {
         let place =
             tensor.pieces.first().map(|piece| (file_name(reader, piece.file), piece.offset));
@@ -178,7 +178,7 @@ fn show_all(page: &mut Page, reader: &Reader) {
     page.table(2, &columns, &sorted(reader).iter().map(row).collect::<Vec<_>>());
 }
 
-fn every(reader: &Reader) -> Vec<Value> {
+fn every(reader: &Tensors) -> Vec<Value> {
     let tensor = |tensor: &TensorInfo| {
         let piece = tensor.pieces.first();
         json!({
@@ -193,11 +193,11 @@ fn every(reader: &Reader) -> Vec<Value> {
     sorted(reader).into_iter().map(tensor).collect()
 }
 
-fn file_name(reader: &Reader, file: usize) -> String {
+fn file_name(reader: &Tensors, file: usize) -> String {
     reader.path(file).file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-fn files(reader: &Reader) -> Vec<Value> {
+fn files(reader: &Tensors) -> Vec<Value> {
     let mut tensors = vec![0usize; reader.file_count()];
     for piece in reader.tensors().iter().flat_map(|tensor| &tensor.pieces) {
         tensors[piece.file] += 1;
@@ -206,7 +206,7 @@ fn files(reader: &Reader) -> Vec<Value> {
     tensors.iter().enumerate().map(file).collect()
 }
 
-fn show_files(page: &mut Page, reader: &Reader) {
+fn show_files(page: &mut Page, reader: &Tensors) {
     if reader.file_count() < 2 {
         return;
     }
@@ -220,7 +220,7 @@ fn show_files(page: &mut Page, reader: &Reader) {
     page.field("files", &text::some(&names, MOST));
 }
 
-fn show_problems(page: &mut Page, reader: &Reader) {
+fn show_problems(page: &mut Page, reader: &Tensors) {
     let problems = reader.problems();
     if problems.is_empty() {
         return;

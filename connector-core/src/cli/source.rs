@@ -4,8 +4,8 @@ use super::args::Selection;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
-use crate::checkpoint::safetensors::{Found, OpenErrorKind, Reader};
-use crate::checkpoint::{Checkpoint, NemoCheckpoint};
+use crate::checkpoint::safetensors::{Found, OpenErrorKind};
+use crate::checkpoint::{Checkpoint, NemoCheckpoint, Tensors};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
@@ -39,8 +39,13 @@ fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Fa
     Ok(planned)
 }
 
-/// Where the tensors are: in `weights/` of an output of `import`.
+/// Where the tensors are: in `weights/` of an output of `import`, in an iteration of Megatron-LM.
 pub(super) fn weights(path: &Path) -> PathBuf {
+    if NemoCheckpoint::is_at(path)
+        && let Ok(weights) = NemoCheckpoint::weights(path)
+    {
+        return weights;
+    }
     let inside = path.join("weights");
     let has_tensors = |dir: &Path| {
         let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
@@ -57,8 +62,8 @@ pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
 }
 
 /// Opens a file or directory of tensors.
-pub(super) fn reader(path: &Path) -> Result<Reader, Failure> {
-    Reader::open(path).map_err(|error| explain(path, error.into()))
+pub(super) fn reader(path: &Path) -> Result<Tensors, Failure> {
+    Tensors::open(path).map_err(|error| explain(path, error))
 }
 
 /// The error of opening or planning `source`, with what may help.
@@ -70,7 +75,7 @@ pub(super) fn explain(source: &Path, error: Error) -> Failure {
     };
     let unreadable = matches!(&error, Error::Refused(refusal)
         if refusal.findings.iter().all(|f| f.kind == FindingKind::Files))
-        && Reader::open(weights(source)).is_ok_and(|reader| reader.file_count() == 0);
+        && Tensors::open(weights(source)).is_ok_and(|reader| reader.file_count() == 0);
     let mut failure = Failure::from(error);
     if unreadable {
         // Not one file could be opened: nothing was refused, there was nothing to look at.
@@ -127,8 +132,11 @@ fn instead(found: &Found) -> Option<&'static str> {
         }
         Found::ConfigOnly => "the weights are missing; was the download finished?",
         Found::Nemo => "it is an output of `connector import`; `connector export` converts it back",
-        Found::NemoArchive { .. } | Found::TorchDist | Found::MegatronLm => {
-            "connector reads safetensors; checkpoints of Megatron and NeMo it does not read yet"
+        Found::TorchDist | Found::MegatronLm => {
+            "it is a checkpoint of training; `connector export` converts it to Hugging Face"
+        }
+        Found::NemoArchive { .. } => {
+            "unpack it first, it is a tar archive; connector reads NeMo 2's"
         }
         _ => return None,
     })

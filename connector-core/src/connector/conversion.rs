@@ -2,11 +2,12 @@
 
 use super::record::{FileRecord, Record};
 use crate::cancel::Cancel;
-use crate::checkpoint::safetensors::{Layout, OutputTensor, Reader, Writer};
+use crate::checkpoint::safetensors::OutputTensor;
+use crate::checkpoint::{Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
 use crate::plan::{Finding, FindingKind, Plan};
-use crate::store::{Dtype, FileId, Overwrite, Source, Staging, available_space, check_separate};
+use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::Write;
@@ -20,7 +21,9 @@ pub(super) struct Conversion {
     pub plan: Plan,
     pub layout: Layout,
     pub prepared: Prepared,
-    places: Vec<(FileId, u64)>,
+    pub places: Vec<Vec<Part>>,
+    container: Container,
+    threads: usize,
 }
 
 /// Where a conversion goes and who watches.
@@ -41,7 +44,7 @@ impl Conversion {
         mut plan: Plan,
         source: &dyn Source,
         dtype: Option<Dtype>,
-        max_shard_size: u64,
+        (container, max_shard_size): (Container, u64),
         engine: &EngineOptions,
         context: &Context<'_>,
     ) -> Result<Self> {
@@ -59,15 +62,16 @@ impl Conversion {
                 shape: output.shape.clone().unwrap_or_default(),
             })
             .collect();
-        let layout = Layout::new(&outputs, max_shard_size)?;
-        let places: Vec<_> = layout.placements().iter().map(|p| (p.file, p.offset)).collect();
+        let layout = container.layout(&outputs, max_shard_size)?;
+        let places = layout.places();
         let prepared = Prepared::new(&plan, source, &places, engine).map_err(Error::refused)?;
-        Ok(Conversion { plan, layout, prepared, places })
+        let threads = engine.threads;
+        Ok(Conversion { plan, layout, prepared, places, container, threads })
     }
 
     /// The bytes of all output files of tensors.
     pub fn output_bytes(&self) -> u64 {
-        self.layout.files().iter().map(|file| file.len).sum()
+        self.layout.files().iter().map(|(_, len)| len).sum()
     }
 
     /// The checks that need the disk: that nothing overlaps, that there is room, that tensors
@@ -107,20 +111,20 @@ impl Conversion {
         let staging = Staging::begin(target.output, target.overwrite)?;
         let weights = staging.path().join(target.weights);
         fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
-        let writer = Writer::create(&weights, self.layout.clone())?;
+        let writer = self.layout.create(&weights)?;
         failpoint("conversion.created")?;
         let done = engine::run(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,
-            sink: &writer,
+            sink: writer.sink(),
             places: &self.places,
             context,
             progress: target.progress,
             cancel: target.cancel,
         })?;
         failpoint("conversion.written")?;
-        writer.finish()?;
+        writer.finish(self.threads, target.cancel)?;
         record.add_losses(&self.plan, &done);
         self.check_written(&weights, target, &mut record)?;
         finish(staging.path(), &mut record)?;
@@ -139,15 +143,17 @@ impl Conversion {
         target: &Target<'_>,
         record: &mut Record,
     ) -> Result<()> {
-        let reader = Reader::open(weights)?;
+        let reader = Tensors::open(weights)?;
         let wrong = |what: String| Error::WrittenWrong { path: target.output.into(), what };
         if let Some(problem) = reader.problems().first() {
-            return Err(wrong(problem.to_string()));
+            return Err(wrong(problem.clone()));
         }
         let mut written: Vec<_> =
-            reader.tensors().iter().map(|t| (&t.name, t.dtype, Some(&t.shape))).collect();
-        let mut planned: Vec<_> =
-            self.plan.outputs.iter().map(|o| (&o.name, o.dtype, o.shape.as_ref())).collect();
+            reader.tensors().iter().map(|t| (t.name.clone(), t.dtype, Some(&t.shape))).collect();
+        let outputs = self.plan.outputs.iter();
+        let mut planned: Vec<_> = outputs
+            .map(|o| (self.container.read_back(&o.name), o.dtype, o.shape.as_ref()))
+            .collect();
         written.sort_unstable();
         planned.sort_unstable();
         if written != planned {

@@ -4,7 +4,7 @@ use super::record::OptionsRecord;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::cancel::Cancel;
-use crate::checkpoint::{CONFIG_JSON, CONTEXT, MODEL_YAML, NemoCheckpoint};
+use crate::checkpoint::{CONFIG_JSON, Checkpoint, Container, IO_JSON, MODEL_YAML, NemoCheckpoint};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -25,6 +25,10 @@ pub struct ExportOptions {
     pub format: String,
     /// The model, if `model.yaml` is not to tell.
     pub model: Option<String>,
+    /// A directory of the format whose `config.json` says what model it is, if the checkpoint does
+    /// not: of Megatron-LM, or of a NeMo model whose config cannot be translated. The files beside
+    /// it, the tokenizer, are copied from there too.
+    pub hf_config: Option<PathBuf>,
     /// What is converted: types, tensors left out.
     pub plan: PlanOptions,
     /// Threads and memory.
@@ -51,6 +55,7 @@ impl Default for ExportOptions {
         ExportOptions {
             format: "hf".into(),
             model: None,
+            hf_config: None,
             plan: PlanOptions::default(),
             engine: EngineOptions::default(),
             max_shard_size: MAX_SHARD_SIZE,
@@ -120,7 +125,10 @@ impl PlannedExport {
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Error::Open`].
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let checkpoint = NemoCheckpoint::open(path)?;
+        let mut checkpoint = NemoCheckpoint::open(path)?;
+        if let Some(dir) = &options.hf_config {
+            checkpoint = described(checkpoint, dir, &options)?;
+        }
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())
         else {
@@ -158,10 +166,11 @@ impl PlannedExport {
             report,
             files: Files {
                 weights: "",
-                from: path.join(CONTEXT),
+                from: checkpoint.context().into(),
                 to: "",
+                folders: checkpoint.folders(),
                 read: checkpoint.files_read(),
-                but: vec![MODEL_YAML, CONFIG_JSON, CONVERSION_JSON],
+                but: vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON],
                 made: vec![(CONFIG_JSON, config_json)],
             },
             work: options.work(),
@@ -202,8 +211,44 @@ impl ExportOptions {
         };
         let ExportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
             self;
-        Work { plan, engine, max_shard_size, device, overwrite, hash, cancel, record }
+        let container = Container::Safetensors;
+        Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
     }
+}
+
+/// The checkpoint as the model that the `config.json` in `dir` describes.
+fn described(
+    checkpoint: NemoCheckpoint,
+    dir: &Path,
+    options: &ExportOptions,
+) -> Result<NemoCheckpoint> {
+    let format = Checkpoint::config_of(dir)?;
+    let Some(original) = format.config().cloned() else {
+        return Err(Error::refused(format.findings()));
+    };
+    let registry = Registry::get()?;
+    let (model, architectures) = (options.model.as_deref(), format.architectures());
+    let registration = registry.importer(&options.format, model, &architectures)?;
+    let named = |error| name_subject(error, registration, Direction::Import);
+    let configured = catch(|| {
+        let configured = registration.connector.configure(&format, &[])?;
+        format.fields().settle_rest(&[]);
+        format.fields().finish().map(|()| configured)
+    });
+    let mut config = match configured {
+        Ok(configured) => configured.map_err(named)?.model.json().clone(),
+        Err(panic) => return Err(named(Input::Format(format).cannot_compute(panic))),
+    };
+    // A vocabulary that training padded: its rows are the multiple.
+    let tokens = config.get(VOCABULARY).and_then(Value::as_u64);
+    if let (Some(rows), Some(tokens)) = (checkpoint.vocab_rows(), tokens)
+        && tokens < rows as u64
+        && let Some(divisor) = config.get_mut(VOCAB_DIVISOR)
+    {
+        *divisor = rows.into();
+    }
+    let text = format.config_text().to_vec();
+    Ok(checkpoint.described(dir, registration.model, config, (text, original)))
 }
 
 /// The rows from the model to the format.

@@ -6,7 +6,8 @@ use super::{
     Configuration, Direction, Planned, Record, Registration, Registry, Wish, format_config,
 };
 use crate::cancel::Cancel;
-use crate::checkpoint::{CONFIG_JSON, CONTEXT, Checkpoint, MODEL_YAML, WEIGHTS};
+use crate::checkpoint::torch_dist::LayerLayout;
+use crate::checkpoint::{CONFIG_JSON, CONTEXT, Checkpoint, Container, MODEL_YAML, WEIGHTS};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -18,6 +19,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
+
+/// The field of a model's config that says whether `linear_fc1` is a gate above its input.
+const GATED: &str = "gated_linear_unit";
 
 /// How a checkpoint is imported.
 #[derive(Clone, Debug)]
@@ -31,6 +35,8 @@ pub struct ImportOptions {
     pub plan: PlanOptions,
     /// Threads and memory.
     pub engine: EngineOptions,
+    /// How layers are stored, to write torch_dist, which NeMo loads, and not safetensors.
+    pub torch_dist: Option<LayerLayout>,
     /// The largest file of tensors, in bytes.
     pub max_shard_size: u64,
     /// Adds rows of zeros until the vocabulary is a multiple of this.
@@ -57,6 +63,7 @@ impl Default for ImportOptions {
             model: None,
             plan: PlanOptions::default(),
             engine: EngineOptions::default(),
+            torch_dist: None,
             max_shard_size: MAX_SHARD_SIZE,
             pad_vocab_to_multiple_of: None,
             experts: None,
@@ -167,6 +174,7 @@ impl PlannedImport {
         if source.join(MODEL_YAML).exists() {
             tracing::warn!(file = MODEL_YAML, "left out: the model's own config takes this name");
         }
+        let container = options.container(&configuration);
         let draft = Draft {
             direction: Direction::Import,
             registration,
@@ -178,11 +186,12 @@ impl PlannedImport {
                 weights: WEIGHTS,
                 from: source.into(),
                 to: CONTEXT,
+                folders: Vec::new(),
                 read: vec![(CONFIG_JSON, checkpoint.config_text().to_vec())],
                 but: vec![MODEL_YAML],
                 made: vec![(MODEL_YAML, yaml.into_bytes())],
             },
-            work: options.work(),
+            work: options.work(container),
             input: Input::Format(checkpoint),
         };
         draft.plan().map(PlannedImport)
@@ -213,7 +222,16 @@ impl Deref for PlannedImport {
 }
 
 impl ImportOptions {
-    fn work(self) -> Work {
+    /// The container, for a model of this config.
+    fn container(&self, configuration: &Configuration) -> Container {
+        let gated = configuration.model.json().get(GATED).and_then(Value::as_bool);
+        match self.torch_dist {
+            Some(layers) => Container::TorchDist { layers, gated: gated.unwrap_or(false) },
+            None => Container::Safetensors,
+        }
+    }
+
+    fn work(self, container: Container) -> Work {
         let record = OptionsRecord {
             pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of,
             experts: self.experts,
@@ -221,7 +239,7 @@ impl ImportOptions {
         };
         let ImportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
             self;
-        Work { plan, engine, max_shard_size, device, overwrite, hash, cancel, record }
+        Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
     }
 }
 

@@ -4,12 +4,14 @@ use super::conversion::{Conversion, Target, write_new};
 use super::record::{OptionsRecord, TOOL};
 use super::{Configuration, Direction, Record, Registration};
 use crate::cancel::Cancel;
-use crate::checkpoint::{Checkpoint, FieldReport, NemoCheckpoint, copy_sidecars, sidecars};
+use crate::checkpoint::{
+    Checkpoint, Container, FieldReport, NemoCheckpoint, copy_sidecars, sidecars,
+};
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
-use crate::store::{Dtype, Overwrite, Source, Staging};
+use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -44,6 +46,7 @@ pub(super) enum Input {
 pub(super) struct Work {
     pub plan: PlanOptions,
     pub engine: EngineOptions,
+    pub container: Container,
     pub max_shard_size: u64,
     #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "functions run nowhere"))]
     pub device: DeviceChoice,
@@ -61,6 +64,8 @@ pub(super) struct Files {
     pub from: PathBuf,
     /// The folder in the output to which they are copied; empty for the output itself.
     pub to: &'static str,
+    /// Folders there whose files are copied into `to` itself.
+    pub folders: Vec<String>,
     /// Files that were read, and their bytes: they must not have changed meanwhile.
     pub read: Vec<(&'static str, Vec<u8>)>,
     /// Files that are not copied.
@@ -126,7 +131,7 @@ impl Draft {
             plan,
             input.source(),
             work.plan.dtype,
-            work.max_shard_size,
+            (work.container, work.max_shard_size),
             &work.engine,
             &context,
         )
@@ -216,13 +221,21 @@ impl Planned {
 
     /// The files of tensors that will be written: name and length in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.conversion.layout.files().iter().map(|file| (file.name.as_str(), file.len))
+        self.conversion.layout.files().into_iter()
     }
 
-    /// Where output number `output` of the plan will lie: file, first byte, number of bytes.
-    pub fn place(&self, output: usize) -> (&str, u64, u64) {
-        let place = &self.conversion.layout.placements()[output];
-        (&self.conversion.layout.files()[place.file].name, place.offset, place.len)
+    /// Where output number `output` of the plan will lie, in one or more parts: file, first byte,
+    /// number of bytes.
+    pub fn places(&self, output: usize) -> Vec<(&str, u64, u64)> {
+        let Conversion { plan, layout, places, .. } = &self.conversion;
+        let (files, bytes) = (layout.files(), plan.outputs[output].bytes().unwrap_or(0));
+        let all = landings(&places[output], 0, bytes);
+        all.map(|landing| (files[landing.file].0, landing.offset, landing.len)).collect()
+    }
+
+    /// The container that the tensors are written in.
+    pub fn container(&self) -> Container {
+        self.work.container
     }
 
     /// Checks all that can be checked before the first write: that `output` may be written, that
@@ -295,7 +308,7 @@ impl Planned {
     /// What a conversion depends on beside its source: the tool, the plan with the fingerprints of
     /// its functions, the configs, every option that shows in the output.
     pub(super) fn ingredients(&self) -> Value {
-        let Work { max_shard_size, hash, device, record, .. } = &self.work;
+        let Work { container, max_shard_size, hash, device, record, .. } = &self.work;
         let made: Vec<_> = self.files.made.iter().map(|(name, bytes)| (name, hex(bytes))).collect();
         json!({
             "tool": TOOL,
@@ -306,6 +319,7 @@ impl Planned {
             "plan": self.plan().hash(self.source().tensors()),
             "files": made,
             "options": record,
+            "container": format!("{container:?}"),
             "max_shard_size": max_shard_size,
             "hash": hash,
             "device": format!("{device:?}"),
@@ -426,7 +440,18 @@ impl Files {
     /// Writes them into the new directory `dir`.
     fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
         let to = dir.join(self.to);
-        record.copied = copy_sidecars(&self.from, &to, &self.but, &work.cancel)?;
+        let mut but: Vec<&str> = self.but.clone();
+        but.extend(self.folders.iter().map(String::as_str));
+        record.copied = copy_sidecars(&self.from, &to, &but, &work.cancel)?;
+        for folder in &self.folders {
+            // Of two files with one name the outer one counts.
+            let mut but = self.but.clone();
+            but.extend(record.copied.iter().map(String::as_str));
+            let from = self.from.join(folder);
+            let copied = copy_sidecars(&from, &to, &but, &work.cancel)?;
+            record.copied.extend(copied);
+        }
+        record.copied.sort();
         for (name, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
             let (file, copy) = (self.from.join(name), to.join(name));

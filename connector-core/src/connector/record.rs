@@ -73,7 +73,7 @@ pub struct FileRecord {
     pub name: String,
     /// Its length in bytes.
     pub bytes: u64,
-    /// The blake3 hash of its header.
+    /// The blake3 hash of its header; in a distributed checkpoint, of `.metadata`.
     pub header: String,
 }
 
@@ -119,20 +119,11 @@ impl FileRecord {
     pub fn of(source: &dyn Source) -> Result<Vec<FileRecord>> {
         (0..source.file_count())
             .map(|file| {
-                let mut length = [0; 8];
-                source.read_at(file, 0, &mut length)?;
-                // The reader has checked that the header lies within the file as it was then.
-                let length = u64::from_le_bytes(length);
-                if length > source.file_len(file) {
-                    return Err(Error::SourceChanged { path: source.path(file).into() });
-                }
-                let mut header = vec![0; length as usize];
-                source.read_at(file, 8, &mut header)?;
                 let name = source.path(file).file_name().unwrap_or_default();
                 Ok(FileRecord {
                     name: name.to_string_lossy().into_owned(),
                     bytes: source.file_len(file),
-                    header: blake3::hash(&header).to_hex().to_string(),
+                    header: blake3::hash(&source.description(file)?).to_hex().to_string(),
                 })
             })
             .collect()

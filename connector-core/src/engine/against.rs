@@ -13,7 +13,7 @@ const PIECE: usize = 256 << 10;
 /// A [`Sink`] that holds what is written against a checkpoint that is there.
 ///
 /// Each output is a file of its own, by its number in [`Plan::outputs`], that begins with its first
-/// element: the places of output `n` are `(n, 0)`.
+/// element: the place of output `n` is byte 0 of file `n`.
 pub(crate) struct Against<'a> {
     checkpoint: &'a dyn Source,
     outputs: Vec<Pair>,

@@ -1,5 +1,5 @@
 use crate::plan::{Plan, Work};
-use crate::store::{Dtype, FileId, Source};
+use crate::store::{Dtype, FileId, Part, Source, landings};
 
 /// Bytes that lie together on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,7 +28,7 @@ impl Chunk {
 pub(super) fn chunks(
     plan: &Plan,
     source: &dyn Source,
-    places: &[(FileId, u64)],
+    places: &[Vec<Part>],
     steps: &[usize],
     buffer: u64,
 ) -> Vec<Chunk> {
@@ -44,7 +44,7 @@ pub(super) fn chunks(
 fn extents(
     plan: &Plan,
     source: &dyn Source,
-    places: &[(FileId, u64)],
+    places: &[Vec<Part>],
     step: usize,
     all: &mut Vec<Chunk>,
 ) {
@@ -57,18 +57,23 @@ fn extents(
         let output = &plan.outputs[number];
         let slice = tensor.elements() / tensor.shape.first().map_or(1, |&n| n.max(1) as u64);
         let base = input.index.map_or(0, |index| index as u64 * slice);
-        let (file, start) = places[number];
         for (from, to, len) in m.runs() {
             let mut to = to;
             for run in tensor.runs(base + from, len) {
-                all.push(Chunk {
-                    source: (run.file, run.offset),
-                    target: (file, start + to * output.dtype.bits() / 8),
-                    len: run.len * tensor.dtype.bits() / 8,
-                    output: number,
-                    cast: (output.dtype != output.made_as)
-                        .then_some((output.made_as, output.dtype)),
-                });
+                let bytes = |elements: u64| elements * output.dtype.bits() / 8;
+                let mut source = run.offset;
+                for landing in landings(&places[number], bytes(to), bytes(run.len)) {
+                    let len = landing.len * tensor.dtype.bits() / output.dtype.bits();
+                    all.push(Chunk {
+                        source: (run.file, source),
+                        target: (landing.file, landing.offset),
+                        len,
+                        output: number,
+                        cast: (output.dtype != output.made_as)
+                            .then_some((output.made_as, output.dtype)),
+                    });
+                    source += len;
+                }
                 to += run.len;
             }
         }

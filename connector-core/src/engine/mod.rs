@@ -31,7 +31,7 @@ pub(crate) use {
 use crate::cancel::Cancel;
 use crate::plan::Plan;
 use crate::schema::Instance;
-use crate::store::{FileId, Sink, Source};
+use crate::store::{Part, Sink, Source};
 use crate::transform::Config;
 use crate::{Error, Result};
 
@@ -45,8 +45,8 @@ pub struct Job<'a> {
     pub source: &'a dyn Source,
     /// Where they are written.
     pub sink: &'a dyn Sink,
-    /// The file and first byte of each output, by its number in [`Plan::outputs`].
-    pub places: &'a [(FileId, u64)],
+    /// The parts of each output, by its number in [`Plan::outputs`].
+    pub places: &'a [Vec<Part>],
     /// What user functions may ask.
     pub context: Context<'a>,
     /// Told how far it is.

@@ -1,6 +1,6 @@
 use super::chunks::{self, Chunk};
 use crate::plan::{Finding, FindingKind, Plan, Work};
-use crate::store::{Dtype, FileId, Source};
+use crate::store::{Dtype, Part, Source};
 use crate::transform::Move;
 use serde::Serialize;
 
@@ -74,7 +74,7 @@ impl Bound {
 }
 
 impl Prepared {
-    /// Cuts `plan` into pieces of work. `places` are the file and first byte of each output.
+    /// Cuts `plan` into pieces of work. `places` are the parts of each output.
     ///
     /// # Errors
     /// A finding if `max_memory` does not suffice, naming the rule that takes most, or if a
@@ -82,7 +82,7 @@ impl Prepared {
     pub fn new(
         plan: &Plan,
         source: &dyn Source,
-        places: &[(FileId, u64)],
+        places: &[Vec<Part>],
         options: &EngineOptions,
     ) -> Result<Prepared, Vec<Finding>> {
         let kinds = Kinds::new(plan, source)?;

@@ -2,7 +2,7 @@ use super::Job;
 use super::cast::{Tally, cast};
 use crate::Result;
 use crate::plan::{Input, Plan, Work};
-use crate::store::{Source, TensorInfo};
+use crate::store::{Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
 
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
@@ -127,8 +127,7 @@ pub(super) fn write_part(
 ) -> Result<()> {
     let Plan { outputs, .. } = job.plan;
     let output = &outputs[number];
-    let (file, start) = job.places[number];
-    let mut at = start + output.dtype.size(first).unwrap_or(0);
+    let mut at = output.dtype.size(first).unwrap_or(0);
     let mut converted = Vec::new();
     for part in bytes.chunks(job.prepared.buffer) {
         job.cancel.check()?;
@@ -140,7 +139,12 @@ pub(super) fn write_part(
             tally.add(number, cast(part, output.made_as, &mut converted, output.dtype));
             &converted
         };
-        job.sink.write_at(file, at, written)?;
+        let mut rest = written;
+        for landing in landings(&job.places[number], at, written.len() as u64) {
+            let (here, others) = rest.split_at(landing.len as usize);
+            job.sink.write_at(landing.file, landing.offset, here)?;
+            rest = others;
+        }
         at += written.len() as u64;
         job.progress.advance(written.len() as u64);
     }

@@ -1,8 +1,10 @@
 //! What the engine asks of a place where tensors lie: a [`Source`] to read from, a [`Sink`] to
 //! write to, and a [`Staging`] directory that is published whole or not at all.
 
+mod allocate;
 mod dtype;
 mod lock;
+mod part;
 mod place;
 pub(crate) mod positioned;
 mod publish;
@@ -13,15 +15,18 @@ mod staging;
 mod sync;
 mod tensor;
 
+pub(crate) use allocate::allocate;
 #[cfg(feature = "hub")]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
+pub(crate) use part::landings;
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
 pub(crate) use removal::{clear_up, remove_output, unfinished};
 
 pub use dtype::Dtype;
+pub use part::Part;
 pub use place::{available_space, check_separate};
 pub use sink::Sink;
 pub use source::Source;

@@ -19,6 +19,13 @@ pub trait Source: Send + Sync {
     /// The length of a file in bytes.
     fn file_len(&self, file: FileId) -> u64;
 
+    /// The bytes that say what a file holds: the header of a safetensors file, the `.metadata` of a
+    /// distributed checkpoint. Their hash is in `conversion.json`.
+    ///
+    /// # Errors
+    /// As [`read_at`](Source::read_at).
+    fn description(&self, file: FileId) -> Result<Vec<u8>, Error>;
+
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ pub use open_error::{OpenError, OpenErrorKind};
 pub use problem::Problem;
 pub use reader::Reader;
 pub use rules::InvalidTensor;
+pub(super) use rules::shown;
 pub(crate) use shards::missing_files;
 #[cfg(feature = "hub")]
 pub(crate) use shards::{weight_files, weight_files_of};

@@ -167,6 +167,19 @@ impl Source for Reader {
         self.files[file].len
     }
 
+    fn description(&self, file: FileId) -> Result<Vec<u8>, Error> {
+        let mut length = [0; 8];
+        self.read_at(file, 0, &mut length)?;
+        // It was checked that the header lies within the file as it was then.
+        let length = u64::from_le_bytes(length);
+        if length > self.file_len(file) {
+            return Err(Error::SourceChanged { path: self.path(file).into() });
+        }
+        let mut header = vec![0; length as usize];
+        self.read_at(file, 8, &mut header)?;
+        Ok(header)
+    }
+
     fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
         let OpenFile { file, path, .. } = &self.files[file];
         read_exact_at(file, buffer, offset).map_err(Error::io("read", path))

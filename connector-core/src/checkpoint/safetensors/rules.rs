@@ -80,7 +80,7 @@ pub(super) fn size_of(name: &str, dtype: Dtype, shape: &[usize]) -> Result<u64, 
 }
 
 /// A text from a file, made fit for a message: escaped, and cut where it is long.
-pub(super) fn shown(text: &str) -> String {
+pub(in crate::checkpoint) fn shown(text: &str) -> String {
     const LONGEST: usize = 120;
     let mut shown = String::new();
     for c in text.chars().take(LONGEST) {

@@ -3,7 +3,7 @@
 use super::{Layout, ShardFile};
 use crate::Error;
 use crate::store::positioned::write_all_at;
-use crate::store::{FileId, Sink};
+use crate::store::{FileId, Sink, allocate};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -84,22 +84,6 @@ impl Sink for Writer {
 
 fn create_new(path: &Path) -> Result<File, Error> {
     OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("create", path))
-}
-
-/// Gives an empty file its length, with space on the disk where the system can promise it.
-fn allocate(file: &File, len: u64) -> io::Result<()> {
-    #[cfg(target_os = "linux")]
-    {
-        use rustix::fs::{FallocateFlags, fallocate};
-        use rustix::io::{Errno, retry_on_intr};
-        match retry_on_intr(|| fallocate(file, FallocateFlags::empty(), 0, len)) {
-            Ok(()) => return Ok(()),
-            // Not every file system has it: NFS before 4.2, some of FUSE.
-            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    file.set_len(len)
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-use crate::checkpoint::safetensors::Reader;
-use crate::checkpoint::{CONTEXT, MODEL_YAML, WEIGHTS};
+use crate::checkpoint::{CONTEXT, MODEL_YAML, Tensors, WEIGHTS};
 use crate::connector::conversion::hash;
 use crate::connector::record::FileRecord;
 use crate::store::CONVERSION_JSON;
@@ -110,8 +109,8 @@ impl Entry {
             Ok(conversion) => conversion,
             Err(damage) => return Ok(vec![damage]),
         };
-        let reader = Reader::open(self.path.join(WEIGHTS))?;
-        let mut problems: Vec<String> = reader.problems().iter().map(ToString::to_string).collect();
+        let reader = Tensors::open(self.path.join(WEIGHTS))?;
+        let mut problems = reader.problems();
         if !problems.is_empty() {
             return Ok(problems);
         }

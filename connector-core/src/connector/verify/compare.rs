@@ -4,7 +4,7 @@ use super::value::show;
 use super::{CastCount, Difference, Element, VerifyOptions};
 use crate::engine::{self, Against, Context, Job, Mismatch, Prepared, Progress};
 use crate::plan::{Plan, Step, Work};
-use crate::store::{Dtype, Source};
+use crate::store::{Dtype, Part, Source};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 
@@ -49,7 +49,7 @@ impl Comparison<'_> {
         let missing: Vec<String> = pairs.iter().enumerate().filter_map(missing).collect();
         let tensors: Vec<Option<usize>> = pairs.iter().map(Pair::tensor).collect();
 
-        let places: Vec<_> = (0..plan.outputs.len()).map(|output| (output, 0)).collect();
+        let places: Vec<_> = (0..plan.outputs.len()).map(|output| Part::whole(output, 0)).collect();
         let prepared = Prepared::new(&plan, self.made, &places, &self.options.engine)
             .map_err(Error::refused)?;
         let against = Against::new(&plan, self.other, &tensors);

@@ -9,12 +9,11 @@ use super::planned::Planned;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{ImportOptions, PlannedImport, Registration};
 use crate::cancel::Cancel;
-use crate::checkpoint::safetensors::{Problem, Reader};
-use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
+use crate::checkpoint::{NemoCheckpoint, Tensors};
 use crate::device::DeviceChoice;
 use crate::engine::{Context, EngineOptions, Progress};
 use crate::mapping::{FlatMapping, Mapping};
-use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
+use crate::plan::{Finding, Plan, PlanOptions, Request};
 use crate::store::Source;
 use crate::transform::Config;
 use crate::{Error, Result, mapping};
@@ -364,15 +363,12 @@ fn named(
 }
 
 /// The tensors of a directory of either kind, or of a file.
-fn reader(path: &Path) -> Result<Reader> {
-    let path = if NemoCheckpoint::is_at(path) { path.join(WEIGHTS) } else { path.into() };
-    let reader = Reader::open(&path)?;
-    let finding = |problem: &Problem| {
-        let subject = path.display().to_string();
-        Finding::new(FindingKind::Files, subject, problem.to_string())
-    };
-    match reader.problems() {
-        [] => Ok(reader),
-        problems => Err(Error::refused(problems.iter().map(finding).collect())),
+fn reader(path: &Path) -> Result<Tensors> {
+    let is_model = NemoCheckpoint::is_at(path);
+    let path = if is_model { NemoCheckpoint::weights(path)? } else { path.into() };
+    let tensors = Tensors::open(&path)?;
+    match tensors.findings(&path.display().to_string()) {
+        findings if findings.is_empty() => Ok(tensors),
+        findings => Err(Error::refused(findings)),
     }
 }

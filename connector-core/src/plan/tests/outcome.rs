@@ -207,6 +207,10 @@ impl Source for List {
         None
     }
 
+    fn description(&self, _: FileId) -> crate::Result<Vec<u8>> {
+        unreachable!("plans read nothing")
+    }
+
     fn read_at(&self, _: FileId, _: u64, _: &mut [u8]) -> crate::Result<()> {
         unreachable!("plans read nothing")
     }

@@ -1,0 +1,126 @@
+//! The containers that outputs are written in, as one.
+
+use super::safetensors::{self, OutputTensor};
+use super::torch_dist::{self, LayerLayout};
+use crate::cancel::Cancel;
+use crate::store::{Part, Sink};
+use crate::{Error, Result};
+use std::path::Path;
+
+/// How tensors lie on disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Container {
+    /// One file or shards with an index.
+    #[default]
+    Safetensors,
+    /// A distributed checkpoint of PyTorch, with the names of Megatron-core and NeMo's prefix: what
+    /// NeMo loads.
+    TorchDist {
+        /// How layers are stored.
+        layers: LayerLayout,
+        /// Whether `linear_fc1` is two halves on top of each other, which then are pieces of their
+        /// own.
+        gated: bool,
+    },
+}
+
+/// Where every tensor will lie, in its container.
+#[derive(Debug)]
+pub(crate) enum Layout {
+    Safetensors(safetensors::Layout),
+    TorchDist(torch_dist::Layout),
+}
+
+impl Container {
+    /// The container's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Container::Safetensors => "safetensors",
+            Container::TorchDist { .. } => "torch_dist",
+        }
+    }
+
+    /// Lays tensors out in files of at most `max_file_size` bytes.
+    pub(crate) fn layout(self, tensors: &[OutputTensor], max_file_size: u64) -> Result<Layout> {
+        match self {
+            Container::Safetensors => safetensors::Layout::new(tensors, max_file_size)
+                .map(Layout::Safetensors)
+                .map_err(Error::from),
+            Container::TorchDist { layers, gated } => {
+                torch_dist::Layout::new(tensors, max_file_size, layers, gated)
+                    .map(Layout::TorchDist)
+                    .map_err(Error::from)
+            }
+        }
+    }
+
+    /// The name under which a reader of this container finds a tensor that was written as `name`.
+    pub(crate) fn read_back(self, name: &str) -> String {
+        match self {
+            Container::Safetensors => name.into(),
+            Container::TorchDist { .. } => torch_dist::canonical(name),
+        }
+    }
+}
+
+impl Layout {
+    /// The names and lengths of the files.
+    pub fn files(&self) -> Vec<(&str, u64)> {
+        match self {
+            Layout::Safetensors(layout) => {
+                layout.files().iter().map(|file| (file.name.as_str(), file.len)).collect()
+            }
+            Layout::TorchDist(layout) => {
+                layout.files().iter().map(|file| (file.name.as_str(), file.len)).collect()
+            }
+        }
+    }
+
+    /// The parts of each tensor.
+    pub fn places(&self) -> Vec<Vec<Part>> {
+        match self {
+            Layout::Safetensors(layout) => {
+                let whole = layout.placements().iter().map(|p| Part::whole(p.file, p.offset));
+                whole.collect()
+            }
+            Layout::TorchDist(layout) => layout.places().to_vec(),
+        }
+    }
+
+    /// Creates the files in `dir`.
+    pub fn create(&self, dir: &Path) -> Result<Writer> {
+        Ok(match self {
+            Layout::Safetensors(layout) => {
+                Writer::Safetensors(safetensors::Writer::create(dir, layout.clone())?)
+            }
+            Layout::TorchDist(layout) => {
+                Writer::TorchDist(torch_dist::Writer::create(dir, layout.clone())?)
+            }
+        })
+    }
+}
+
+/// A container being written.
+pub(crate) enum Writer {
+    Safetensors(safetensors::Writer),
+    TorchDist(torch_dist::Writer),
+}
+
+impl Writer {
+    /// Where the tensors' bytes are written.
+    pub fn sink(&self) -> &dyn Sink {
+        match self {
+            Writer::Safetensors(writer) => writer,
+            Writer::TorchDist(writer) => writer,
+        }
+    }
+
+    /// Completes the files and makes them durable.
+    pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
+        match self {
+            Writer::Safetensors(writer) => writer.finish(),
+            Writer::TorchDist(writer) => writer.finish(threads, cancel),
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use super::{safetensors, torch_dist};
+use crate::plan::{Finding, FindingKind};
+use crate::store::{FileId, Source, TensorInfo};
+use crate::{Error, Result};
+use std::fs::File;
+use std::path::Path;
+
+/// The tensors at a path, whatever container holds them.
+#[derive(Debug)]
+pub enum Tensors {
+    /// A safetensors file, or a directory with some.
+    Safetensors(safetensors::Reader),
+    /// A directory with a distributed checkpoint of PyTorch, as Megatron-core writes it.
+    TorchDist(torch_dist::Reader),
+}
+
+impl Tensors {
+    /// Opens what is at `path`: a directory with `.metadata` is a distributed checkpoint, all else
+    /// is taken for safetensors.
+    ///
+    /// What is wrong with the files does not stop it: [`problems`](Tensors::problems) has all of it.
+    ///
+    /// # Errors
+    /// [`Error::Open`] or [`Error::TorchDist`] if it is neither; [`Error::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        if torch_dist::is_at(path) {
+            return torch_dist::Reader::open(path).map(Tensors::TorchDist);
+        }
+        safetensors::Reader::open(path).map(Tensors::Safetensors).map_err(Error::from)
+    }
+
+    /// The container's name.
+    pub fn container(&self) -> &'static str {
+        match self {
+            Tensors::Safetensors(_) => "safetensors",
+            Tensors::TorchDist(_) => "torch_dist",
+        }
+    }
+
+    /// Everything that is wrong with the files; empty if all is well.
+    pub fn problems(&self) -> Vec<String> {
+        match self {
+            Tensors::Safetensors(reader) => {
+                reader.problems().iter().map(ToString::to_string).collect()
+            }
+            Tensors::TorchDist(reader) => {
+                reader.problems().iter().map(ToString::to_string).collect()
+            }
+        }
+    }
+
+    /// The same as findings about `subject`.
+    pub(crate) fn findings(&self, subject: &str) -> Vec<Finding> {
+        let problems = self.problems().into_iter();
+        problems.map(|problem| Finding::new(FindingKind::Files, subject, problem)).collect()
+    }
+
+    fn source(&self) -> &dyn Source {
+        match self {
+            Tensors::Safetensors(reader) => reader,
+            Tensors::TorchDist(reader) => reader,
+        }
+    }
+}
+
+impl Source for Tensors {
+    fn tensors(&self) -> &[TensorInfo] {
+        self.source().tensors()
+    }
+
+    fn file_count(&self) -> usize {
+        self.source().file_count()
+    }
+
+    fn path(&self, file: FileId) -> &Path {
+        self.source().path(file)
+    }
+
+    fn file_len(&self, file: FileId) -> u64 {
+        self.source().file_len(file)
+    }
+
+    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+        self.source().description(file)
+    }
+
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.source().read_at(file, offset, buffer)
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.source().check_unchanged()
+    }
+
+    fn local_file(&self, file: FileId) -> Option<&File> {
+        self.source().local_file(file)
+    }
+}

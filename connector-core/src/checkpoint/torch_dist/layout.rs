@@ -1,0 +1,273 @@
+use super::metadata::{self, Chunk, Place, Stored};
+use super::pickle::Writer;
+use super::stack::{Stack, StackError, extra_states, stacks};
+use super::zip::{Frame, frame, objects};
+use super::{LayerLayout, record, types};
+use crate::checkpoint::safetensors::OutputTensor;
+use crate::store::{Dtype, Part};
+use std::ops::Range;
+
+/// Records begin at a multiple of this, so that their tensors do in the file: a cache line.
+const ALIGNMENT: u64 = 64;
+/// The most bytes of a tensor in one record; a larger piece is cut along its rows. A record of
+/// 4 GiB would take the long form of zip, and a rank that needs a part of a piece reads all of it.
+const LARGEST_RECORD: u64 = 1 << 30;
+
+/// Where every parameter of a checkpoint will lie, and every byte around them.
+///
+/// The same parameters make the same layout, byte for byte; what is not known before the parameters
+/// are written are their CRCs.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    pub(super) files: Vec<DistFile>,
+    places: Vec<Vec<Part>>,
+    pub(super) metadata: Vec<u8>,
+    pub(super) common: Vec<u8>,
+}
+
+/// A `.distcp` file to be written.
+#[derive(Clone, Debug)]
+pub struct DistFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub len: u64,
+    pub(super) records: Vec<Record>,
+    /// States, which are whole: first byte and bytes.
+    pub(super) objects: Vec<(u64, Vec<u8>)>,
+}
+
+/// A record around a piece of a parameter.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    /// Its first byte.
+    pub start: u64,
+    pub frame: Frame,
+    /// Where the piece lies in the file.
+    pub data: Range<u64>,
+}
+
+/// Parameters that no torch_dist checkpoint can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// They cannot be stacked.
+    #[error(transparent)]
+    Stack(#[from] StackError),
+    /// torch has no such type, or no class of storage for it.
+    #[error("{name} is {dtype}, which torch_dist cannot hold; --dtype casts it")]
+    Dtype {
+        /// The parameter.
+        name: String,
+        /// Its type.
+        dtype: Dtype,
+    },
+    /// A single row is too large for a record, or the sum for a file.
+    #[error("{name} is too large for torch_dist")]
+    TooLarge {
+        /// The parameter.
+        name: String,
+    },
+}
+
+impl Layout {
+    /// Puts the parameters into files of at most `max_file_size` bytes, in the order given; a larger
+    /// record gets a file of its own. Of `gated` models the halves of `linear_fc1` are two pieces,
+    /// as Megatron-core writes them.
+    ///
+    /// # Errors
+    /// If the parameters cannot be stacked, or torch cannot hold them.
+    pub fn new(
+        parameters: &[OutputTensor],
+        max_file_size: u64,
+        layers: LayerLayout,
+        gated: bool,
+    ) -> Result<Self, LayoutError> {
+        let stacks = stacks(parameters, layers)?;
+        let mut filling = Filling { max_file_size, files: Vec::new() };
+        let mut places = vec![Vec::new(); parameters.len()];
+        let mut stored = Vec::with_capacity(stacks.len());
+        for stack in &stacks {
+            stored.push(filling.stack(stack, parameters, gated, &mut places)?);
+        }
+        let empty = objects(&{
+            // A list of one: what Megatron-core wraps every object in.
+            let mut pickle = Writer::new();
+            pickle.list(|w| {
+                w.none();
+            });
+            pickle.finish()
+        });
+        let states: Vec<_> =
+            extra_states(&stacks).into_iter().map(|key| (key, filling.object(&empty))).collect();
+        let files = filling.files;
+        let metadata = metadata::write(&stored, &states);
+        Ok(Layout { files, places, metadata, common: objects(&common(layers)) })
+    }
+
+    /// The files, at least one.
+    pub fn files(&self) -> &[DistFile] {
+        &self.files
+    }
+
+    /// The parts of each parameter in order, by its number.
+    pub fn places(&self) -> &[Vec<Part>] {
+        &self.places
+    }
+}
+
+/// The pickle of `common.pt`.
+fn common(layers: LayerLayout) -> Vec<u8> {
+    let mut writer = Writer::new();
+    writer.dict(|w| {
+        // What loading then asks for: Megatron-core goes by this, not by the keys.
+        w.text("content_metadata").dict(|w| {
+            if layers == LayerLayout::PerLayer {
+                w.text("non_homogeneous_layers").bool(true);
+            }
+        });
+        // Below 2, or without it, Megatron-LM takes the rows of linear_qkv for those of old models.
+        w.text("checkpoint_version").float(3.0);
+    });
+    writer.finish()
+}
+
+struct Filling {
+    max_file_size: u64,
+    files: Vec<DistFile>,
+}
+
+impl Filling {
+    /// Places the pieces of a stack; notes for each parameter where its bytes go.
+    fn stack(
+        &mut self,
+        stack: &Stack,
+        parameters: &[OutputTensor],
+        gated: bool,
+        places: &mut [Vec<Part>],
+    ) -> Result<Stored, LayoutError> {
+        let Stack { key, dtype, axes, inner, members } = stack;
+        let name = || parameters[members[0]].name.clone();
+        let too_large = || LayoutError::TooLarge { name: name() };
+        let Some((torch, _)) = types::names(*dtype) else {
+            return Err(LayoutError::Dtype { name: name(), dtype: *dtype });
+        };
+        let of_row = inner.iter().skip(1).try_fold(1u64, |n, &dim| n.checked_mul(dim as u64));
+        let row = of_row.and_then(|n| dtype.size(n)).ok_or_else(too_large)?;
+        let gated = gated && key.contains("linear_fc1.") && !key.contains("layer_norm");
+        let cuts = cuts(inner.first().copied(), row, gated).ok_or_else(too_large)?;
+        let mut chunks = Vec::with_capacity(members.len() * cuts.len());
+        for (nth, &member) in members.iter().enumerate() {
+            let mut above = vec![0; axes.len()];
+            let mut rest = nth;
+            for (place, &len) in above.iter_mut().zip(axes).rev() {
+                *place = rest % len;
+                rest /= len;
+            }
+            for rows in &cuts {
+                let (mut start, mut size) = (above.clone(), vec![1; axes.len()]);
+                // A scalar has no rows.
+                if let Some((_, columns)) = inner.split_first() {
+                    start.push(rows.start);
+                    start.resize(axes.len() + inner.len(), 0);
+                    size.push(rows.len());
+                    size.extend(columns);
+                }
+                let pickle = record::pickle(*dtype, &size).ok_or_else(too_large)?;
+                let bytes = rows.len() as u64 * row;
+                let (record, file, data) = self.record(&pickle, bytes).ok_or_else(too_large)?;
+                places[member].push(Part { at: rows.start as u64 * row, file, offset: data });
+                chunks.push(Chunk { start, size, record: Some(record) });
+            }
+        }
+        let shape = axes.iter().chain(inner).copied().collect();
+        Ok(Stored { key: key.clone(), dtype: torch.into(), shape, chunks })
+    }
+
+    /// A record of `bytes` bytes of a tensor: its place, its file, and where in it the tensor goes.
+    fn record(&mut self, pickle: &[u8], bytes: u64) -> Option<(Place, usize, u64)> {
+        let frame = frame(pickle, u32::try_from(bytes).ok()?);
+        let length = frame.head.len() as u64 + bytes + frame.tail.len() as u64;
+        let (file, start) = self.room(length)?;
+        let data = start + frame.head.len() as u64;
+        let open = &mut self.files[file];
+        open.records.push(Record { start, frame, data: data..data + bytes });
+        open.len = start + length;
+        Some((Place { file: open.name.clone(), offset: start, length }, file, data))
+    }
+
+    /// A record of an object. It goes into the last file, whatever its size.
+    fn object(&mut self, bytes: &[u8]) -> Place {
+        let file = self.files.len().saturating_sub(1);
+        if self.files.is_empty() {
+            self.open();
+        }
+        let open = &mut self.files[file];
+        let offset = open.len.next_multiple_of(ALIGNMENT);
+        open.objects.push((offset, bytes.to_vec()));
+        open.len = offset + bytes.len() as u64;
+        Place { file: open.name.clone(), offset, length: bytes.len() as u64 }
+    }
+
+    /// A file with room for `length` bytes, and where they begin.
+    fn room(&mut self, length: u64) -> Option<(usize, u64)> {
+        let next = |file: &DistFile| file.len.checked_next_multiple_of(ALIGNMENT);
+        match self.files.last().map(next) {
+            Some(start) if start?.checked_add(length)? <= self.max_file_size => {
+                Some((self.files.len() - 1, start?))
+            }
+            _ => {
+                self.open();
+                Some((self.files.len() - 1, 0))
+            }
+        }
+    }
+
+    /// A new file, with the name that Megatron-core gives those of the first rank.
+    fn open(&mut self) {
+        let name = format!("__0_{}.distcp", self.files.len());
+        self.files.push(DistFile { name, len: 0, records: vec![], objects: vec![] });
+    }
+}
+
+/// The rows of each piece of a parameter: halves if it is `gated`, and no piece larger than a
+/// record may be. `None` if a single row is.
+fn cuts(rows: Option<usize>, row: u64, gated: bool) -> Option<Vec<Range<usize>>> {
+    let Some(rows) = rows else { return Some(std::iter::once(0..1).collect()) };
+    if row > LARGEST_RECORD {
+        return None;
+    }
+    let most = usize::try_from(LARGEST_RECORD / row.max(1)).unwrap_or(usize::MAX);
+    let halves = if gated && rows.is_multiple_of(2) && rows > 0 { 2 } else { 1 };
+    let half = rows / halves;
+    let mut cuts = Vec::new();
+    for start in (0..halves).map(|h| h * half) {
+        let mut at = start;
+        while at < start + half {
+            let end = (start + half).min(at.saturating_add(most));
+            cuts.push(at..end);
+            at = end;
+        }
+    }
+    Some(cuts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_halves_and_not_too_large() {
+        let ranges = |rows, row, gated| cuts(rows, row, gated).unwrap();
+        let ends = |rows, row, gated| -> Vec<_> {
+            ranges(rows, row, gated).iter().map(|range| (range.start, range.end)).collect()
+        };
+        assert_eq!(ends(Some(6), 8, false), [(0, 6)]);
+        assert_eq!(ends(Some(6), 8, true), [(0, 3), (3, 6)]);
+        assert_eq!(ends(Some(5), 8, true), [(0, 5)]);
+        assert_eq!(ends(Some(6), 1 << 29, true), [(0, 2), (2, 3), (3, 5), (5, 6)]);
+        assert_eq!(ends(None, 8, true), [(0, 1)]);
+        assert!(ranges(Some(0), 8, true).is_empty());
+        assert!(cuts(Some(1), (1 << 30) + 1, false).is_none());
+    }
+}

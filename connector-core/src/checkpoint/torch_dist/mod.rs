@@ -1,0 +1,72 @@
+//! The torch_dist container: PyTorch's distributed checkpoints, as Megatron-core writes them.
+//!
+//! A directory is
+//!
+//! ```text
+//! weights/
+//!   metadata.json    {"sharded_backend": "torch_dist", …}: what makes it such a checkpoint
+//!   .metadata        a pickle: of each tensor its shape, its type and its pieces, and of each
+//!                    piece the file, the first byte and the number of bytes of its record
+//!   __0_0.distcp     the records one behind the other, each a zip archive with one piece
+//!   __0_1.distcp
+//!   common.pt        what is the same on all ranks: the kind of layout, versions
+//! ```
+//!
+//! Megatron-core puts the layers of a model on top of each other, and the experts of a layer:
+//!
+//! ```text
+//! decoder.layers.mlp.linear_fc1.weight        [layers, 2 ffn, hidden]
+//!   ┌───────────┬───────────┬──── layers
+//!   │ gate of 0 │ gate of 1 │            every box is a piece with a record of its own; training
+//!   ├───────────┼───────────┤            on several ranks cuts them smaller
+//!   │ up of 0   │ up of 1   │
+//!   └───────────┴───────────┘
+//! ```
+//!
+//! [`Reader`] checks that the pieces of a tensor tile it and gives the parameters of each layer and
+//! expert the names that they have in the model, `decoder.layers.0.mlp.linear_fc1.weight`.
+
+mod error;
+mod layout;
+mod metadata;
+mod names;
+mod pickle;
+mod reader;
+mod record;
+mod stack;
+mod tiling;
+mod types;
+mod writer;
+mod zip;
+
+pub use error::{Malformed, Problem};
+pub use layout::{DistFile, Layout, LayoutError};
+pub(crate) use names::canonical;
+pub use pickle::PickleError;
+pub use reader::Reader;
+pub use stack::StackError;
+pub use writer::Writer;
+pub use zip::ZipError;
+
+/// The pickle that says what lies where.
+const METADATA: &str = ".metadata";
+/// What is the same on all ranks.
+const COMMON: &str = "common.pt";
+/// The file that makes a directory a distributed checkpoint of Megatron-core.
+const METADATA_JSON: &str = "metadata.json";
+
+/// How the layers of a model are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LayerLayout {
+    /// On top of each other, in one tensor for all: what every framework writes and takes.
+    #[default]
+    Stacked,
+    /// Each by itself: for models whose layers differ. Experts are on top of each other all the
+    /// same.
+    PerLayer,
+}
+
+/// Whether the directory `path` holds such a checkpoint.
+pub(crate) fn is_at(path: &std::path::Path) -> bool {
+    path.join(METADATA).is_file()
+}

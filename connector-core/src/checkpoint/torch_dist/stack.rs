@@ -1,0 +1,238 @@
+//! From the parameters of a model to the tensors of a checkpoint: the way back from `names`.
+//!
+//! ```text
+//! decoder.layers.3.mlp.experts.local_experts.5.linear_fc1.weight   [2 ffn, hidden]
+//!   stacked    module.decoder.layers.mlp.experts.experts.linear_fc1.weight     at [3, 5, 0, 0]
+//!   per layer  module.decoder.layers.3.mlp.experts.experts.linear_fc1.weight   at [5, 0, 0]
+//! ```
+
+use super::{LayerLayout, names};
+use crate::checkpoint::safetensors::OutputTensor;
+use crate::store::Dtype;
+use std::collections::HashMap;
+
+/// What NeMo puts before every key.
+const PREFIX: &str = "module.";
+
+/// A tensor that several parameters make up.
+#[derive(Debug, PartialEq)]
+pub(super) struct Stack {
+    pub key: String,
+    pub dtype: Dtype,
+    /// How many layers and experts are on top of each other.
+    pub axes: Vec<usize>,
+    /// The shape of one parameter.
+    pub inner: Vec<usize>,
+    /// The parameters in row-major order of the axes, by number.
+    pub members: Vec<usize>,
+}
+
+/// Why parameters cannot be stacked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StackError {
+    /// Layers or experts differ in shape or type.
+    #[error("{one} and {other} cannot be stacked: they differ in shape or type{}", hint(*.layout))]
+    Differ {
+        /// A parameter.
+        one: String,
+        /// Another.
+        other: String,
+        /// How layers were to be stored.
+        layout: LayerLayout,
+    },
+    /// Some layers or experts lack a parameter that others have.
+    #[error("{key} cannot be stacked: it would have {axes:?} layers or experts, and there are {found}{}", hint(*.layout))]
+    Holes {
+        /// The stacked tensor.
+        key: String,
+        /// Its extent.
+        axes: Vec<usize>,
+        /// How many parameters there are.
+        found: usize,
+        /// How layers were to be stored.
+        layout: LayerLayout,
+    },
+}
+
+fn hint(layout: LayerLayout) -> &'static str {
+    match layout {
+        LayerLayout::Stacked => "; --layout per-layer stores each layer by itself",
+        LayerLayout::PerLayer => "",
+    }
+}
+
+/// The key of a parameter and its places along the axes that are stacked.
+fn home(name: &str, layout: LayerLayout) -> (String, Vec<usize>) {
+    let mut key = names::canonical(name);
+    let mut at = Vec::new();
+    if layout == LayerLayout::Stacked
+        && let Some((before, index, after)) = names::numbered(&key, names::LAYERS)
+    {
+        at.push(index);
+        key = format!("{before}{}{after}", names::LAYERS);
+    }
+    if let Some((before, index, after)) = names::numbered(&key, names::LOCAL_EXPERTS) {
+        at.push(index);
+        key = format!("{before}{}{after}", names::EXPERTS);
+    }
+    (format!("{PREFIX}{key}"), at)
+}
+
+/// The tensors that the parameters make up, in the order of their first parameters.
+pub(super) fn stacks(
+    parameters: &[OutputTensor],
+    layout: LayerLayout,
+) -> Result<Vec<Stack>, StackError> {
+    let mut order: Vec<String> = Vec::new();
+    let mut groups: HashMap<String, Vec<(Vec<usize>, usize)>> = HashMap::new();
+    for (number, parameter) in parameters.iter().enumerate() {
+        let (key, at) = home(&parameter.name, layout);
+        let members = groups.entry(key.clone()).or_default();
+        if members.is_empty() {
+            order.push(key);
+        }
+        members.push((at, number));
+    }
+    order
+        .into_iter()
+        .map(|key| {
+            let mut members = groups.remove(&key).unwrap_or_default();
+            members.sort();
+            let first = &parameters[members[0].1];
+            let alike = |(_, number): &&(_, usize)| {
+                let other = &parameters[*number];
+                (other.dtype, &other.shape) != (first.dtype, &first.shape)
+            };
+            if let Some((_, other)) = members.iter().find(alike) {
+                let (one, other) = (first.name.clone(), parameters[*other].name.clone());
+                return Err(StackError::Differ { one, other, layout });
+            }
+            let last = &members[members.len() - 1].0;
+            let axes: Vec<usize> = (0..last.len())
+                .map(|axis| members.iter().map(|(at, _)| at[axis] + 1).max().unwrap_or(0))
+                .collect();
+            // Sorted, distinct and as many as fit: all are there.
+            let whole = axes.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
+            let repeated = members.windows(2).any(|pair| pair[0].0 == pair[1].0);
+            if whole != Some(members.len()) || repeated {
+                return Err(StackError::Holes { key, axes, found: members.len(), layout });
+            }
+            let members = members.into_iter().map(|(_, number)| number).collect();
+            Ok(Stack { key, dtype: first.dtype, axes, inner: first.shape.clone(), members })
+        })
+        .collect()
+}
+
+/// The keys of Transformer Engine's states, which loading asks for although there is nothing in
+/// them: one for each linear layer of each layer and expert, and one for attention itself, which
+/// Megatron-core up to 0.14 asks for.
+pub(super) fn extra_states(stacks: &[Stack]) -> Vec<String> {
+    const ATTENTION: &str = "self_attention.linear_qkv";
+    let mut keys = Vec::new();
+    for Stack { key, axes, .. } in stacks {
+        let Some(module) = key.strip_suffix(".weight") else { continue };
+        let name = module.rsplit('.').next().unwrap_or(module);
+        if !module.contains(names::LAYERS) || !name.starts_with("linear_") {
+            continue;
+        }
+        let mut modules = vec![module.to_string()];
+        if let Some(layer) = module.strip_suffix(ATTENTION) {
+            modules.push(format!("{layer}self_attention.core_attention"));
+        }
+        for module in modules {
+            keys.extend(shards(axes).map(|shard| format!("{module}._extra_state/shard_{shard}")));
+        }
+    }
+    keys
+}
+
+/// The names of the parts of an object that is stacked: `1.0_2.4` is the first expert of four in
+/// the second layer of two.
+fn shards(axes: &[usize]) -> impl Iterator<Item = String> {
+    // What is not stacked is the first of one.
+    let axes = if axes.is_empty() { vec![1] } else { axes.to_vec() };
+    let joined =
+        |numbers: &[usize]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(".");
+    let count: usize = axes.iter().product();
+    let whole = joined(&axes);
+    (0..count).map(move |mut number| {
+        let mut at = vec![0; axes.len()];
+        for (place, &len) in at.iter_mut().zip(&axes).rev() {
+            *place = number % len;
+            number /= len;
+        }
+        format!("{}_{whole}", joined(&at))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(names: &[&str]) -> Vec<OutputTensor> {
+        let tensor = |name: &&str| OutputTensor {
+            name: name.to_string(),
+            dtype: Dtype::Bf16,
+            shape: vec![4, 2],
+        };
+        names.iter().map(tensor).collect()
+    }
+
+    #[test]
+    fn parameters_are_stacked_over_layers_and_experts() {
+        let names = [
+            "decoder.layers.1.mlp.experts.local_experts.0.linear_fc1.weight",
+            "decoder.layers.0.mlp.experts.linear_fc1.weight1",
+            "decoder.layers.1.mlp.experts.local_experts.1.linear_fc1.weight",
+            "decoder.layers.0.mlp.experts.local_experts.0.linear_fc1.weight",
+            "decoder.final_layernorm.weight",
+        ];
+        let stack = stacks(&parameters(&names), LayerLayout::Stacked).unwrap();
+        assert_eq!(stack[0].key, "module.decoder.layers.mlp.experts.experts.linear_fc1.weight");
+        assert_eq!((&stack[0].axes[..], &stack[0].members[..]), (&[2, 2][..], &[3, 1, 0, 2][..]));
+        assert_eq!(
+            (stack[1].key.as_str(), stack[1].axes.len()),
+            ("module.decoder.final_layernorm.weight", 0)
+        );
+        let by_layer = stacks(&parameters(&names), LayerLayout::PerLayer).unwrap();
+        assert_eq!(
+            by_layer[0].key,
+            "module.decoder.layers.1.mlp.experts.experts.linear_fc1.weight"
+        );
+        assert_eq!((&by_layer[0].axes[..], &by_layer[0].members[..]), (&[2][..], &[0, 2][..]));
+    }
+
+    #[test]
+    fn holes_and_differences_are_refused() {
+        let holes = stacks(&parameters(&["decoder.layers.1.x"]), LayerLayout::Stacked).unwrap_err();
+        assert!(
+            holes
+                .to_string()
+                .contains("[2] layers or experts, and there are 1; --layout per-layer")
+        );
+        assert!(stacks(&parameters(&["decoder.layers.1.x"]), LayerLayout::PerLayer).is_ok());
+        let mut differ = parameters(&["decoder.layers.0.x", "decoder.layers.1.x"]);
+        differ[1].shape = vec![4, 3];
+        let differ = stacks(&differ, LayerLayout::Stacked).unwrap_err().to_string();
+        assert!(differ.starts_with("decoder.layers.0.x and decoder.layers.1.x cannot"), "{differ}");
+    }
+
+    #[test]
+    fn each_linear_layer_has_a_state() {
+        let names = ["decoder.layers.0.self_attention.linear_qkv.weight", "output_layer.weight"];
+        let of = |layout| extra_states(&stacks(&parameters(&names), layout).unwrap());
+        let name = |layer: &str, module: &str| {
+            format!("module.decoder.layers.{layer}self_attention.{module}._extra_state/shard_0_1")
+        };
+        assert_eq!(of(LayerLayout::Stacked), ["linear_qkv", "core_attention"].map(|m| name("", m)));
+        assert_eq!(
+            of(LayerLayout::PerLayer),
+            ["linear_qkv", "core_attention"].map(|m| name("0.", m))
+        );
+        assert_eq!(
+            shards(&[2, 2]).collect::<Vec<_>>(),
+            ["0.0_2.2", "0.1_2.2", "1.0_2.2", "1.1_2.2"]
+        );
+    }
+}
