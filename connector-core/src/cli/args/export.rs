@@ -1,0 +1,58 @@
+//! `connector export`.
+
+use super::conversion::{How, Publish, What};
+use crate::ExportOptions;
+use crate::cli::failure::Failure;
+use clap::{Args, ValueHint};
+use std::path::PathBuf;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Export {
+    /// The directory of the checkpoint: an output of `import`, or one of NeMo, Megatron-LM or
+    /// Megatron-Bridge in torch_dist
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub checkpoint: PathBuf,
+    /// The model, if its context/model.yaml names a type that is not known
+    #[arg(long, value_name = "NAME", help_heading = "What")]
+    pub model: Option<String>,
+    /// The format of the output
+    #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
+    pub to: String,
+    #[command(flatten)]
+    pub what: What,
+    /// Take the config, the tokenizer and all other files from this Hugging Face directory, for a
+    /// checkpoint without a context/model.yaml that says what model it is
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What")]
+    pub hf_config: Option<PathBuf>,
+    /// Write the rows that pad the vocabulary too, and count them in config.json's vocab_size
+    #[arg(long, help_heading = "What")]
+    pub keep_vocab_padding: bool,
+    #[command(flatten)]
+    pub how: How,
+    /// The new directory
+    #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub publish: Publish,
+}
+
+impl Export {
+    /// The library's options.
+    ///
+    /// # Errors
+    /// If the device cannot be opened.
+    pub fn options(&self) -> Result<ExportOptions, Failure> {
+        self.how.resources.check_device()?;
+        Ok(ExportOptions {
+            format: self.to.clone(),
+            model: self.model.clone(),
+            hf_config: self.hf_config.clone(),
+            plan: self.what.options(),
+            engine: self.how.resources.engine(),
+            max_shard_size: self.how.max_shard_size.bytes,
+            keep_vocab_padding: self.keep_vocab_padding,
+            device: self.how.resources.device,
+            ..ExportOptions::default()
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The command line, as clap has it: the commands here, what each takes in a file of its own, what
+//! several take in `conversion` and `resources`.
+
+mod cache;
+mod conversion;
+mod export;
+mod import;
+mod resources;
+mod verify;
+
+pub(super) use cache::CacheAction;
+pub(super) use conversion::{How, Publish, Selection};
+pub(super) use export::Export;
+pub(super) use import::Import;
+pub(super) use verify::{Diff, Verify};
+
+use super::exit::EXIT_CODES;
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use std::path::PathBuf;
+
+/// Moves large language models between Hugging Face and Megatron/NeMo checkpoints, proven and streamed.
+#[derive(Debug, Parser)]
+#[command(name = "connector", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub show: Show,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Messages")]
+pub(super) struct Show {
+    /// Print one JSON document instead of text, also for errors
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Tell what is done meanwhile; twice for more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Print nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Convert a Hugging Face checkpoint to Megatron's names and layout
+    #[command(after_help = EXIT_CODES)]
+    Import(Import),
+    /// Convert a checkpoint that `import` wrote, and training went on with, back to Hugging Face
+    #[command(after_help = EXIT_CODES)]
+    Export(Export),
+    /// Show what an import would do, and check it; reads headers only and writes nothing
+    ///
+    /// For a directory that `import` wrote: what an export would do.
+    #[command(after_help = EXIT_CODES)]
+    Plan {
+        #[command(flatten)]
+        selection: Selection,
+    },
+    /// Follow one tensor: where it lies, which rule takes it, where it goes
+    #[command(after_help = EXIT_CODES)]
+    Explain {
+        #[command(flatten)]
+        selection: Selection,
+        /// A key of either side; of a group (`layers.{0..31}.…`, `layers.*.…`) the first one
+        key: String,
+    },
+    /// State whether a checkpoint holds the numbers of its source, tensor by tensor, bit for bit
+    ///
+    /// Either may be a Hugging Face directory or one that `import` wrote. Between the two kinds the
+    /// importer's mapping is followed; within one kind tensors are compared by name.
+    #[command(after_help = EXIT_CODES)]
+    Verify(Verify),
+    /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
+    #[command(after_help = EXIT_CODES)]
+    Diff(Diff),
+    /// List the tensors of a safetensors file or checkpoint directory, safetensors or torch_dist
+    #[command(after_help = EXIT_CODES)]
+    Inspect {
+        /// A `.safetensors` file, a Hugging Face directory, an output of `import`, or a directory of
+        /// NeMo, Megatron-LM or Megatron-Bridge
+        #[arg(value_hint = ValueHint::AnyPath)]
+        path: PathBuf,
+        /// Every tensor by itself, with its place
+        #[arg(long)]
+        all: bool,
+    },
+    /// Draft a schema and an importer, in Rust, from a checkpoint's keys and shapes
+    #[command(after_help = EXIT_CODES)]
+    Scaffold {
+        /// The directory of the Hugging Face checkpoint, or hf://ORG/NAME[@REVISION]
+        #[arg(value_hint = ValueHint::DirPath)]
+        source: PathBuf,
+        /// A model in this program that it is like; its importer's rules are taken over
+        #[arg(long, value_name = "MODEL")]
+        like: Option<String>,
+        /// A new file for the draft, instead of standard output
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        output: Option<PathBuf>,
+    },
+    /// The checkpoints that `import` without --output keeps: list, find, check, remove them
+    #[command(after_help = EXIT_CODES)]
+    Cache {
+        #[command(subcommand)]
+        action: CacheAction,
+    },
+    /// List the importers and exporters in this program
+    List,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual, as roff: `connector man | man -l -`
+    Man,
+}
+
+impl Command {
+    /// The paths that may be addresses on the hub.
+    pub fn sources(&mut self) -> Vec<&mut PathBuf> {
+        match self {
+            Command::Import(Import { selection, .. })
+            | Command::Plan { selection }
+            | Command::Explain { selection, .. } => vec![&mut selection.source],
+            Command::Cache { action: CacheAction::Path { selection, .. } } => {
+                vec![&mut selection.source]
+            }
+            Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
+            Command::Inspect { path, .. } => vec![path],
+            Command::Scaffold { source, .. } => vec![source],
+            Command::Cache { .. } | Command::List | Command::Completions { .. } | Command::Man => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,46 @@
+//! What a command may take of the machine.
+
+use crate::DeviceChoice;
+use crate::cli::failure::Failure;
+use crate::cli::size::Size;
+use crate::engine::EngineOptions;
+use clap::{Args, value_parser};
+
+/// What it may take.
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Resources {
+    /// The most memory for buffers and the tensors of one step
+    #[arg(long, value_name = "SIZE", default_value = "2GiB", help_heading = "How")]
+    pub max_memory: Size,
+    /// Threads that move bytes [default: the cores, at most 4]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "How")]
+    pub threads: Option<u16>,
+    /// Where state transforms run: cpu, cuda, cuda:N, metal
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "How")]
+    pub device: DeviceChoice,
+}
+
+impl Resources {
+    pub(super) fn engine(&self) -> EngineOptions {
+        let default = EngineOptions::default();
+        EngineOptions {
+            threads: self.threads.map_or(default.threads, usize::from),
+            max_memory: self.max_memory.bytes,
+        }
+    }
+
+    #[cfg(feature = "candle")]
+    pub(super) fn check_device(&self) -> Result<(), Failure> {
+        let failed = |error| Failure::usage(format!("--device {}: {error}", self.device));
+        self.device.open().map(drop).map_err(failed)
+    }
+
+    #[cfg(not(feature = "candle"))]
+    pub(super) fn check_device(&self) -> Result<(), Failure> {
+        if self.device == DeviceChoice::Cpu {
+            return Ok(());
+        }
+        let message = format!("--device {}: this build has no devices but the cpu", self.device);
+        Err(Failure::usage(message).help("build with the feature `cuda` or `metal`"))
+    }
+}
