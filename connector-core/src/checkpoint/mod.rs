@@ -10,6 +10,7 @@ pub mod safetensors;
 mod sidecar;
 mod small;
 mod tensors;
+pub mod torch;
 pub mod torch_dist;
 
 pub use container::Container;

@@ -1,6 +1,6 @@
-use super::pickle::PickleError;
-use super::zip::ZipError;
 use crate::checkpoint::safetensors::shown;
+use crate::checkpoint::torch::pickle::PickleError;
+use crate::checkpoint::torch::zip::ZipError;
 use crate::store::Dtype;
 use std::path::PathBuf;
 

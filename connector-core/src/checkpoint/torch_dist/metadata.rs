@@ -15,7 +15,7 @@
 //! All else (plans of the ranks, names of the run) is passed over.
 
 use super::Problem;
-use super::pickle::{Pickle, PickleError, View, Writer};
+use crate::checkpoint::torch::pickle::{Pickle, PickleError, View, Writer};
 use std::collections::HashMap;
 
 /// A tensor as `.metadata` describes it.

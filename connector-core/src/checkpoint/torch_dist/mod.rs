@@ -30,23 +30,18 @@ mod error;
 mod layout;
 mod metadata;
 mod names;
-mod pickle;
 mod reader;
 mod record;
 mod stack;
 mod tiling;
-mod types;
 mod writer;
-mod zip;
 
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
 pub(crate) use names::canonical;
-pub use pickle::PickleError;
 pub use reader::Reader;
 pub use stack::StackError;
 pub use writer::Writer;
-pub use zip::ZipError;
 
 /// The pickle that says what lies where.
 const METADATA: &str = ".metadata";

@@ -1,8 +1,9 @@
 use super::metadata::{self, Chunk, Place, Stored};
 use super::record::{RecordProblem, locate};
 use super::tiling::{self, Box_};
-use super::{METADATA, METADATA_JSON, Malformed, Problem, names, types};
+use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
 use crate::checkpoint::small::Small;
+use crate::checkpoint::torch::types;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Encoding, FileId, Piece, Source, TensorInfo};
 use crate::{Error, Result};

@@ -6,9 +6,9 @@
 //!     storage_offset, sizes, strides, requires_grad, hooks)     in elements
 //! ```
 
-use super::pickle::{Pickle, PickleError, View, Writer};
-use super::types;
-use super::zip::{Archive, ZipError};
+use crate::checkpoint::torch::pickle::{Pickle, PickleError, View, Writer};
+use crate::checkpoint::torch::types;
+use crate::checkpoint::torch::zip::{Archive, ZipError};
 use crate::store::Dtype;
 use std::fs::File;
 use std::ops::Range;

@@ -33,7 +33,7 @@ const BUILTINS: [&str; 12] = [
 
 /// A value: a plain one, or the number of a node, which several may share.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::checkpoint::torch_dist) enum Value {
+pub(in crate::checkpoint) enum Value {
     None,
     Bool(bool),
     Int(i64),
@@ -43,7 +43,7 @@ pub(in crate::checkpoint::torch_dist) enum Value {
 
 /// What a value that is not plain holds.
 #[derive(Debug)]
-pub(in crate::checkpoint::torch_dist) enum Node<'a> {
+pub(in crate::checkpoint) enum Node<'a> {
     Str(&'a str),
     /// Bytes, or an integer that does not fit in 64 bits; a checkpoint has no use for what they say.
     Opaque,
@@ -66,7 +66,7 @@ pub(in crate::checkpoint::torch_dist) enum Node<'a> {
 
 /// A pickle that was read: its nodes, and the value that is its result.
 #[derive(Debug)]
-pub(in crate::checkpoint::torch_dist) struct Pickle<'a> {
+pub(in crate::checkpoint) struct Pickle<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) top: Value,
 }

@@ -40,14 +40,14 @@ pub enum ZipError {
 }
 
 /// A zip archive within a file.
-pub(in crate::checkpoint::torch_dist) struct Archive<'f> {
+pub(in crate::checkpoint) struct Archive<'f> {
     file: &'f File,
     members: Vec<Member>,
 }
 
 /// A member: its name, without the folder that all are in, and where it lies in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkpoint::torch_dist) struct Member {
+pub(in crate::checkpoint) struct Member {
     pub name: String,
     pub data: Range<u64>,
     pub crc: u32,

@@ -5,7 +5,7 @@ use super::{Node, Pickle, PickleError, Value};
 /// Nothing here recurses, so that a value that holds itself is harmless: whoever asks goes as deep
 /// as the format he expects.
 #[derive(Clone, Copy)]
-pub(in crate::checkpoint::torch_dist) struct View<'p, 'a> {
+pub(in crate::checkpoint) struct View<'p, 'a> {
     pickle: &'p Pickle<'a>,
     value: Value,
     place: &'p str,
