@@ -14,6 +14,7 @@ mod registry;
 mod resume;
 #[cfg(feature = "candle")]
 mod state;
+mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
@@ -28,6 +29,7 @@ pub use planned::{Job, Planned};
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
 pub use resume::{AutoResume, Resume};
+pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 
 #[cfg(feature = "candle")]
