@@ -69,6 +69,8 @@ pub(in crate::checkpoint) enum Node<'a> {
 pub(in crate::checkpoint) struct Pickle<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) top: Value,
+    /// How many bytes it takes; files of old hold several one behind the other.
+    pub len: usize,
 }
 
 impl<'a> Pickle<'a> {
@@ -85,7 +87,7 @@ impl<'a> Pickle<'a> {
             cells: 0,
         };
         let top = machine.run()?;
-        Ok(Pickle { nodes: machine.nodes, top })
+        Ok(Pickle { nodes: machine.nodes, top, len: machine.at })
     }
 }
 
