@@ -1,5 +1,6 @@
 use crate::Location;
-use crate::checkpoint::safetensors::{HeaderError, LayoutError, OpenError};
+use crate::checkpoint::files::OpenError;
+use crate::checkpoint::safetensors::{HeaderError, LayoutError};
 use crate::checkpoint::torch_dist::{self, Malformed};
 use crate::connector::hub::HubError;
 use crate::plan::Finding;
@@ -28,7 +29,7 @@ pub enum Error {
     /// A safetensors file is not well-formed.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// There is no checkpoint of safetensors files where one was expected.
+    /// There is no checkpoint where one was expected.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A distributed checkpoint of PyTorch cannot be understood.
@@ -132,6 +133,10 @@ pub enum Error {
     /// candle could not make, move or read a tensor.
     #[error("candle: {0}")]
     Candle(String),
+    /// A model does not compute with what it was given.
+    #[cfg(feature = "candle")]
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// What was written is not what was planned, which is a defect of this crate or of the disk.
     #[error("{} was not published: {what}", path.display())]
     WrittenWrong {

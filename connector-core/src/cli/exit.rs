@@ -67,6 +67,8 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
+            #[cfg(feature = "candle")]
+            Error::Model(_) => (Exit::Usage, "model"),
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
             Error::Hub(error) => match error.kind {

@@ -4,7 +4,7 @@ use super::args::{Iteration, Selection, Trained};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
-use crate::checkpoint::safetensors::{Found, OpenErrorKind};
+use crate::checkpoint::files::{Found, OpenErrorKind};
 use crate::checkpoint::{Checkpoint, NemoCheckpoint, Tensors};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
@@ -100,10 +100,10 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
             ))
         }
         OpenErrorKind::Missing => missing(path),
-        OpenErrorKind::NotSafetensors(_) if path.is_file() => {
+        OpenErrorKind::NoCheckpoint(_) if path.is_file() => {
             Some("give a `.safetensors` file, or the directory that holds them".into())
         }
-        OpenErrorKind::NotSafetensors(found) => instead(found).map(Into::into),
+        OpenErrorKind::NoCheckpoint(found) => instead(found).map(Into::into),
         _ => None,
     }
 }
@@ -132,7 +132,8 @@ fn missing(path: &Path) -> Option<String> {
 fn instead(found: &Found) -> Option<&'static str> {
     Some(match found {
         Found::Pickle { .. } => {
-            "save it as safetensors first; transformers does with `model.save_pretrained(DIR)`"
+            "of PyTorch's files only `pytorch_model.bin` and its shards are taken for a model; \
+             `connector inspect FILE` shows what is in another"
         }
         Found::Gguf { .. } => {
             "GGUF files are made for inference; take the model that it was made from"

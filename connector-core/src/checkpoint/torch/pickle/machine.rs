@@ -91,6 +91,8 @@ pub(in crate::checkpoint) enum Node<'a> {
 pub(in crate::checkpoint) struct Pickle<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) top: Value,
+    /// How many bytes it takes; files of old hold several one behind the other.
+    pub len: usize,
 }
 
 impl<'a> Pickle<'a> {
@@ -107,7 +109,7 @@ impl<'a> Pickle<'a> {
             cells: 0,
         };
         let top = machine.run()?;
-        Ok(Pickle { nodes: machine.nodes, top })
+        Ok(Pickle { nodes: machine.nodes, top, len: machine.at })
     }
 }
 

@@ -79,6 +79,10 @@ impl<'p, 'a> View<'p, 'a> {
         }
     }
 
+    pub fn is_true(self) -> bool {
+        self.value == Value::Bool(true)
+    }
+
     pub fn int(self) -> Option<i64> {
         match self.value {
             Value::Int(value) => Some(value),
