@@ -104,6 +104,10 @@ pub mod transform;
 #[path = "private.rs"]
 pub mod __private_v0_1_0;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use checkpoint::fuzzing as __fuzzing;
+
 pub use cancel::Cancel;
 pub use connector::{
     AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,

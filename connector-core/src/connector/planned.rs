@@ -1,7 +1,7 @@
 //! What import and export share: a plan with all that it takes to run it.
 
 use super::conversion::{Conversion, Target, write_new};
-use super::record::{OptionsRecord, TOOL};
+use super::record::{OptionsRecord, Subject, TOOL};
 use super::{Configuration, Direction, Record, Registration};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
@@ -290,8 +290,7 @@ impl Planned {
         progress: &dyn Progress,
     ) -> Result<Record> {
         let record = Record::new(
-            self.direction,
-            self.registration,
+            Subject::new(self.direction, self.registration),
             self.plan(),
             self.source(),
             self.hub_revision(),
@@ -299,7 +298,8 @@ impl Planned {
             self.report.clone(),
         )?;
         let target = Target { overwrite, ..self.target(output, progress) };
-        let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
             self.path(),
             self.source(),
@@ -444,10 +444,10 @@ impl Input {
 
 impl Files {
     /// Writes them into the new directory `dir`.
-    fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
+    pub fn write(&self, dir: &Path, record: &mut Record, cancel: &Cancel) -> Result<()> {
         let to = dir.join(self.to);
         if let Some(from) = &self.from {
-            record.copied = self.copy(from, &to, &work.cancel)?;
+            record.copied = self.copy(from, &to, cancel)?;
         }
         for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
