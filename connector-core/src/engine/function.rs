@@ -38,7 +38,7 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
         )?;
         for (&output, result) in step.outputs.iter().zip(&results) {
             let first = check(job.plan, output, result, calls, call)?;
-            store(result, |bytes| write_part(job, output, first, bytes, tally))?;
+            tensor_bytes(result, |bytes| write_part(job, output, first, bytes, tally))?;
         }
     }
     Ok(())
@@ -230,6 +230,18 @@ pub(super) fn does_not_fit(plan: &Plan, output: usize, result: &Tensor, wanted: 
     Error::refused(vec![finding])
 }
 
+/// A whole tensor of a source.
+///
+/// # Errors
+/// [`Error::Refused`] for a type that candle has not; [`Error::Io`].
+pub(crate) fn load_tensor(
+    source: &dyn Source,
+    tensor: &TensorInfo,
+    device: &Device,
+) -> Result<Tensor> {
+    load(source, tensor, 0, tensor.elements(), &tensor.shape, device)
+}
+
 /// Reads elements straight into the memory that the tensor keeps.
 fn load(
     source: &dyn Source,
@@ -265,7 +277,7 @@ fn load(
 }
 
 /// Lends the tensor's bytes, in row-major order.
-fn store(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn tensor_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     fn typed<T: WithDType + bytemuck::Pod>(storage: &CpuStorage) -> Result<&[u8]> {
         Ok(bytemuck::cast_slice(T::cpu_storage_as_slice(storage).map_err(Error::candle)?))
     }
