@@ -1,3 +1,4 @@
+use super::args::Iteration;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::{Column, Page};
@@ -15,8 +16,13 @@ use std::path::Path;
 /// How many files and problems the screen shows; JSON has all.
 const MOST: usize = 8;
 
-pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, Failure> {
-    let weights = source::weights(path);
+pub(super) fn run(
+    path: &Path,
+    all: bool,
+    iteration: &Iteration,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let weights = source::weights(path, iteration)?;
     let reader = source::reader(&weights)?;
     let about = about(path);
     let groups = groups(reader.tensors());

@@ -74,7 +74,7 @@ impl<'a> State<'a> {
     /// As [`bytes`](State::bytes); [`Error::Candle`].
     #[cfg(feature = "candle")]
     pub fn tensor(&self, key: &str) -> Result<candle_core::Tensor> {
-        engine::load_tensor(self.job.source, self.info(key)?, self.job.context.device)
+        engine::read_tensor(self.job.source, self.info(key)?, self.job.context.device)
     }
 
     /// Writes an output, whose shape and type are those of the plan before a cast that the user

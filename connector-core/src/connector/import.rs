@@ -191,10 +191,10 @@ impl PlannedImport {
             report: checkpoint.field_report(),
             files: Files {
                 weights: WEIGHTS,
-                from: source.into(),
+                from: Some(source.into()),
                 to: CONTEXT,
                 folders: Vec::new(),
-                read: vec![(CONFIG_JSON, checkpoint.config_text().to_vec())],
+                read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
                 but: vec![MODEL_YAML],
                 made: vec![(MODEL_YAML, yaml.into_bytes())],
             },

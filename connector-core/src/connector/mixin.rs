@@ -294,7 +294,7 @@ impl<M: Model> Pretrained<M> {
         let source = checkpoint.source();
         let mut tensors = std::collections::BTreeMap::new();
         for tensor in source.tensors() {
-            let loaded = crate::engine::load_tensor(source, tensor, device)?;
+            let loaded = crate::engine::read_tensor(source, tensor, device)?;
             tensors.insert(tensor.name.clone(), loaded);
         }
         let context = path.join(CONTEXT);

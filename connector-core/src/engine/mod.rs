@@ -26,8 +26,8 @@ pub use progress::{NoProgress, Progress};
 pub(crate) use put::{put, read};
 #[cfg(feature = "candle")]
 pub(crate) use {
-    function::{from_candle_dtype, load_tensor, probe, tensor_bytes},
-    memory::{run_in_memory, run_step},
+    function::{from_candle_dtype, probe, read_input, read_tensor, tensor_bytes, to_candle_dtype},
+    memory::{among, run_in_memory, run_step},
 };
 
 use crate::cancel::Cancel;
