@@ -2,7 +2,7 @@
 
 use super::conversion::{Conversion, Target, write_new};
 use super::record::{OptionsRecord, TOOL};
-use super::{Configuration, Direction, Record, Registration};
+use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
     Checkpoint, Container, FieldReport, NemoCheckpoint, copy_sidecars, sidecars,
@@ -277,8 +277,13 @@ impl Planned {
         progress: &dyn Progress,
     ) -> Result<Record> {
         let job = Job { planned: self, output, overwrite, progress };
-        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
-            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+        self.guarded("apply", || self.registration.connector.apply(&job))
+    }
+
+    /// Runs the connector's own code.
+    fn guarded<T>(&self, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch(run).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in {what}: {panic}", self.registration.name);
             Err(Error::ModelConfig { reason })
         })
     }
@@ -299,6 +304,12 @@ impl Planned {
             self.report.clone(),
         )?;
         let target = Target { overwrite, ..self.target(output, progress) };
+        let connector = self.registration.connector;
+        let convert = |job: &engine::Job<'_>| {
+            let mut state = State::new(self, job);
+            self.guarded("convert_state", || connector.convert_state(&mut state))?;
+            state.finish()
+        };
         let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
         let run = self.conversion.run(
             self.path(),
@@ -306,6 +317,7 @@ impl Planned {
             self.context(),
             &target,
             record,
+            convert,
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
@@ -320,6 +332,7 @@ impl Planned {
             "tool": TOOL,
             "direction": format!("{:?}", self.direction),
             "connector": self.registration.name,
+            "code": self.registration.fingerprint,
             "model": self.registration.model,
             "format": self.registration.format,
             "plan": self.plan().hash(self.source().tensors()),
@@ -526,3 +539,6 @@ pub(super) fn name_subject(
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;
