@@ -3,7 +3,7 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Tensors, flavor, nemo_yaml};
+use super::{Home, Tensors, flavor, nemo_yaml};
 use crate::Result;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
@@ -26,7 +26,8 @@ pub(crate) const CONFIG_JSON: &str = "config.json";
 
 /// A checkpoint as import writes it and training goes on with it: `weights/` in safetensors or
 /// torch_dist, `context/model.yaml` with the model's config, and beside it the files of the
-/// original. A directory of Megatron-LM or Megatron-Bridge is one without a `context/`.
+/// original. In a directory of Megatron-LM or Megatron-Bridge they are in the folder `tokenizer` of
+/// an iteration.
 pub struct NemoCheckpoint {
     path: PathBuf,
     tensors: Tensors,
@@ -101,21 +102,23 @@ impl NemoCheckpoint {
     /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let tensors = Tensors::open(flavor::weights(path)?)?;
+        let Home { weights, beside: context, name: folder } = Home::of(path)?;
+        let tensors = Tensors::open(weights)?;
         let mut findings = tensors.findings(WEIGHTS);
-        let context = path.join(CONTEXT);
-        let mut model = read(&context, MODEL_YAML, &mut findings, model_yaml)?;
+        let at = (context.as_path(), folder);
+        let mut model = read(at, MODEL_YAML, &mut findings, model_yaml)?;
         let mut missing = None;
         if model.is_none() && findings.is_empty() {
             let note = "it says which model this is and how large; `connector import` and NeMo write \
                         it; `--hf-config DIR` takes the config.json in DIR instead";
-            missing = Some(config_finding(MODEL_YAML, "is not in the checkpoint").note(note));
+            missing =
+                Some(config_finding(folder, MODEL_YAML, "is not in the checkpoint").note(note));
         }
         if let Some(Text { value, .. }) = &mut model {
             value.translate(tensors.tensors(), &mut findings);
         }
         findings.extend(missing);
-        let original = read(&context, CONFIG_JSON, &mut findings, json_object)?;
+        let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
         Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
     }
 
@@ -125,7 +128,7 @@ impl NemoCheckpoint {
     /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
     /// which iteration is meant.
     pub fn weights(path: &Path) -> Result<PathBuf> {
-        flavor::weights(path)
+        Home::of(path).map(|home| home.weights)
     }
 
     /// The same tensors, as those of another model: its config and all files beside it are those
@@ -213,14 +216,14 @@ impl NemoCheckpoint {
     }
 }
 
-/// A finding about a file in `context/`.
-fn config_finding(name: &str, problem: impl Into<String>) -> Finding {
-    Finding::new(FindingKind::Config, format!("{CONTEXT}/{name}"), problem)
+/// A finding about a file in `context/`, or whatever `folder` is called.
+fn config_finding(folder: &str, name: &str, problem: impl Into<String>) -> Finding {
+    Finding::new(FindingKind::Config, format!("{folder}/{name}"), problem)
 }
 
-/// Reads a file in `context/`; what is wrong with it is a finding.
+/// Reads a file in `context/`, a folder and its name; what is wrong with it is a finding.
 fn read<T>(
-    context: &Path,
+    (context, folder): (&Path, &str),
     name: &str,
     findings: &mut Vec<Finding>,
     parse: impl Fn(&[u8]) -> Result<T, String>,
@@ -233,7 +236,7 @@ fn read<T>(
             Err(problem) => problem,
         },
     };
-    findings.push(config_finding(name, problem));
+    findings.push(config_finding(folder, name, problem));
     Ok(None)
 }
 

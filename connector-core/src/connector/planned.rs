@@ -5,7 +5,7 @@ use super::record::{OptionsRecord, TOOL};
 use super::{Configuration, Direction, Record, Registration};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Checkpoint, Container, FieldReport, NemoCheckpoint, copy_sidecars, sidecars,
+    Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, sidecars,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
@@ -15,6 +15,7 @@ use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
@@ -47,6 +48,7 @@ pub(super) struct Work {
     pub plan: PlanOptions,
     pub engine: EngineOptions,
     pub container: Container,
+    pub flavor: Option<Flavor>,
     pub max_shard_size: u64,
     #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "functions run nowhere"))]
     pub device: DeviceChoice,
@@ -70,8 +72,12 @@ pub(super) struct Files {
     pub read: Vec<(&'static str, Vec<u8>)>,
     /// Files that are not copied.
     pub but: Vec<&'static str>,
-    /// Files that are written, and their bytes.
-    pub made: Vec<(&'static str, Vec<u8>)>,
+    /// What the user should know of them.
+    pub warnings: Vec<String>,
+    /// Files that are copied to another place in `to` than their own.
+    pub moved: BTreeMap<String, String>,
+    /// Files that are written, by their places in the output, and their bytes.
+    pub made: Vec<(String, Vec<u8>)>,
 }
 
 /// A conversion before it is planned.
@@ -131,7 +137,7 @@ impl Draft {
             plan,
             input.source(),
             work.plan.dtype,
-            (work.container, work.max_shard_size),
+            (work.container.clone(), work.max_shard_size),
             &work.engine,
             &context,
         )
@@ -219,6 +225,11 @@ impl Planned {
         self.files.weights
     }
 
+    /// The folder of the output for the files beside the tensors; empty for the output itself.
+    pub fn beside(&self) -> &'static str {
+        self.files.to
+    }
+
     /// The files of tensors that will be written: name and length in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
         self.conversion.layout.files().into_iter()
@@ -234,8 +245,19 @@ impl Planned {
     }
 
     /// The container that the tensors are written in.
-    pub fn container(&self) -> Container {
-        self.work.container
+    pub fn container(&self) -> &Container {
+        &self.work.container
+    }
+
+    /// The framework whose directory is put around a distributed checkpoint; `None` for another
+    /// container.
+    pub fn flavor(&self) -> Option<Flavor> {
+        self.work.flavor
+    }
+
+    /// What the user should know before the result is used.
+    pub fn warnings(&self) -> &[String] {
+        &self.files.warnings
     }
 
     /// Checks all that can be checked before the first write: that `output` may be written, that
@@ -442,13 +464,13 @@ impl Files {
         let to = dir.join(self.to);
         let mut but: Vec<&str> = self.but.clone();
         but.extend(self.folders.iter().map(String::as_str));
-        record.copied = copy_sidecars(&self.from, &to, &but, &work.cancel)?;
+        record.copied = copy_sidecars(&self.from, &to, &but, &self.moved, &work.cancel)?;
         for folder in &self.folders {
             // Of two files with one name the outer one counts.
             let mut but = self.but.clone();
             but.extend(record.copied.iter().map(String::as_str));
             let from = self.from.join(folder);
-            let copied = copy_sidecars(&from, &to, &but, &work.cancel)?;
+            let copied = copy_sidecars(&from, &to, &but, &self.moved, &work.cancel)?;
             record.copied.extend(copied);
         }
         record.copied.sort();
@@ -460,8 +482,12 @@ impl Files {
                 return Err(Error::SourceChanged { path: file });
             }
         }
-        std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
-        self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
+        self.made.iter().try_for_each(|(name, bytes)| {
+            let file = dir.join(name);
+            let folder = file.parent().unwrap_or(dir);
+            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            write_new(&file, bytes)
+        })
     }
 }
 
