@@ -48,6 +48,7 @@ impl Exit {
             Error::Header(_) => (Exit::Io, "malformed-file"),
             Error::TorchDist(_) => (Exit::Io, "malformed-file"),
             Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),
             Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
@@ -66,6 +67,8 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
+            #[cfg(feature = "candle")]
+            Error::Model(_) => (Exit::Usage, "model"),
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
             Error::Hub(error) => match error.kind {

@@ -11,6 +11,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
+use crate::schema::Instance;
 use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -62,14 +63,14 @@ pub(super) struct Work {
 pub(super) struct Files {
     /// The folder of the tensors in the output; empty for the output itself.
     pub weights: &'static str,
-    /// Where files are copied from.
-    pub from: PathBuf,
+    /// Where files are copied from, if there are any.
+    pub from: Option<PathBuf>,
     /// The folder in the output to which they are copied; empty for the output itself.
     pub to: &'static str,
     /// Folders there whose files are copied into `to` itself.
     pub folders: Vec<String>,
     /// Files that were read, and their bytes: they must not have changed meanwhile.
-    pub read: Vec<(&'static str, Vec<u8>)>,
+    pub read: Vec<(PathBuf, Vec<u8>)>,
     /// Files that are not copied.
     pub but: Vec<&'static str>,
     /// What the user should know of them.
@@ -203,6 +204,11 @@ impl Planned {
     /// The model's config.
     pub fn model_config(&self) -> &Config {
         &self.configuration.model
+    }
+
+    /// The model's parameters under its config; `None` without a schema.
+    pub fn instance(&self) -> Option<&dyn Instance> {
+        self.configuration.instance.as_deref()
     }
 
     /// The format's config, as it was read or will be written.
@@ -350,7 +356,7 @@ impl Planned {
 
     /// The files of the source that are copied.
     pub(super) fn sidecars(&self) -> Result<Vec<String>> {
-        sidecars(&self.files.from, &self.files.but)
+        self.files.from.as_ref().map_or(Ok(Vec::new()), |from| sidecars(from, &self.files.but))
     }
 
     /// The request to stop.
@@ -382,7 +388,7 @@ impl Planned {
         Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
     }
 
-    fn named(&self) -> impl FnOnce(Error) -> Error {
+    pub(super) fn named(&self) -> impl FnOnce(Error) -> Error {
         let (registration, direction) = (self.registration, self.direction);
         move |error| name_subject(error, registration, direction)
     }
@@ -448,8 +454,8 @@ impl Input {
         let mut findings = self.findings();
         if findings.is_empty() {
             let subject = match self {
-                Input::Format(_) => "config.json",
-                Input::Model(_) => "context/model.yaml",
+                Input::Format(_) => "config.json".into(),
+                Input::Model(checkpoint) => checkpoint.config_file(),
             };
             let problem = format!("the connector cannot compute with it: {panic}");
             findings.push(Finding::new(FindingKind::Config, subject, problem));
@@ -462,24 +468,16 @@ impl Files {
     /// Writes them into the new directory `dir`.
     fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
         let to = dir.join(self.to);
-        let mut but: Vec<&str> = self.but.clone();
-        but.extend(self.folders.iter().map(String::as_str));
-        record.copied = copy_sidecars(&self.from, &to, &but, &self.moved, &work.cancel)?;
-        for folder in &self.folders {
-            // Of two files with one name the outer one counts.
-            let mut but = self.but.clone();
-            but.extend(record.copied.iter().map(String::as_str));
-            let from = self.from.join(folder);
-            let copied = copy_sidecars(&from, &to, &but, &self.moved, &work.cancel)?;
-            record.copied.extend(copied);
+        if let Some(from) = &self.from {
+            record.copied = self.copy(from, &to, &work.cancel)?;
         }
-        record.copied.sort();
-        for (name, bytes) in &self.read {
+        for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
-            let (file, copy) = (self.from.join(name), to.join(name));
-            let now = if copy.exists() { copy } else { file.clone() };
-            if std::fs::read(&now).map_err(Error::io("read", &now))? != *bytes {
-                return Err(Error::SourceChanged { path: file });
+            let inside = self.from.as_ref().and_then(|from| file.strip_prefix(from).ok());
+            let copy = inside.map(|name| to.join(name)).filter(|copy| copy.exists());
+            let now = copy.as_ref().unwrap_or(file);
+            if std::fs::read(now).map_err(Error::io("read", now))? != *bytes {
+                return Err(Error::SourceChanged { path: file.clone() });
             }
         }
         self.made.iter().try_for_each(|(name, bytes)| {
@@ -488,6 +486,24 @@ impl Files {
             std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
             write_new(&file, bytes)
         })
+    }
+}
+
+impl Files {
+    /// Copies the files in `from`, and in its folders, to `to`; returns their names.
+    fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
+        let mut but: Vec<&str> = self.but.clone();
+        but.extend(self.folders.iter().map(String::as_str));
+        let mut names = copy_sidecars(from, to, &but, &self.moved, cancel)?;
+        for folder in &self.folders {
+            // Of two files with one name the outer one counts.
+            let mut but = self.but.clone();
+            but.extend(names.iter().map(String::as_str));
+            let copied = copy_sidecars(&from.join(folder), to, &but, &self.moved, cancel)?;
+            names.extend(copied);
+        }
+        names.sort();
+        Ok(names)
     }
 }
 

@@ -6,10 +6,15 @@ use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, torch_dist};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
+/// What the tracker says, and the folder is called, of weights that no training made.
+const RELEASE: &str = "release";
+/// What the folders of iterations begin with.
+const ITERATION: &str = "iter_";
+
 /// Whether the directory `path` is laid out as a framework for training does it.
 pub(crate) fn is_at(path: &Path) -> bool {
     let nemo = path.join(WEIGHTS).is_dir() && !path.join(CONFIG_JSON).exists();
-    nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file()
+    nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file() || newest(path).is_some()
 }
 
 /// The folders of a checkpoint.
@@ -24,34 +29,74 @@ pub(crate) struct Home {
 }
 
 impl Home {
-    /// The folders of the checkpoint at `path`, or of its newest iteration.
+    /// The folders of the checkpoint at `path`; of several iterations those of `iteration`, or else
+    /// of the newest.
     ///
     /// # Errors
-    /// [`Error::NoIteration`] if the tracker names none.
-    pub fn of(path: &Path) -> Result<Self> {
-        let (weights, tracker) = (path.join(WEIGHTS), path.join(TRACKER));
-        if weights.is_dir() || !(torch_dist::is_at(path) || tracker.is_file()) {
-            // Where it is missing, that is what is wrong.
-            return Ok(Home { weights, beside: path.join(CONTEXT), name: CONTEXT });
-        }
-        let weights =
-            if torch_dist::is_at(path) { path.into() } else { path.join(iteration(tracker)?) };
-        let beside = weights.join(TOKENIZER);
-        Ok(Home { weights, beside, name: TOKENIZER })
+    /// [`Error::NoIteration`] if the tracker names none, [`Error::NoSuchIteration`] if the one that
+    /// is asked for is not there.
+    pub fn of(path: &Path, iteration: Option<u64>) -> Result<Self> {
+        Ok(match weights(path, iteration)? {
+            Some(weights) => Home { beside: weights.join(TOKENIZER), weights, name: TOKENIZER },
+            // Where nothing is, `weights` is what is missing.
+            None => Home { weights: path.join(WEIGHTS), beside: path.join(CONTEXT), name: CONTEXT },
+        })
     }
 }
 
-/// The folder of the iteration that a tracker names.
-fn iteration(tracker: PathBuf) -> Result<String> {
+/// The directory of the tensors in one of Megatron-LM or Megatron-Bridge, or of the container by
+/// itself; `None` for all others.
+fn weights(path: &Path, iteration: Option<u64>) -> Result<Option<PathBuf>> {
+    if let Some(iteration) = iteration {
+        let folder = path.join(folder(iteration));
+        if folder.is_dir() {
+            return Ok(Some(folder));
+        }
+        let there = iterations(path);
+        return Err(Error::NoSuchIteration { path: path.into(), iteration, there });
+    }
+    if path.join(WEIGHTS).is_dir() {
+        return Ok(None);
+    }
+    if torch_dist::is_at(path) {
+        return Ok(Some(path.into()));
+    }
+    let tracker = path.join(TRACKER);
+    if !tracker.is_file() {
+        return Ok(newest(path).map(|iteration| path.join(folder(iteration))));
+    }
     let text = match Small::read(&tracker)? {
         Small::Read(text) => String::from_utf8(text).unwrap_or_default(),
         Small::Absent | Small::Unreasonable => String::new(),
     };
     match (text.trim(), text.trim().parse::<u64>()) {
-        ("release", _) => Ok("release".into()),
-        (_, Ok(iteration)) => Ok(format!("iter_{iteration:07}")),
+        (RELEASE, _) => Ok(Some(path.join(RELEASE))),
+        (_, Ok(iteration)) => Ok(Some(path.join(folder(iteration)))),
         _ => Err(Error::NoIteration { path: tracker }),
     }
+}
+
+/// The folder of an iteration.
+fn folder(iteration: u64) -> String {
+    format!("{ITERATION}{iteration:07}")
+}
+
+/// The iterations whose folders are in `path`, from first to last.
+fn iterations(path: &Path) -> Vec<u64> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let number = |name: &str| name.strip_prefix(ITERATION)?.parse::<u64>().ok();
+    let mut all: Vec<u64> = entries
+        .filter(|entry| torch_dist::is_at(&entry.path()))
+        .filter_map(|entry| number(entry.file_name().to_str()?))
+        .filter(|&iteration| path.join(folder(iteration)).is_dir())
+        .collect();
+    all.sort_unstable();
+    all
+}
+
+/// The last of them: what a run that left no tracker is at.
+fn newest(path: &Path) -> Option<u64> {
+    iterations(path).pop()
 }
 
 #[cfg(test)]
@@ -69,9 +114,29 @@ mod tests {
         ] {
             std::fs::write(dir.path().join(TRACKER), text).unwrap();
             assert!(is_at(dir.path()));
-            let found = Home::of(dir.path()).ok().map(|home| (home.weights, home.beside));
-            let want = want.map(|folder| dir.path().join(folder));
-            assert_eq!(found, want.map(|dir| (dir.clone(), dir.join("tokenizer"))), "{text:?}");
+            let found = Home::of(dir.path(), None).ok().map(|home| home.weights);
+            assert_eq!(found, want.map(|folder| dir.path().join(folder)), "{text:?}");
         }
+    }
+
+    #[test]
+    fn iterations_are_found_by_number_or_the_newest_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!is_at(dir.path()));
+        for name in ["iter_0000010", "iter_0000120", "iter_0000200", "iter_0000300", "iter_x"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        for name in ["iter_0000010", "iter_0000120", "iter_x"] {
+            std::fs::write(dir.path().join(name).join(".metadata"), "").unwrap();
+        }
+        assert!(is_at(dir.path()));
+        let folder = |found: Result<Home>| {
+            found.map(|home| home.weights.file_name().unwrap().to_str().unwrap().to_string())
+        };
+        // The third was never finished, so that it has no metadata.
+        assert_eq!(folder(Home::of(dir.path(), None)).unwrap(), "iter_0000120");
+        assert_eq!(folder(Home::of(dir.path(), Some(10))).unwrap(), "iter_0000010");
+        let error = Home::of(dir.path(), Some(11)).unwrap_err().to_string();
+        assert!(error.contains("no iteration 11") && error.contains("10, 120"), "{error}");
     }
 }

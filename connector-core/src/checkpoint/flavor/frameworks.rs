@@ -25,7 +25,15 @@ pub struct NemoNames {
     pub config: &'static str,
     /// The class of its config if rotary frequencies are scaled as in Llama 3.1.
     pub llama3_config: Option<&'static str>,
-    /// Fields of NeMo that its importer sets to `true` or `false` and no model needs: how weights
-    /// are initialised.
-    pub also: &'static [(&'static str, bool)],
+    /// Fields that are of this class alone, and what its importer sets them to.
+    pub also: &'static [(&'static str, NemoValue)],
+}
+
+/// What a field of NeMo is set to.
+#[derive(Clone, Copy, Debug)]
+pub enum NemoValue {
+    /// The same for every model.
+    Is(bool),
+    /// The field of this name in the model's config.
+    Of(&'static str),
 }

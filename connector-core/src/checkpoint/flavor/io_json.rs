@@ -5,10 +5,10 @@
 //! tokenizer, and the trainer of an import. Fields that say how a run is spread over devices are
 //! left to the run, and of the optimizer's only those are given that differ from its defaults.
 
-use super::NemoNames;
 use super::fiddle::{self, Call, Node};
 use super::megatron::Megatron;
 use super::python::Python;
+use super::{NemoNames, NemoValue};
 use serde_json::Value;
 
 /// Where the tokenizer is: what NeMo's importers call it, and its exporters look for.
@@ -63,9 +63,14 @@ pub(super) fn write(names: &NemoNames, model: &Megatron<'_>, context: &Context) 
 
 fn config(names: &NemoNames, model: &Megatron<'_>, context: &Context) -> Call {
     let mut fields: Vec<(_, Node)> = Vec::new();
-    let also = names.also.iter().map(|&(name, value)| (name, Python::Bool(value)));
-    fields.extend(also.map(|(name, value)| (name, value.into())));
     fields.extend(model.fields(&ACTIVATIONS).into_iter().map(|(name, v)| (name, v.into())));
+    for &(name, value) in names.also {
+        let value = match value {
+            NemoValue::Is(value) => Python::Bool(value),
+            NemoValue::Of(field) => model.python(field),
+        };
+        fields.push((name, value.into()));
+    }
     let mut class = names.config;
     if let (Some(rope), Some(with_rope)) = (model.llama3_rope(), names.llama3_config) {
         class = with_rope;

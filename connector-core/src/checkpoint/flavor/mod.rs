@@ -36,7 +36,7 @@ mod surroundings;
 
 pub(crate) use find::Home;
 pub(super) use find::is_at;
-pub use frameworks::{Frameworks, NemoNames};
+pub use frameworks::{Frameworks, NemoNames, NemoValue};
 pub(crate) use surroundings::{Described, Surroundings};
 
 /// Which framework's directory is put around the tensors of a distributed checkpoint.
@@ -88,7 +88,5 @@ impl Flavor {
 
 /// Megatron-LM's and Megatron-Bridge's file that names the newest iteration.
 const TRACKER: &str = "latest_checkpointed_iteration.txt";
-/// Megatron-Bridge's config of a run, in the directory of an iteration.
-const RUN_CONFIG: &str = "run_config.yaml";
 /// Where Megatron-Bridge keeps the tokenizer in the directory of an iteration; here of Megatron-LM too.
 const TOKENIZER: &str = "tokenizer";

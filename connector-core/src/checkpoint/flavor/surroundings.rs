@@ -1,8 +1,8 @@
 //! Everything that is written around the tensors of a distributed checkpoint.
 
 use super::megatron::Megatron;
-use super::{Directory, Flavor, Frameworks, args, common, io_json, run_config};
-use super::{RUN_CONFIG, TRACKER};
+use super::{Directory, Flavor, Frameworks, TRACKER, args, common, io_json, run_config};
+use crate::checkpoint::megatron_config::RUN_CONFIG;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{IO_JSON, MODEL_YAML};
 use crate::{Error, Result};

@@ -26,6 +26,7 @@
 //! [`Reader`] checks that the pieces of a tensor tile it and gives the parameters of each layer and
 //! expert the names that they have in the model, `decoder.layers.0.mlp.linear_fc1.weight`.
 
+mod common;
 mod error;
 mod layout;
 mod metadata;
@@ -36,6 +37,7 @@ mod stack;
 mod tiling;
 mod writer;
 
+pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
 pub(crate) use names::canonical;

@@ -109,7 +109,7 @@ impl Entry {
             Ok(conversion) => conversion,
             Err(damage) => return Ok(vec![damage]),
         };
-        let reader = Tensors::open(Home::of(&self.path)?.weights)?;
+        let reader = Tensors::open(Home::of(&self.path, None)?.weights)?;
         let mut problems = reader.problems();
         if !problems.is_empty() {
             return Ok(problems);
@@ -147,7 +147,7 @@ fn read(path: &Path) -> Result<Conversion, String> {
 
 /// The first file that is not as it was written, as far as names and lengths tell.
 fn damage(path: &Path, conversion: &Conversion) -> Option<String> {
-    let home = match Home::of(path) {
+    let home = match Home::of(path, None) {
         Ok(home) => home,
         Err(error) => return Some(error.to_string()),
     };

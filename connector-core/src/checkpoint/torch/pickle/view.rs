@@ -68,6 +68,21 @@ impl<'p, 'a> View<'p, 'a> {
         self.value == Value::None
     }
 
+    /// A plain value as JSON has it; null for all others.
+    pub fn scalar(self) -> serde_json::Value {
+        match (self.value, self.node()) {
+            (Value::Bool(value), _) => value.into(),
+            (Value::Int(value), _) => value.into(),
+            (Value::Float(value), _) => value.into(),
+            (_, Some(&Node::Str(text))) => text.into(),
+            _ => serde_json::Value::Null,
+        }
+    }
+
+    pub fn is_true(self) -> bool {
+        self.value == Value::Bool(true)
+    }
+
     pub fn int(self) -> Option<i64> {
         match self.value {
             Value::Int(value) => Some(value),
