@@ -24,7 +24,7 @@ pub use crate::mapping::Direction;
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
-pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, import_ckpt};
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};
@@ -40,7 +40,7 @@ pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, di
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
 use crate::Result;
-use crate::checkpoint::{Checkpoint, is_tokenizer};
+use crate::checkpoint::{Checkpoint, Frameworks, is_tokenizer};
 use crate::mapping::Mapping;
 use crate::schema::{Instance, Model};
 use crate::transform::Config;
@@ -56,6 +56,11 @@ pub trait ModelConnector: Send + Sync + 'static {
 
     /// The rows, from the format to the model for an importer.
     const MAPPING: Mapping;
+
+    /// What frameworks for training call the model, so that a distributed checkpoint for them has
+    /// the files that rebuild it. `None`: they do not know it, and load its tensors into a model
+    /// built in code.
+    const FRAMEWORKS: Option<Frameworks> = None;
 
     /// The model's config, from the format's.
     ///
