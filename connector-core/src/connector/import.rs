@@ -23,11 +23,15 @@ use std::path::{Path, PathBuf};
 /// The field of a model's config that says whether `linear_fc1` is a gate above its input.
 const GATED: &str = "gated_linear_unit";
 
+/// The format whose weights are never safetensors.
+const PYTORCH: &str = "pytorch";
+
 /// How a checkpoint is imported.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ImportOptions {
-    /// The name of the format, `hf`.
+    /// The name of the format: `hf`, or `pytorch` for Hugging Face's directories whose weights
+    /// `torch.save` wrote, where `hf` would find safetensors too.
     pub format: String,
     /// The model, if its architecture is not to tell.
     pub model: Option<String>,
@@ -148,7 +152,10 @@ impl PlannedImport {
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoImporter`], [`Error::Open`].
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
-        let checkpoint = Checkpoint::open(source)?;
+        let checkpoint = match options.format.as_str() {
+            PYTORCH => Checkpoint::open_torch_save(source)?,
+            _ => Checkpoint::open(source)?,
+        };
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings()));
@@ -184,10 +191,10 @@ impl PlannedImport {
             report: checkpoint.field_report(),
             files: Files {
                 weights: WEIGHTS,
-                from: source.into(),
+                from: Some(source.into()),
                 to: CONTEXT,
                 folders: Vec::new(),
-                read: vec![(CONFIG_JSON, checkpoint.config_text().to_vec())],
+                read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
                 but: vec![MODEL_YAML],
                 made: vec![(MODEL_YAML, yaml.into_bytes())],
             },

@@ -16,6 +16,7 @@ mod registry;
 mod resume;
 #[cfg(feature = "candle")]
 mod state;
+mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
@@ -30,6 +31,7 @@ pub use planned::{Job, Planned};
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
 pub use resume::{AutoResume, Resume};
+pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 
 #[cfg(feature = "candle")]

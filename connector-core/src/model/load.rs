@@ -127,8 +127,9 @@ impl Loaded {
         let instance = instance(configuration.instance, registration)?;
         let parameters = Parameters::read(&*instance, source, dtype, &device)?;
         let context = checkpoint.context();
-        let folders = checkpoint.folders().into_iter().map(|folder| context.join(folder));
-        let files = std::iter::once(context.to_path_buf()).chain(folders).collect();
+        let folders = checkpoint.folders();
+        let folders = folders.iter().filter_map(|folder| Some(context?.join(folder)));
+        let files = context.map(Path::to_path_buf).into_iter().chain(folders).collect();
         Ok(Loaded { registration, config, parameters, files })
     }
 

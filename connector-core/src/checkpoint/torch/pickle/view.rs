@@ -5,7 +5,7 @@ use super::{Node, Pickle, PickleError, Value};
 /// Nothing here recurses, so that a value that holds itself is harmless: whoever asks goes as deep
 /// as the format he expects.
 #[derive(Clone, Copy)]
-pub(in crate::checkpoint::torch_dist) struct View<'p, 'a> {
+pub(in crate::checkpoint) struct View<'p, 'a> {
     pickle: &'p Pickle<'a>,
     value: Value,
     place: &'p str,
@@ -66,6 +66,21 @@ impl<'p, 'a> View<'p, 'a> {
 
     pub fn is_none(self) -> bool {
         self.value == Value::None
+    }
+
+    /// A plain value as JSON has it; null for all others.
+    pub fn scalar(self) -> serde_json::Value {
+        match (self.value, self.node()) {
+            (Value::Bool(value), _) => value.into(),
+            (Value::Int(value), _) => value.into(),
+            (Value::Float(value), _) => value.into(),
+            (_, Some(&Node::Str(text))) => text.into(),
+            _ => serde_json::Value::Null,
+        }
+    }
+
+    pub fn is_true(self) -> bool {
+        self.value == Value::Bool(true)
     }
 
     pub fn int(self) -> Option<i64> {

@@ -1,14 +1,13 @@
-use super::HeaderError;
-use super::rules::shown;
+use crate::checkpoint::safetensors::shown;
 use std::fmt;
 use std::path::PathBuf;
 
 /// What is wrong with a set of shards. A reader tells of all of them at once.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum Problem {
-    /// A shard is not well-formed.
-    Malformed(HeaderError),
+pub enum Problem<E> {
+    /// A file is not well-formed.
+    Malformed(E),
     /// A tensor is in several shards.
     DuplicateTensor {
         /// The tensor.
@@ -35,9 +34,12 @@ pub enum Problem {
         /// The name.
         shard: String,
     },
-    /// A `model.safetensors` lies beside an index that does not name it: two models, and other tools
-    /// load the one file.
-    TwoModels,
+    /// A whole model lies beside an index that does not name it: two models, and other tools load
+    /// the one file.
+    TwoModels {
+        /// The file, `model.safetensors`.
+        single: &'static str,
+    },
     /// The index lists a tensor in a shard which does not hold it.
     NotInShard {
         /// The tensor.
@@ -61,7 +63,7 @@ pub enum Problem {
     },
 }
 
-impl fmt::Display for Problem {
+impl<E: fmt::Display> fmt::Display for Problem<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Malformed(error) => error.fmt(f),
@@ -83,9 +85,10 @@ impl fmt::Display for Problem {
                     n => write!(f, "; the index lists {n} tensors in it"),
                 }
             }
-            Problem::TwoModels => f.write_str(
-                "`model.safetensors` lies beside an index that does not name it: one of the two is \
-                 stale; move it away",
+            Problem::TwoModels { single } => write!(
+                f,
+                "`{single}` lies beside an index that does not name it: one of the two is stale; \
+                 move it away"
             ),
             Problem::NotAFile { shard } => write!(f, "shard `{}` is not a file", shown(shard)),
             Problem::ShardName { shard } => write!(

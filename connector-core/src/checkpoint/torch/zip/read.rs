@@ -12,8 +12,9 @@ use std::ops::Range;
 const LONGEST_COMMENT: u64 = 65_535;
 /// How much of the end is read at first: the ends of archives without a comment.
 const USUAL_END: u64 = 4096;
-/// The longest central directory. A tensor's record has 4 to 8 entries of about 80 bytes.
-const LONGEST_DIRECTORY: u64 = 1 << 20;
+/// The longest central directory. An entry takes about 80 bytes; the record of a tensor has 4 to 8
+/// of them, the file of a model one for each tensor.
+const LONGEST_DIRECTORY: u64 = 64 << 20;
 
 /// In a field of 32 bits: the number stands in the long form.
 const LONG: u64 = u32::MAX as u64;
@@ -40,14 +41,14 @@ pub enum ZipError {
 }
 
 /// A zip archive within a file.
-pub(in crate::checkpoint::torch_dist) struct Archive<'f> {
+pub(in crate::checkpoint) struct Archive<'f> {
     file: &'f File,
     members: Vec<Member>,
 }
 
 /// A member: its name, without the folder that all are in, and where it lies in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkpoint::torch_dist) struct Member {
+pub(in crate::checkpoint) struct Member {
     pub name: String,
     pub data: Range<u64>,
     pub crc: u32,
@@ -61,7 +62,7 @@ impl<'f> Archive<'f> {
         let view = View { file, record };
         let (directory, count) = view.directory()?;
         if directory.end - directory.start > LONGEST_DIRECTORY {
-            return Err(ZipError::Malformed("its directory is longer than 1 MiB"));
+            return Err(ZipError::Malformed("its directory is longer than 64 MiB"));
         }
         let bytes = view.read(directory.clone())?;
         let mut members = Vec::new();
@@ -82,6 +83,11 @@ impl<'f> Archive<'f> {
     pub fn member(&self, name: &'static str) -> Result<&Member> {
         let found = self.members.iter().find(|member| member.name == name);
         found.ok_or(ZipError::Missing(name))
+    }
+
+    /// All members.
+    pub fn members(&self) -> &[Member] {
+        &self.members
     }
 
     /// The bytes of a member of at most `most` bytes.

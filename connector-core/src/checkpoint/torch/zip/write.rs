@@ -13,14 +13,14 @@ const UTF8: u16 = 0x800;
 const BEHIND: u16 = 0x8;
 
 /// A member that is known whole.
-pub(in crate::checkpoint::torch_dist) struct Content<'a> {
+pub(in crate::checkpoint) struct Content<'a> {
     pub name: &'a str,
     pub bytes: &'a [u8],
 }
 
 /// The bytes around the data of a tensor, which are known before the data but for its CRC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkpoint::torch_dist) struct Frame {
+pub(in crate::checkpoint) struct Frame {
     /// Everything before the data.
     pub head: Vec<u8>,
     /// Everything behind it, with zeros for the CRC.
@@ -46,7 +46,7 @@ const CONSTANT: [Content<'static>; 2] = [
 ];
 
 /// An archive of a pickle alone.
-pub(in crate::checkpoint::torch_dist) fn objects(pickle: &[u8]) -> Vec<u8> {
+pub(in crate::checkpoint) fn objects(pickle: &[u8]) -> Vec<u8> {
     let (mut bytes, entries) = members(pickle);
     let start = bytes.len();
     directory(&mut bytes, start, start, &entries);
@@ -54,7 +54,7 @@ pub(in crate::checkpoint::torch_dist) fn objects(pickle: &[u8]) -> Vec<u8> {
 }
 
 /// The frame around `size` bytes of a tensor that `pickle` describes. `size` is below 4 GiB.
-pub(in crate::checkpoint::torch_dist) fn frame(pickle: &[u8], size: u32) -> Frame {
+pub(in crate::checkpoint) fn frame(pickle: &[u8], size: u32) -> Frame {
     let (mut head, mut entries) = members(pickle);
     let entry = Entry {
         name: format!("{FOLDER}/data/0"),

@@ -1,15 +1,15 @@
-use super::rules::shown;
+use crate::checkpoint::safetensors::shown;
 use std::ffi::OsStr;
 use std::path::Path;
 use std::{fmt, fs, io};
 
-/// What is in a place where no safetensors checkpoint is.
+/// What is in a place where no checkpoint is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Found {
     /// An empty directory.
     Nothing,
-    /// A PyTorch pickle, `pytorch_model.bin`.
+    /// A PyTorch pickle that is no model, `training_args.bin`.
     Pickle {
         /// Its name.
         file: String,

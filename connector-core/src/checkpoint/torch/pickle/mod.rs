@@ -25,9 +25,9 @@ mod view;
 mod writer;
 
 pub use error::PickleError;
-pub(super) use machine::{Node, Pickle, Value};
-pub(super) use view::View;
-pub(super) use writer::Writer;
+pub(in crate::checkpoint) use machine::{Node, Pickle, Value};
+pub(in crate::checkpoint) use view::View;
+pub(in crate::checkpoint) use writer::Writer;
 
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,19 @@ const MOST_CELLS: usize = 1 << 25;
 const DEEPEST: usize = 128;
 
 /// The packages whose classes and functions checkpoints name in calls.
-const PACKAGES: [&str; 7] =
-    ["torch", "megatron", "nemo", "transformer_engine", "collections", "pathlib", "copyreg"];
+const PACKAGES: [&str; 8] = [
+    "torch",
+    "megatron",
+    "nemo",
+    "transformer_engine",
+    "collections",
+    "pathlib",
+    "copyreg",
+    "uuid",
+];
 
-/// What calls may name of Python itself: types that hold values.
-const BUILTINS: [&str; 12] = [
+/// Types of Python that hold values.
+const BUILTINS: &[&str] = &[
     "bool",
     "bytearray",
     "bytes",
@@ -31,9 +39,23 @@ const BUILTINS: [&str; 12] = [
     "slice",
 ];
 
+/// What calls may name of modules that have more: all that makes a value from others. The command
+/// line in a `common.pt` of Megatron-LM is a `Namespace`, its signal to stop a `Signals`.
+const NAMES: [(&str, &[&str]); 9] = [
+    ("builtins", BUILTINS),
+    ("__builtin__", BUILTINS),
+    ("argparse", &["Namespace"]),
+    ("types", &["SimpleNamespace"]),
+    ("signal", &["Signals"]),
+    ("datetime", &["datetime", "timedelta", "timezone"]),
+    ("numpy", &["dtype", "ndarray"]),
+    ("numpy.core.multiarray", &["_reconstruct", "scalar"]),
+    ("numpy._core.multiarray", &["_reconstruct", "scalar"]),
+];
+
 /// A value: a plain one, or the number of a node, which several may share.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(in crate::checkpoint::torch_dist) enum Value {
+pub(in crate::checkpoint) enum Value {
     None,
     Bool(bool),
     Int(i64),
@@ -43,7 +65,7 @@ pub(in crate::checkpoint::torch_dist) enum Value {
 
 /// What a value that is not plain holds.
 #[derive(Debug)]
-pub(in crate::checkpoint::torch_dist) enum Node<'a> {
+pub(in crate::checkpoint) enum Node<'a> {
     Str(&'a str),
     /// Bytes, or an integer that does not fit in 64 bits; a checkpoint has no use for what they say.
     Opaque,
@@ -66,9 +88,11 @@ pub(in crate::checkpoint::torch_dist) enum Node<'a> {
 
 /// A pickle that was read: its nodes, and the value that is its result.
 #[derive(Debug)]
-pub(in crate::checkpoint::torch_dist) struct Pickle<'a> {
+pub(in crate::checkpoint) struct Pickle<'a> {
     pub(super) nodes: Vec<Node<'a>>,
     pub(super) top: Value,
+    /// How many bytes it takes; files of old hold several one behind the other.
+    pub len: usize,
 }
 
 impl<'a> Pickle<'a> {
@@ -85,7 +109,7 @@ impl<'a> Pickle<'a> {
             cells: 0,
         };
         let top = machine.run()?;
-        Ok(Pickle { nodes: machine.nodes, top })
+        Ok(Pickle { nodes: machine.nodes, top, len: machine.at })
     }
 }
 
@@ -378,11 +402,8 @@ impl<'a> Machine<'a> {
             return self.malformed("what is called is no class or function");
         };
         let package = module.split('.').next().unwrap_or(module);
-        let known = match module {
-            "builtins" | "__builtin__" => BUILTINS.contains(&name),
-            _ => PACKAGES.contains(&package),
-        };
-        if !known {
+        let listed = || NAMES.iter().any(|(of, names)| *of == module && names.contains(&name));
+        if !PACKAGES.contains(&package) && !listed() {
             return Err(PickleError::Call { name: format!("{module}.{name}") });
         }
         self.push_node(Node::Call { callable, args, state: None, items: Vec::new() })

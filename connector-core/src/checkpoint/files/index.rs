@@ -1,8 +1,7 @@
-//! `model.safetensors.index.json`: which tensor is in which shard.
+//! `model.safetensors.index.json` and the like: which tensor is in which shard.
 
-use super::json::StringMap;
-use super::rules::shown;
-use super::{MAX_HEADER, OpenError, OpenErrorKind};
+use super::{OpenError, OpenErrorKind};
+use crate::checkpoint::safetensors::{MAX_HEADER, StringMap, shown};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -45,7 +44,10 @@ impl Index {
 }
 
 /// The bytes of an index: sorted, so that the same tensors make the same file.
-pub(super) fn to_json(weight_map: &BTreeMap<&str, &str>, total_size: u64) -> Vec<u8> {
+pub(in crate::checkpoint) fn to_json(
+    weight_map: &BTreeMap<&str, &str>,
+    total_size: u64,
+) -> Vec<u8> {
     #[derive(Serialize)]
     struct Metadata {
         total_size: u64,

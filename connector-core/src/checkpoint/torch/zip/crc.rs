@@ -34,7 +34,7 @@ const fn tables() -> [[u32; 256]; 8] {
 
 /// A CRC in the making.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::checkpoint::torch_dist) struct Crc(u32);
+pub(in crate::checkpoint) struct Crc(u32);
 
 impl Crc {
     pub fn new() -> Self {
@@ -68,7 +68,7 @@ impl Crc {
 }
 
 /// The CRC of `bytes`.
-pub(in crate::checkpoint::torch_dist) fn crc32(bytes: &[u8]) -> u32 {
+pub(in crate::checkpoint) fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.finish()

@@ -23,10 +23,10 @@ mod crc;
 mod read;
 mod write;
 
-pub(super) use crc::{Crc, crc32};
-pub(super) use read::Archive;
+pub(in crate::checkpoint) use crc::{Crc, crc32};
+pub(in crate::checkpoint) use read::Archive;
 pub use read::ZipError;
-pub(super) use write::{Frame, frame, objects};
+pub(in crate::checkpoint) use write::{Frame, frame, objects};
 
 /// `PK 03 04`: before each member.
 const LOCAL: u32 = 0x0403_4b50;

@@ -1,8 +1,8 @@
-use super::{Found, INDEX};
+use super::Found;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A path is no safetensors checkpoint.
+/// A path is no checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {kind}", path.display())]
 pub struct OpenError {
@@ -12,16 +12,16 @@ pub struct OpenError {
     pub kind: OpenErrorKind,
 }
 
-/// Why a path is no safetensors checkpoint.
+/// Why a path is no checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenErrorKind {
     /// Nothing is there.
     #[error("does not exist")]
     Missing,
-    /// Neither a safetensors file nor a directory with one.
-    #[error("no safetensors checkpoint: {0}")]
-    NotSafetensors(Found),
+    /// Neither a file of tensors nor a directory with one.
+    #[error("no checkpoint of safetensors or `pytorch_model.bin`: {0}")]
+    NoCheckpoint(Found),
     /// The index is not JSON, or lacks a `weight_map` of strings.
     #[error("the index is not readable: {reason}")]
     Index {
@@ -29,7 +29,7 @@ pub enum OpenErrorKind {
         reason: String,
     },
     /// The index lists no tensor.
-    #[error("the `weight_map` of {INDEX} is empty")]
+    #[error("the `weight_map` of the index is empty")]
     EmptyIndex,
     /// The system refused.
     #[error("cannot {action}: {source}")]
@@ -49,7 +49,10 @@ impl OpenErrorKind {
 
 impl OpenError {
     /// For `map_err`: the error of `action` on `path`.
-    pub(super) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(in crate::checkpoint) fn io(
+        action: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(io::Error) -> Self {
         move |source| OpenErrorKind::Io { action, source }.at(path)
     }
 }
