@@ -1,8 +1,9 @@
 //! The same tensors in another container.
 
+use connector_core::checkpoint::Flavor;
 use connector_core::checkpoint::torch_dist::LayerLayout;
 use connector_core::connector::{
-    ConvertOptions, Experts, Record, VerifyOptions, convert_ckpt, verify,
+    ConvertOptions, Experts, Record, TorchDist, VerifyOptions, convert_ckpt, verify,
 };
 use connector_core::engine::NoProgress;
 use connector_core::store::Overwrite;
@@ -16,7 +17,12 @@ use std::path::Path;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 
-const STACKED: Option<LayerLayout> = Some(LayerLayout::Stacked);
+const STACKED: Option<TorchDist> =
+    Some(TorchDist { flavor: Flavor::Nemo, layers: LayerLayout::Stacked, files: 0 });
+
+fn per_layer() -> Option<TorchDist> {
+    Some(TorchDist { layers: LayerLayout::PerLayer, ..TorchDist::default() })
+}
 
 fn with(change: impl FnOnce(&mut ConvertOptions)) -> ConvertOptions {
     let mut options = ConvertOptions::default();
@@ -70,7 +76,10 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
         convert(&plain.out(), &plain.back(), |options| options.torch_dist = STACKED);
         assert_same_files(&plain.back(), &dist.out());
         convert(&dist.out(), &dist.back(), |_| {});
-        assert_same_files(&dist.back(), &plain.out());
+        let folders = |bench: &Bench, folder: &str| contents(&bench.out().join(folder));
+        assert!(contents(&dist.back().join("weights")) == folders(&plain, "weights"));
+        // What NeMo needs beside the tensors is not taken away.
+        assert!(contents(&dist.back().join("context")) == folders(&dist, "context"));
         // Names of experts or not: the same numbers.
         let same = verify(&plain.out(), &dist.out(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal());
@@ -99,6 +108,24 @@ fn a_run_of_megatron_lm_becomes_a_directory_that_exports_by_itself() {
 }
 
 #[test]
+fn the_directory_of_one_framework_becomes_that_of_another() {
+    for flavor in [Flavor::MegatronLm, Flavor::MegatronBridge, Flavor::Nemo] {
+        let bench = Bench::new(&Model::fixture("gemma"));
+        let dist = |flavor| Some(TorchDist { flavor, ..TorchDist::default() });
+        bench.import(options(|options| options.torch_dist = dist(Flavor::Nemo)));
+        convert(&bench.out(), &bench.back(), |options| options.torch_dist = dist(flavor));
+        let direct = Bench::new(&Model::fixture("gemma"));
+        direct.import(options(|options| options.torch_dist = dist(flavor)));
+        assert_same_files(&bench.back(), &direct.out());
+        // And from there to what candle loads.
+        let plain = bench.dir().join("plain");
+        convert(&bench.back(), &plain, |_| {});
+        let same = verify(&bench.source(), &plain, &VerifyOptions::default(), &NoProgress);
+        assert!(same.unwrap().is_equal());
+    }
+}
+
+#[test]
 fn what_nemo_wrote_keeps_its_files() {
     let bench = Bench::empty();
     let nemo = fixture("torch_dist/nemo");
@@ -107,7 +134,7 @@ fn what_nemo_wrote_keeps_its_files() {
     assert_eq!(contents(&bench.out().join("context")), contents(&nemo.join("context")));
     assert_eq!((record.direction, record.hashes.len()), ("convert", bench.weights().len()));
     // And back, with each layer by itself.
-    convert(&bench.out(), &bench.back(), |o| o.torch_dist = Some(LayerLayout::PerLayer));
+    convert(&bench.out(), &bench.back(), |o| o.torch_dist = per_layer());
     let same = verify(&nemo, &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
@@ -168,7 +195,7 @@ fn the_command_writes_what_the_library_does() {
     assert_eq!(done.code, Some(0), "{}", done.text);
     assert!(done.text.contains("safetensors → torch_dist"), "{}", done.text);
     let other = bench.dir().join("other");
-    convert(&bench.out(), &other, |o| o.torch_dist = Some(LayerLayout::PerLayer));
+    convert(&bench.out(), &other, |o| o.torch_dist = per_layer());
     assert!(contents(&bench.back()) == contents(&other));
     assert_eq!(run(&[]).code, Some(2), "it is there");
 }

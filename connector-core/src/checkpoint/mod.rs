@@ -23,6 +23,8 @@ pub use directory::Checkpoint;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
+pub(crate) use flavor::{Described, Home, Surroundings};
+pub use flavor::{Flavor, Frameworks, NemoNames, NemoValue};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]

@@ -9,7 +9,7 @@ use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
-use crate::checkpoint::Container;
+use crate::checkpoint::Flavor;
 use crate::connector::cache::{Cache, Cached, Entry};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
@@ -25,7 +25,7 @@ const MOST: usize = 3;
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
     let Import { selection, output, publish, .. } = args;
     let mut options = selection.options()?;
-    options.torch_dist = args.stored.torch_dist();
+    options.torch_dist = args.stored.torch_dist()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
@@ -255,7 +255,8 @@ fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planne
 fn beside(planned: &Planned, record: &Record) -> String {
     let copied = text::count(record.copied.len(), "file");
     if planned.direction() == Direction::Import {
-        return format!("context/ has model.yaml and {copied} copied from the source");
+        let folder = planned.beside();
+        return format!("{folder}/ has model.yaml and {copied} copied from the source");
     }
     let changed: Vec<&String> = record.config.changed.keys().collect();
     let config = match (record.config.carried.is_empty(), changed.len()) {
@@ -269,20 +270,28 @@ fn beside(planned: &Planned, record: &Record) -> String {
 
 /// Which tools can open the result of an import.
 fn imported(planned: &Planned) -> &'static str {
-    opened_by(planned.container())
+    opened_by(planned.flavor())
 }
 
-/// Which tools can open `weights/` in a container.
-pub(super) fn opened_by(container: Container) -> &'static str {
-    match container {
-        Container::TorchDist { .. } => {
-            "weights/ is torch_dist with NeMo's names: Megatron-core and NeMo load it into a model \
-             that is built in code (`restore_config`); `nemo_load` also wants context/io.json, \
-             which connector does not write yet"
+/// Which tools can open what is laid out so; `None` for safetensors.
+pub(super) fn opened_by(flavor: Option<Flavor>) -> &'static str {
+    match flavor {
+        Some(Flavor::Nemo) => {
+            "NeMo takes it where it takes what `llm.import_ckpt` wrote: `RestoreConfig`, `nemo_load`, \
+             `llm.export_ckpt`; Megatron-core loads weights/"
+        }
+        Some(Flavor::MegatronLm) => {
+            "Megatron-LM loads it with --load, and its size with --use-checkpoint-args; for \
+             --tokenizer-type HuggingFaceTokenizer, --tokenizer-model is release/tokenizer"
+        }
+        Some(Flavor::MegatronBridge) => {
+            "Megatron-Bridge loads it: `load_megatron_model` takes iter_0000000, \
+             `checkpoint.pretrained_checkpoint` the directory"
         }
         _ => {
             "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` \
-             open it; for NeMo and Megatron-core, import with --container torch_dist"
+             open it; for NeMo and Megatron, import with --flavor nemo, megatron-lm or \
+             megatron-bridge"
         }
     }
 }

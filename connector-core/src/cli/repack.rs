@@ -9,6 +9,7 @@ use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::{GOOD, STRONG};
 use super::{memory, overview, signals, source, text};
+use crate::checkpoint::Flavor;
 use crate::connector::PlannedConvert;
 use crate::store::{Overwrite, Staging, check_separate};
 use serde_json::json;
@@ -18,6 +19,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
     let Convert { checkpoint, output, publish, .. } = args;
     let options = args.options()?;
     let cancel = options.cancel.clone();
+    let flavor = options.torch_dist.map(|dist| dist.flavor);
     // What is wrong with the output is told before anything else: it takes no time.
     Staging::check(output, Overwrite::from(publish.overwrite))?;
     check_separate(checkpoint, output)?;
@@ -31,6 +33,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
     let count = text::count(tensors.len(), "tensor");
     page.field("plan", &format!("{count}, {from} → {to}, bit for bit"));
     screen.show(&page);
+    planned.warnings().iter().for_each(|warning| screen.warn(warning));
 
     let mut page = screen.page();
     let done = if publish.dry_run {
@@ -42,7 +45,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
         signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
         let done = convert(args, &planned, screen);
         let done = done.map_err(|error| Failure::from(error).signalled(&cancel))?;
-        show_done(&mut page, args, &planned, &done);
+        show_done(&mut page, args, flavor, &done);
         Some(done)
     };
     screen.show(&page);
@@ -53,6 +56,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
             "source": overview::source_json(planned.checkpoint()),
             "output": output.to_string_lossy(),
             "dry_run": publish.dry_run,
+            "warnings": planned.warnings(),
             "from": from,
             "to": to,
             "files": files.collect::<Vec<_>>(),
@@ -71,12 +75,12 @@ fn convert(args: &Convert, planned: &PlannedConvert, screen: &Screen) -> crate::
     Ok(Done { record: Box::new(record?), time, peak_memory: memory::peak() })
 }
 
-fn show_done(page: &mut Page, args: &Convert, planned: &PlannedConvert, done: &Done) {
+fn show_done(page: &mut Page, args: &Convert, flavor: Option<Flavor>, done: &Done) {
     done.show(page, &args.output);
     let copied = text::count(done.record.copied.len(), "file");
-    page.more(&format!("context/ has model.yaml and what was beside the tensors, {copied} copied"));
+    page.more(&format!("what was beside the tensors is there too: {copied} copied"));
     if args.publish.hash {
         page.more(HASHES);
     }
-    page.styled_field("next", STRONG, opened_by(planned.container()));
+    page.styled_field("next", STRONG, opened_by(flavor));
 }

@@ -96,8 +96,8 @@ impl Conversion {
         engine::check_equal(&self.plan, source, &self.prepared, target.cancel)
     }
 
-    /// Converts into a staging directory, checks what was written and publishes it. `finish`
-    /// writes what is not tensors and completes the record.
+    /// Converts into a staging directory, checks what was written and publishes it. `convert` writes
+    /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
         input: &Path,
@@ -105,6 +105,7 @@ impl Conversion {
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,
+        convert: impl FnOnce(&Job<'_>) -> Result<Done>,
         finish: impl FnOnce(&Path, &mut Record) -> Result<()>,
     ) -> Result<(Record, Done)> {
         self.check(input, source, target)?;
@@ -113,7 +114,7 @@ impl Conversion {
         fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
         let writer = self.layout.create(&weights)?;
         failpoint("conversion.created")?;
-        let done = engine::run(&Job {
+        let done = convert(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,

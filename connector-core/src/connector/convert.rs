@@ -1,25 +1,27 @@
 use super::conversion::{CONVERSION_JSON, Conversion, Target};
-use super::import::{container, model_yaml};
 use super::planned::{Files, MAX_SHARD_SIZE};
 use super::record::{OptionsRecord, Subject};
 use super::same_names::SameNames;
-use super::{Record, TrainedOptions};
+use super::{Record, Registry, TorchDist, TrainedOptions};
 use crate::cancel::Cancel;
-use crate::checkpoint::torch_dist::LayerLayout;
-use crate::checkpoint::{CONTEXT, Container, MODEL_YAML, NemoCheckpoint, WEIGHTS};
-use crate::engine::{Bound, EngineOptions, NoProgress, Progress};
+use crate::checkpoint::{
+    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Surroundings, is_tokenizer,
+    sidecars,
+};
+use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
 use crate::plan::PlanOptions;
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How a checkpoint is stored in another container.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ConvertOptions {
-    /// How layers are stored, to write torch_dist and not safetensors.
-    pub torch_dist: Option<LayerLayout>,
+    /// How torch_dist is written; `None` for safetensors.
+    pub torch_dist: Option<TorchDist>,
     /// Which iteration, and what says which model it is.
     pub trained: TrainedOptions,
     /// The format of [`hf_config`](TrainedOptions::hf_config).
@@ -67,15 +69,15 @@ pub struct PlannedConvert {
 
 /// Stores the model's side of a checkpoint in another container: `weights/` of the new directory
 /// `output` holds the tensors of the checkpoint at `path`, bit for bit, and `context/` the files
-/// beside them. No format is involved; the model need not be known to the program.
+/// beside them; in another [`Flavor`] they lie where its framework has them. No format is involved;
+/// the model need not be known to the program.
 ///
 /// The checkpoint is one that an import wrote, or an iteration of NeMo, Megatron-LM or
 /// Megatron-Bridge, cut in whatever pieces; what is written is whole. States of the optimizer are
 /// left behind.
 ///
 /// ```
-/// use connector_core::checkpoint::torch_dist::LayerLayout;
-/// use connector_core::connector::{ConvertOptions, VerifyOptions, convert_ckpt, verify};
+/// use connector_core::connector::{ConvertOptions, TorchDist, VerifyOptions, convert_ckpt, verify};
 /// use connector_core::engine::NoProgress;
 /// use connector_core::{ImportOptions, import_ckpt};
 /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
@@ -85,7 +87,7 @@ pub struct PlannedConvert {
 ///
 /// import_ckpt(source, &nemo, ImportOptions::default())?;
 /// let mut options = ConvertOptions::default();
-/// options.torch_dist = Some(LayerLayout::Stacked);
+/// options.torch_dist = Some(TorchDist::default());
 /// convert_ckpt(&nemo, &dist, options)?;
 ///
 /// assert!(dist.join("weights/.metadata").is_file());
@@ -110,27 +112,10 @@ impl PlannedConvert {
     pub fn new(path: &Path, options: ConvertOptions) -> Result<Self> {
         let mut checkpoint =
             options.trained.open(path, &options.format, options.model.as_deref())?;
-        let (Some(model), Some(config), []) =
-            (checkpoint.model(), checkpoint.config(), checkpoint.findings())
-        else {
+        if !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings().to_vec()));
-        };
-        let container = container(options.torch_dist, config);
-        // Where the file itself is copied it stays as it is.
-        let copied = checkpoint.context().is_some_and(|dir| dir.join(MODEL_YAML).is_file());
-        let made = match copied {
-            true => Vec::new(),
-            false => vec![(MODEL_YAML, model_yaml(model, config)?.into_bytes())],
-        };
-        let files = Files {
-            weights: WEIGHTS,
-            from: checkpoint.context().map(Path::to_path_buf),
-            to: CONTEXT,
-            folders: Vec::new(),
-            read: checkpoint.files_read(),
-            but: Vec::new(),
-            made,
-        };
+        }
+        let (files, container) = beside(&checkpoint, &options)?;
         if options.torch_dist.is_none() {
             checkpoint.spell_experts();
         }
@@ -140,7 +125,7 @@ impl PlannedConvert {
             plan,
             checkpoint.source(),
             None,
-            (container, options.max_shard_size),
+            (container.clone(), options.max_shard_size),
             &options.engine,
             &same.context(),
         )?;
@@ -154,11 +139,17 @@ impl PlannedConvert {
     }
 
     /// The container that the tensors are written in.
-    pub fn container(&self) -> Container {
-        self.container
+    pub fn container(&self) -> &Container {
+        &self.container
     }
 
-    /// The files of tensors that will be written into `weights/`: name and length in bytes.
+    /// What the user should know of the files beside them.
+    pub fn warnings(&self) -> &[String] {
+        &self.files.warnings
+    }
+
+    /// The files of tensors that will be written into `weights/` or the framework's
+    /// folder: name and length in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
         self.conversion.layout.files().into_iter()
     }
@@ -200,15 +191,77 @@ impl PlannedConvert {
         let (path, target) = (self.checkpoint.path(), self.target(output, progress));
         let context = self.same.context();
         self.conversion
-            .run(path, source, context, &target, record, finish)
+            .run(path, source, context, &target, record, engine::run, finish)
             .map(|(record, _)| record)
     }
 
     fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
         let ConvertOptions { overwrite, hash, cancel, .. } = &self.options;
         let overwrite = *overwrite;
-        Target { output, weights: WEIGHTS, overwrite, hash: *hash, progress, cancel }
+        Target { output, weights: self.files.weights, overwrite, hash: *hash, progress, cancel }
     }
+}
+
+/// The files beside the tensors of the output, and the container with what the framework wants in it.
+///
+/// Those in `context/` stay as they are where the output has such a folder too, and all are there
+/// that belong in it. Otherwise they are made and put as an import does.
+fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(Files, Container)> {
+    let (model, config) =
+        (checkpoint.model().unwrap_or_default(), checkpoint.config().unwrap_or(&Value::Null));
+    let dist = options.torch_dist;
+    let context = checkpoint.context();
+    let has = |name: &str| context.is_some_and(|folder| folder.join(name).is_file());
+    let as_they_are = options.trained.hf_config.is_none()
+        && has(MODEL_YAML)
+        && dist.is_none_or(|dist| dist.flavor == Flavor::Nemo && has(IO_JSON));
+
+    let but = vec![MODEL_YAML, IO_JSON];
+    let folders = checkpoint.folders();
+    let mut names = Vec::new();
+    if let Some(context) = context {
+        let outer = [&but[..], &folders.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        names = sidecars(context, &outer)?;
+        for folder in &folders {
+            names.extend(sidecars(&context.join(folder), &but)?);
+        }
+    }
+    // A model that no connector is for has no names in frameworks.
+    let known = Registry::get()?.exporter(&options.format, model).ok().map(|known| known.connector);
+    let plain = || names.iter().filter(|name| is_tokenizer(name)).cloned().collect();
+    let described = Described {
+        model,
+        config,
+        frameworks: known.and_then(|connector| connector.frameworks()),
+        files: &names,
+        tokenizer: &known.map_or_else(plain, |connector| connector.tokenizer(&names)),
+    };
+    let mut around = match dist {
+        Some(dist) => described.surroundings(dist.flavor, dist.layers)?,
+        None => described.plain()?,
+    };
+    let container = match dist {
+        Some(dist) => dist.container(&mut around, config),
+        None => Container::Safetensors,
+    };
+    let Surroundings { directory, made, moved, warnings, .. } = around;
+    let files = Files {
+        weights: directory.weights,
+        from: context.map(Path::to_path_buf),
+        to: directory.beside,
+        folders,
+        read: checkpoint.files_read(),
+        but,
+        moved,
+        made,
+        warnings,
+    };
+    if !as_they_are {
+        return Ok((files, container));
+    }
+    let (folders, moved) = (Vec::new(), BTreeMap::new());
+    let (but, made, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    Ok((Files { folders, but, moved, made, warnings, ..files }, container))
 }
 
 /// What the record of the conversion that made the checkpoint says, and stays true of it.

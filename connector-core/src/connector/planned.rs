@@ -2,10 +2,10 @@
 
 use super::conversion::{Conversion, Target, write_new};
 use super::record::{OptionsRecord, Subject, TOOL};
-use super::{Configuration, Direction, Record, Registration};
+use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Checkpoint, Container, FieldReport, NemoCheckpoint, copy_sidecars, sidecars,
+    Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, sidecars,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
@@ -16,6 +16,7 @@ use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
@@ -48,6 +49,7 @@ pub(super) struct Work {
     pub plan: PlanOptions,
     pub engine: EngineOptions,
     pub container: Container,
+    pub flavor: Option<Flavor>,
     pub max_shard_size: u64,
     #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "functions run nowhere"))]
     pub device: DeviceChoice,
@@ -71,8 +73,12 @@ pub(super) struct Files {
     pub read: Vec<(PathBuf, Vec<u8>)>,
     /// Files that are not copied.
     pub but: Vec<&'static str>,
-    /// Files that are written, and their bytes.
-    pub made: Vec<(&'static str, Vec<u8>)>,
+    /// What the user should know of them.
+    pub warnings: Vec<String>,
+    /// Files that are copied to another place in `to` than their own.
+    pub moved: BTreeMap<String, String>,
+    /// Files that are written, by their places in the output, and their bytes.
+    pub made: Vec<(String, Vec<u8>)>,
 }
 
 /// A conversion before it is planned.
@@ -132,7 +138,7 @@ impl Draft {
             plan,
             input.source(),
             work.plan.dtype,
-            (work.container, work.max_shard_size),
+            (work.container.clone(), work.max_shard_size),
             &work.engine,
             &context,
         )
@@ -225,6 +231,11 @@ impl Planned {
         self.files.weights
     }
 
+    /// The folder of the output for the files beside the tensors; empty for the output itself.
+    pub fn beside(&self) -> &'static str {
+        self.files.to
+    }
+
     /// The files of tensors that will be written: name and length in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
         self.conversion.layout.files().into_iter()
@@ -240,8 +251,19 @@ impl Planned {
     }
 
     /// The container that the tensors are written in.
-    pub fn container(&self) -> Container {
-        self.work.container
+    pub fn container(&self) -> &Container {
+        &self.work.container
+    }
+
+    /// The framework whose directory is put around a distributed checkpoint; `None` for another
+    /// container.
+    pub fn flavor(&self) -> Option<Flavor> {
+        self.work.flavor
+    }
+
+    /// What the user should know before the result is used.
+    pub fn warnings(&self) -> &[String] {
+        &self.files.warnings
     }
 
     /// Checks all that can be checked before the first write: that `output` may be written, that
@@ -277,8 +299,13 @@ impl Planned {
         progress: &dyn Progress,
     ) -> Result<Record> {
         let job = Job { planned: self, output, overwrite, progress };
-        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
-            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+        self.guarded("apply", || self.registration.connector.apply(&job))
+    }
+
+    /// Runs the connector's own code.
+    fn guarded<T>(&self, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch(run).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in {what}: {panic}", self.registration.name);
             Err(Error::ModelConfig { reason })
         })
     }
@@ -298,6 +325,12 @@ impl Planned {
             self.report.clone(),
         )?;
         let target = Target { overwrite, ..self.target(output, progress) };
+        let connector = self.registration.connector;
+        let convert = |job: &engine::Job<'_>| {
+            let mut state = State::new(self, job);
+            self.guarded("convert_state", || connector.convert_state(&mut state))?;
+            state.finish()
+        };
         let finish =
             |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
@@ -306,6 +339,7 @@ impl Planned {
             self.context(),
             &target,
             record,
+            convert,
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
@@ -320,6 +354,7 @@ impl Planned {
             "tool": TOOL,
             "direction": format!("{:?}", self.direction),
             "connector": self.registration.name,
+            "code": self.registration.fingerprint,
             "model": self.registration.model,
             "format": self.registration.format,
             "plan": self.plan().hash(self.source().tensors()),
@@ -458,8 +493,12 @@ impl Files {
                 return Err(Error::SourceChanged { path: file.clone() });
             }
         }
-        std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
-        self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
+        self.made.iter().try_for_each(|(name, bytes)| {
+            let file = dir.join(name);
+            let folder = file.parent().unwrap_or(dir);
+            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            write_new(&file, bytes)
+        })
     }
 }
 
@@ -468,12 +507,12 @@ impl Files {
     fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
         let mut but: Vec<&str> = self.but.clone();
         but.extend(self.folders.iter().map(String::as_str));
-        let mut names = copy_sidecars(from, to, &but, cancel)?;
+        let mut names = copy_sidecars(from, to, &but, &self.moved, cancel)?;
         for folder in &self.folders {
             // Of two files with one name the outer one counts.
             let mut but = self.but.clone();
             but.extend(names.iter().map(String::as_str));
-            let copied = copy_sidecars(&from.join(folder), to, &but, cancel)?;
+            let copied = copy_sidecars(&from.join(folder), to, &but, &self.moved, cancel)?;
             names.extend(copied);
         }
         names.sort();
@@ -526,3 +565,6 @@ pub(super) fn name_subject(
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

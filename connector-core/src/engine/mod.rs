@@ -16,15 +16,17 @@ mod function;
 mod memory;
 mod prepare;
 mod progress;
+mod put;
 mod whole;
 
 pub(crate) use against::{Against, Mismatch};
 pub use cast::Loss;
 pub use prepare::{Bound, EngineOptions, Prepared};
 pub use progress::{NoProgress, Progress};
+pub(crate) use put::{put, read};
 #[cfg(feature = "candle")]
 pub(crate) use {
-    function::{from_candle_dtype, probe, read_input, read_tensor, to_candle_dtype},
+    function::{from_candle_dtype, probe, read_input, read_tensor, tensor_bytes, to_candle_dtype},
     memory::{among, run_in_memory, run_step},
 };
 

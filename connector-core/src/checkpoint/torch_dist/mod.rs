@@ -79,6 +79,23 @@ pub enum LayerLayout {
     PerLayer,
 }
 
+/// How a checkpoint is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DistOptions {
+    /// How the layers are stored.
+    pub layers: LayerLayout,
+    /// Whether `linear_fc1` is two halves on top of each other, which then are pieces of their own,
+    /// as Megatron-core writes them.
+    pub gated: bool,
+    /// What comes before the model's own names: NeMo's `module.`.
+    pub prefix: &'static str,
+    /// The number of files, if there are as many records; 0 is 1.
+    pub files: usize,
+    /// The bytes of `common.pt`.
+    pub common: Vec<u8>,
+}
+
 /// Whether the directory `path` holds such a checkpoint.
 pub(crate) fn is_at(path: &std::path::Path) -> bool {
     path.join(METADATA).is_file()

@@ -39,7 +39,7 @@ impl Convert {
     pub fn options(&self) -> Result<ConvertOptions, Failure> {
         self.how.resources.check_device()?;
         Ok(ConvertOptions {
-            torch_dist: self.stored.torch_dist(),
+            torch_dist: self.stored.torch_dist()?,
             trained: self.trained.options(),
             model: self.model.clone(),
             engine: self.how.resources.engine(),

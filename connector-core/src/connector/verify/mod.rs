@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, Progress};
-use crate::plan::{Finding, PlanOptions};
+use crate::plan::{Finding, FindingKind, PlanOptions};
 use crate::store::Source;
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -288,6 +288,12 @@ fn mapped(
         }
         Err(error) => return Err(error),
     };
+    if let registration @ Registration { own_state: true, .. } = planned.registration() {
+        let problem = "converts its state in its own way";
+        let note = "its rows do not say what its tensors are; `connector diff` compares by names";
+        let finding = Finding::new(FindingKind::Rule, registration.name, problem);
+        return Err(Error::refused(vec![finding.note(note).rule(registration.at)]));
+    }
     let comparison = Comparison {
         made: planned.source(),
         other: trained.source(),
