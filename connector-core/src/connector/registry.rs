@@ -376,6 +376,9 @@ mod tests {
         fn has_schema(&self) -> bool {
             false
         }
+        fn frameworks(&self) -> Option<&'static Frameworks> {
+            None
+        }
         fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)
         }
