@@ -90,6 +90,7 @@ mod failpoint;
 pub mod families;
 mod location;
 pub mod mapping;
+mod parallel;
 pub mod plan;
 mod proof;
 pub mod scaffold;
