@@ -92,6 +92,7 @@ mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
+mod parallel;
 pub mod plan;
 mod proof;
 pub mod scaffold;

@@ -28,6 +28,7 @@ pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure
     options.torch_dist = args.stored.torch_dist()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan(&selection.source, options);
     let (source, to) = (&selection.source, output.as_deref());
@@ -39,6 +40,7 @@ pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan_export(checkpoint, options);
     Run { source: checkpoint, to: Some(output), publish, cancel, asked, how }.run(plan, screen)

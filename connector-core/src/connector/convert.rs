@@ -196,9 +196,17 @@ impl PlannedConvert {
     }
 
     fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
-        let ConvertOptions { overwrite, hash, cancel, .. } = &self.options;
-        let overwrite = *overwrite;
-        Target { output, weights: self.files.weights, overwrite, hash: *hash, progress, cancel }
+        let ConvertOptions { overwrite, hash, cancel, engine, .. } = &self.options;
+        let (overwrite, sync) = (*overwrite, engine.sync);
+        Target {
+            output,
+            weights: self.files.weights,
+            overwrite,
+            sync,
+            hash: *hash,
+            progress,
+            cancel,
+        }
     }
 }
 

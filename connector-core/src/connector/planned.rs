@@ -288,17 +288,18 @@ impl Planned {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
-        self.run_over(output, self.work.overwrite, progress)
+        self.run_over(output, self.work.overwrite, self.work.engine.sync, progress)
     }
 
-    /// [`run`](Self::run), which replaces an output as this says.
+    /// [`run`](Self::run), which replaces an output and waits for the disk as this says.
     pub(super) fn run_over(
         &self,
         output: &Path,
         overwrite: Overwrite,
+        sync: bool,
         progress: &dyn Progress,
     ) -> Result<Record> {
-        let job = Job { planned: self, output, overwrite, progress };
+        let job = Job { planned: self, output, overwrite, sync, progress };
         self.guarded("apply", || self.registration.connector.apply(&job))
     }
 
@@ -310,12 +311,8 @@ impl Planned {
         })
     }
 
-    fn convert(
-        &self,
-        output: &Path,
-        overwrite: Overwrite,
-        progress: &dyn Progress,
-    ) -> Result<Record> {
+    fn convert(&self, job: &Job<'_>) -> Result<Record> {
+        let Job { output, overwrite, sync, progress, .. } = *job;
         let record = Record::new(
             Subject::new(self.direction, self.registration),
             self.plan(),
@@ -324,7 +321,7 @@ impl Planned {
             self.work.record.clone(),
             self.report.clone(),
         )?;
-        let target = Target { overwrite, ..self.target(output, progress) };
+        let target = Target { overwrite, sync, ..self.target(output, progress) };
         let connector = self.registration.connector;
         let convert = |job: &engine::Job<'_>| {
             let mut state = State::new(self, job);
@@ -396,9 +393,9 @@ impl Planned {
     }
 
     fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
-        let Work { overwrite, hash, cancel, .. } = &self.work;
-        let weights = self.files.weights;
-        Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
+        let Work { overwrite, hash, cancel, engine, .. } = &self.work;
+        let (weights, sync) = (self.files.weights, engine.sync);
+        Target { output, weights, overwrite: *overwrite, sync, hash: *hash, progress, cancel }
     }
 
     pub(super) fn named(&self) -> impl FnOnce(Error) -> Error {
@@ -412,6 +409,7 @@ pub struct Job<'a> {
     planned: &'a Planned,
     output: &'a Path,
     overwrite: Overwrite,
+    sync: bool,
     progress: &'a dyn Progress,
 }
 
@@ -426,7 +424,7 @@ impl Job<'_> {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn convert(&self) -> Result<Record> {
-        self.planned.convert(self.output, self.overwrite, self.progress)
+        self.planned.convert(self)
     }
 }
 
