@@ -3,6 +3,7 @@
 
 pub mod cache;
 mod conversion;
+mod convert;
 mod convert_state;
 mod export;
 mod format_config;
@@ -15,12 +16,14 @@ mod planned;
 mod record;
 mod registry;
 mod resume;
+mod same_names;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
+pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
