@@ -356,3 +356,39 @@ fn what_is_being_written_is_not_removed() {
     assert!(done(&run.wait_with_output().unwrap().into()));
     assert_eq!((case.entries().len(), case.leftovers()), (1, vec![]));
 }
+
+#[test]
+fn nemos_own_cache_gets_what_nemo_loads_where_nemo_looks() {
+    let mut case = Case::new();
+    let server = HubServer::start(&fixture("llama/hf"));
+    case.endpoint = server.endpoint();
+    let address = format!("hf://{MODEL}");
+    let models = case.dir.path().join("nemo/models");
+    let hub =
+        |args: &[&str]| case.child(&[&["import", &address, "--nemo-cache"], args].concat()).run();
+    let ended = hub(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(models.join(MODEL).join("weights/.metadata").is_file());
+    assert!(models.join(MODEL).join("context/model.yaml").is_file());
+    // Anybody's that is there stays, unless it is ours and to be replaced.
+    let again = hub(&[]);
+    assert_eq!(again.code, Some(2), "{}", again.text);
+    assert!(again.text.contains("--overwrite"), "{}", again.text);
+    assert_eq!(hub(&["--overwrite"]).code, Some(0));
+    fs::remove_file(models.join(MODEL).join("conversion.json")).unwrap();
+    assert_eq!(hub(&["--overwrite"]).code, Some(2));
+
+    // A directory has its own name, and NEMO_MODELS_CACHE goes first.
+    let other = case.dir.path().join("other");
+    let ended = case.import(&["--nemo-cache"]).env("NEMO_MODELS_CACHE", &other).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(other.join("source/weights/.metadata").is_file());
+    assert_eq!(case.import(&["--nemo-cache", "--dry-run"]).run().code, Some(0));
+    assert!(!models.join("source").exists());
+    for args in [["--container", "safetensors"], ["--output", "x"]] {
+        let ended = case.import(&[&["--nemo-cache"][..], &args].concat()).run();
+        assert_eq!(ended.code, Some(2), "{}", ended.text);
+    }
+    // It is not connector's own cache.
+    assert_eq!((case.entries(), case.leftovers()), (vec![], vec![]));
+}
