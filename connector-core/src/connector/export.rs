@@ -9,6 +9,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::stage::stage;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -125,7 +126,10 @@ impl PlannedExport {
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Error::Open`].
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let mut checkpoint = NemoCheckpoint::open(path)?;
+        let mut checkpoint = {
+            stage!("open");
+            NemoCheckpoint::open(path)?
+        };
         if let Some(dir) = &options.hf_config {
             checkpoint = described(checkpoint, dir, &options)?;
         }
