@@ -358,9 +358,6 @@ mod tests {
     struct None_;
 
     impl Connect for None_ {
-        fn frameworks(&self) -> Option<&'static Frameworks> {
-            None
-        }
         fn mapping(&self) -> Mapping {
             Mapping { rows: &[] }
         }

@@ -25,7 +25,7 @@ impl Extent {
     }
 
     /// Its `len` bytes from `at` on, counted in the source.
-    fn part(&self, at: u64, len: u64) -> Extent {
+    pub fn part(&self, at: u64, len: u64) -> Extent {
         let skipped = Extent { len: at, ..*self }.target_len();
         Extent {
             source: (self.source.0, self.source.1 + at),
@@ -49,6 +49,23 @@ pub(super) fn extents(
     }
     all.sort_unstable();
     coalesce(all)
+}
+
+/// At which byte of its file each output begins that is moved as it is.
+pub(crate) fn origins(plan: &Plan, source: &dyn Source) -> Vec<Option<u64>> {
+    let mut origins = vec![None; plan.outputs.len()];
+    for step in &plan.steps {
+        let Work::Moves(moves) = &step.work else { continue };
+        for m in moves.iter().filter(|m| m.to == 0) {
+            let (input, number) = (step.inputs[m.source], step.outputs[m.target]);
+            let (tensor, output) = (&source.tensors()[input.tensor], &plan.outputs[number]);
+            // Of a stack, the slice of the first index.
+            if output.dtype == output.made_as && m.from == 0 && input.index.is_none_or(|i| i == 0) {
+                origins[number] = tensor.runs(0, 1).first().map(|run| run.offset);
+            }
+        }
+    }
+    origins
 }
 
 /// The runs of one step, in bytes.
