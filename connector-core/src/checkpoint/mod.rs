@@ -5,6 +5,8 @@ mod directory;
 mod fields;
 pub mod files;
 mod flavor;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod megatron_config;
 mod nemo;
 pub mod safetensors;
@@ -22,6 +24,8 @@ pub(crate) use directory::hub_revision;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
+pub(crate) use flavor::{Described, Home, Surroundings};
+pub use flavor::{Flavor, Frameworks, NemoNames, NemoValue};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]

@@ -167,7 +167,9 @@ impl PlannedExport {
                 folders: checkpoint.folders(),
                 read: checkpoint.files_read(),
                 but: vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON],
-                made: vec![(CONFIG_JSON, config_json)],
+                moved: BTreeMap::new(),
+                made: vec![(CONFIG_JSON.into(), config_json)],
+                warnings: Vec::new(),
             },
             work: options.work(),
             input: Input::Model(checkpoint),
@@ -208,7 +210,19 @@ impl ExportOptions {
         let ExportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
             self;
         let container = Container::Safetensors;
-        Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
+        let flavor = None;
+        Work {
+            plan,
+            engine,
+            container,
+            flavor,
+            max_shard_size,
+            device,
+            overwrite,
+            hash,
+            cancel,
+            record,
+        }
     }
 }
 

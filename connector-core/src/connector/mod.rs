@@ -3,6 +3,7 @@
 
 pub mod cache;
 mod conversion;
+mod convert;
 mod convert_state;
 mod export;
 mod format_config;
@@ -15,16 +16,18 @@ mod planned;
 mod record;
 mod registry;
 mod resume;
+mod same_names;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
+pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
-pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, import_ckpt};
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};
@@ -40,7 +43,7 @@ pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, di
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
 use crate::Result;
-use crate::checkpoint::{Checkpoint, is_tokenizer};
+use crate::checkpoint::{Checkpoint, Frameworks, is_tokenizer};
 use crate::mapping::Mapping;
 use crate::schema::{Instance, Model};
 use crate::transform::Config;
@@ -56,6 +59,11 @@ pub trait ModelConnector: Send + Sync + 'static {
 
     /// The rows, from the format to the model for an importer.
     const MAPPING: Mapping;
+
+    /// What frameworks for training call the model, so that a distributed checkpoint for them has
+    /// the files that rebuild it. `None`: they do not know it, and load its tensors into a model
+    /// built in code.
+    const FRAMEWORKS: Option<Frameworks> = None;
 
     /// The model's config, from the format's.
     ///

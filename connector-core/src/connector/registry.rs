@@ -1,5 +1,5 @@
 use super::{Configuration, Job, ModelConnector, Record, State};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Frameworks};
 use crate::mapping::{Direction, Mapping};
 use crate::plan::{Finding, FindingKind};
 use crate::schema::{Model, ModelConfig};
@@ -52,6 +52,8 @@ pub trait Connect: Send + Sync {
     fn mapping(&self) -> Mapping;
     /// The type of its model.
     fn model(&self) -> TypeId;
+    /// What frameworks for training call it.
+    fn frameworks(&self) -> Option<&'static Frameworks>;
     /// Which of the source's files are the tokenizer.
     fn tokenizer(&self, files: &[String]) -> Vec<String>;
     /// Runs a conversion.
@@ -105,6 +107,10 @@ impl<C: ModelConnector> Connect for Erased<C> {
 
     fn model(&self) -> TypeId {
         TypeId::of::<C::Model>()
+    }
+
+    fn frameworks(&self) -> Option<&'static Frameworks> {
+        const { C::FRAMEWORKS.as_ref() }
     }
 
     fn tokenizer(&self, files: &[String]) -> Vec<String> {
@@ -369,6 +375,9 @@ mod tests {
         }
         fn has_schema(&self) -> bool {
             false
+        }
+        fn frameworks(&self) -> Option<&'static Frameworks> {
+            None
         }
         fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)

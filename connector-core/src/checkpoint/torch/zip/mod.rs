@@ -26,7 +26,7 @@ mod write;
 pub(in crate::checkpoint) use crc::{Crc, crc32};
 pub(in crate::checkpoint) use read::Archive;
 pub use read::ZipError;
-pub(in crate::checkpoint) use write::{Frame, frame, objects};
+pub(in crate::checkpoint) use write::{Frame, frame, objects, with_tensors};
 
 /// `PK 03 04`: before each member.
 const LOCAL: u32 = 0x0403_4b50;

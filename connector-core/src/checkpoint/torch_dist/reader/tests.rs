@@ -1,6 +1,6 @@
 //! Checkpoints that lie.
 
-use super::super::{LayerLayout, Layout, Writer, record};
+use super::super::{DistOptions, Layout, Writer, record};
 use super::*;
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
@@ -17,7 +17,8 @@ fn checkpoint() -> tempfile::TempDir {
     };
     let layer = |layer| tensor(&format!("decoder.layers.{layer}.mlp.linear_fc1.weight"), &[4, 2]);
     let tensors = [layer(0), layer(1), tensor("decoder.final_layernorm.weight", &[3])];
-    let layout = Layout::new(&tensors, 1 << 20, LayerLayout::Stacked, true).unwrap();
+    let options = DistOptions { gated: true, ..DistOptions::default() };
+    let layout = Layout::new(&tensors, 1 << 20, &options).unwrap();
     let writer = Writer::create(dir.path(), layout.clone()).unwrap();
     let mut next = 0u8;
     for (parts, len) in layout.places().iter().zip([4, 4, 3]) {
