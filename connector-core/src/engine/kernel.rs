@@ -37,8 +37,8 @@ impl KernelCopy {
     pub fn copy(&self, extent: &Extent, source: &dyn Source, sink: &dyn Sink) -> Result<bool> {
         use rustix::io::Errno;
         use std::sync::atomic::Ordering;
-        if extent.cast.is_some() || extent.len < SMALLEST || !self.possible.load(Ordering::Relaxed)
-        {
+        let fit = extent.cast.is_none() && extent.rows == 1 && extent.len >= SMALLEST;
+        if !fit || !self.possible.load(Ordering::Relaxed) {
             return Ok(false);
         }
         let files = (source.local_file(extent.source.0), sink.local_file(extent.target.0));
