@@ -97,6 +97,7 @@ pub mod plan;
 mod proof;
 pub mod scaffold;
 pub mod schema;
+mod stage;
 pub mod store;
 pub mod testing;
 pub mod transform;

@@ -54,6 +54,7 @@ mod size;
 mod source;
 mod style;
 mod text;
+mod timings;
 mod verify;
 
 use args::{Cli, Command};
@@ -64,6 +65,7 @@ use screen::Screen;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use timings::Timings;
 
 /// Runs the command that the process's arguments give, to its exit code.
 pub fn main() -> ExitCode {
@@ -78,8 +80,10 @@ fn run(args: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
-    logging::init(cli.show.verbose, cli.show.quiet);
+    let timings = cli.show.timings.then(Timings::default);
+    logging::init(cli.show.verbose, cli.show.quiet, timings.as_ref());
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
+    screen.timings = timings;
     let exit = match fetch::sources(&mut cli.command, &screen)
         .and_then(|()| dispatch(&cli.command, &program, &mut screen))
     {

@@ -42,9 +42,19 @@ impl Extent {
         }
     }
 
-    /// Of its bytes from `at` on, counted in the source, as many whole rows as `most` bytes hold, or
-    /// a part of one row; `None` if not even what can be cut is that short.
-    fn part(&self, at: u64, most: u64) -> Option<Extent> {
+    /// Of an extent of one row the `len` bytes from `at` on, counted in the source.
+    pub fn part(&self, at: u64, len: u64) -> Extent {
+        Extent {
+            source: (self.source.0, self.source.1 + at),
+            target: (self.target.0, self.target.1 + self.cast_len(at)),
+            len,
+            ..*self
+        }
+    }
+
+    /// What comes next behind its first `at` bytes, counted in the source: as many whole rows as
+    /// `most` bytes hold, or a part of one row; `None` if not even what can be cut is that short.
+    fn next(&self, at: u64, most: u64) -> Option<Extent> {
         let (row, inside) = (at / self.len, at % self.len);
         let (rows, len) = match most / self.len {
             rows @ 1.. if inside == 0 => (rows.min(self.rows - row), self.len),
@@ -78,6 +88,23 @@ pub(super) fn extents(
         _ => (true, extent.target, extent.source),
     });
     coalesce(all)
+}
+
+/// At which byte of its file each output begins that is moved as it is.
+pub(crate) fn origins(plan: &Plan, source: &dyn Source) -> Vec<Option<u64>> {
+    let mut origins = vec![None; plan.outputs.len()];
+    for step in &plan.steps {
+        let Work::Moves(moves) = &step.work else { continue };
+        for m in moves.iter().filter(|m| m.to == 0) {
+            let (input, number) = (step.inputs[m.source], step.outputs[m.target]);
+            let (tensor, output) = (&source.tensors()[input.tensor], &plan.outputs[number]);
+            // Of a stack, the slice of the first index.
+            if output.dtype == output.made_as && m.from == 0 && input.index.is_none_or(|i| i == 0) {
+                origins[number] = tensor.runs(0, 1).first().map(|run| run.offset);
+            }
+        }
+    }
+    origins
 }
 
 /// The runs of one step, in bytes.
@@ -237,7 +264,7 @@ impl Stretch<'_> {
             if batch.last().is_some_and(|last| follows(last) != start) {
                 return;
             }
-            let Some(part) = extent.part(self.taken, room) else { return };
+            let Some(part) = extent.next(self.taken, room) else { return };
             batch.push(part);
             room -= part.bytes();
             self.taken += part.bytes();

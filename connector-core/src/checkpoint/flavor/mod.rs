@@ -90,3 +90,6 @@ impl Flavor {
 const TRACKER: &str = "latest_checkpointed_iteration.txt";
 /// Where Megatron-Bridge keeps the tokenizer in the directory of an iteration; here of Megatron-LM too.
 const TOKENIZER: &str = "tokenizer";
+
+#[cfg(test)]
+mod tests;

@@ -42,6 +42,9 @@ pub(super) struct Show {
     /// Tell what is done meanwhile; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Show how long each stage took
+    #[arg(long, global = true)]
+    pub timings: bool,
     /// Print nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
