@@ -114,7 +114,9 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         }
         Command::Verify(args) => verify::verify_command(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
-        Command::Inspect { path, all, iteration } => inspect::run(path, *all, iteration, screen),
+        Command::Inspect { path, all, check, iteration } => {
+            inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)
+        }
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }

@@ -21,7 +21,7 @@ pub(super) fn run(job: &Job<'_>, tally: &Tally, steps: impl FnOnce() -> Result<(
             Cow::Owned(kernel::share(&prepared.extents, job.source, job.sink, &mut shared))
         }
     };
-    let bytes: u64 = extents.iter().map(|extent| extent.len).sum();
+    let bytes: u64 = extents.iter().map(Extent::bytes).sum();
     // No more threads than there are buffers to fill.
     let others = (prepared.threads - 1).min(bytes.div_ceil(buffer) as usize);
     let run = Run {
@@ -111,7 +111,7 @@ impl Run<'_> {
     /// Reads extents that lie together at once, and writes each to its place.
     fn buffered(&self, extents: &[Extent], buffers: &mut Buffers) -> Result<()> {
         let Some(first) = extents.first() else { return Ok(()) };
-        let bytes: u64 = extents.iter().map(|extent| extent.len).sum();
+        let bytes: u64 = extents.iter().map(Extent::bytes).sum();
         // Grows to the size of a buffer once.
         buffers.read.resize(bytes as usize, 0);
         {
@@ -120,7 +120,7 @@ impl Run<'_> {
         }
         let mut rest = &buffers.read[..];
         for extent in extents {
-            let (bytes, others) = rest.split_at(extent.len as usize);
+            let (bytes, others) = rest.split_at(extent.bytes() as usize);
             rest = others;
             self.job.cancel.check()?;
             failpoint("engine.chunk")?;
@@ -128,14 +128,18 @@ impl Run<'_> {
                 None => bytes,
                 Some((from, to)) => {
                     stage!("cast");
-                    buffers.cast.resize(extent.target_len() as usize, 0);
+                    buffers.cast.resize(extent.target_bytes() as usize, 0);
                     self.tally.add(extent.output, cast(bytes, from, &mut buffers.cast, to));
                     &buffers.cast
                 }
             };
             {
                 stage!("write");
-                self.job.sink.write_at(extent.target.0, extent.target.1, bytes)?;
+                let (file, mut at) = extent.target;
+                for row in bytes.chunks(extent.target_row().max(1) as usize) {
+                    self.job.sink.write_at(file, at, row)?;
+                    at += extent.step;
+                }
             }
             self.written(extent)?;
         }
@@ -143,7 +147,7 @@ impl Run<'_> {
     }
 
     fn written(&self, extent: &Extent) -> Result<()> {
-        let bytes = extent.target_len();
+        let bytes = extent.target_bytes();
         if let Some(flusher) = &self.flusher {
             flusher.advance(extent.target.0, bytes);
         }

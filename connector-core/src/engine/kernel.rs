@@ -68,8 +68,8 @@ fn share_by(
 fn unshared_head(extent: &Extent) -> Option<u64> {
     let (from, to) = (extent.source.1 % BLOCK, extent.target.1 % BLOCK);
     let head = (BLOCK - from) % BLOCK;
-    (extent.cast.is_none() && from == to && extent.len >= SMALLEST.max(head + BLOCK))
-        .then_some(head)
+    let plain = extent.cast.is_none() && extent.rows == 1;
+    (plain && from == to && extent.len >= SMALLEST.max(head + BLOCK)).then_some(head)
 }
 
 /// Whether the kernel can copy between the files of a run; found out by the first tries.
@@ -94,7 +94,7 @@ impl KernelCopy {
     /// # Errors
     /// [`Error::Io`](crate::Error::Io) if the system fails.
     pub fn copy(&self, extent: &Extent, source: &dyn Source, sink: &dyn Sink) -> Result<bool> {
-        let wanted = extent.cast.is_none() && extent.len >= SMALLEST;
+        let wanted = extent.cast.is_none() && extent.rows == 1 && extent.len >= SMALLEST;
         if !wanted || !self.possible.load(Ordering::Relaxed) {
             return Ok(false);
         }

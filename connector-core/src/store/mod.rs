@@ -19,7 +19,7 @@ pub(crate) use allocate::allocate;
 #[cfg(feature = "hub")]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
-pub(crate) use part::landings;
+pub(crate) use part::{Landing, landings, room};
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;

@@ -103,6 +103,9 @@ pub(super) enum Command {
         /// Every tensor by itself, with its place
         #[arg(long)]
         all: bool,
+        /// Read every byte, and hold it against the checksums that torch_dist has
+        #[arg(long)]
+        check: bool,
         #[command(flatten)]
         iteration: Iteration,
     },

@@ -64,7 +64,8 @@ impl Sink for Files {
 }
 
 fn extent(source: u64, target: u64, len: u64) -> Extent {
-    Extent { source: (0, source), target: (0, target), len, output: 0, cast: None }
+    let (source, target) = ((0, source), (0, target));
+    Extent { source, target, len, rows: 1, step: 0, output: 0, cast: None }
 }
 
 /// What `clone` leaves of extents, and what was shared.
@@ -82,9 +83,10 @@ fn only_whole_blocks_at_the_same_place_are_shared() {
     };
     let cast = Some((Dtype::F32, Dtype::Bf16));
     for whole in [
-        extent(4096, 4104, 1 << 20),              // elsewhere within a block
-        extent(0, 0, SMALLEST - 1),               // too short
-        Extent { cast, ..extent(0, 0, 1 << 20) }, // not the same bytes
+        extent(4096, 4104, 1 << 20),                 // elsewhere within a block
+        extent(0, 0, SMALLEST - 1),                  // too short
+        Extent { cast, ..extent(0, 0, 1 << 20) },    // not the same bytes
+        Extent { rows: 2, ..extent(0, 0, 1 << 20) }, // not in one place
         Extent { target: (1, 0), ..extent(0, 0, 1 << 20) }, // not a local file
     ] {
         assert_eq!(shared(able, &[whole]), (vec![whole], vec![]));
