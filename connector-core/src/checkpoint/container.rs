@@ -110,7 +110,7 @@ impl Writer {
         }
     }
 
-    /// Completes the files and makes them durable.
+    /// Completes the files.
     pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
         match self {
             Writer::Safetensors(writer) => writer.finish(),

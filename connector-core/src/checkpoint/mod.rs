@@ -5,6 +5,8 @@ mod directory;
 mod fields;
 pub mod files;
 mod flavor;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod megatron_config;
 mod nemo;
 pub mod safetensors;

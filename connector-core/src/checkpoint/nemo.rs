@@ -3,7 +3,7 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Home, Tensors, flavor, megatron_config};
+use super::{Home, Tensors, flavor, megatron_config, torch_dist};
 use crate::Result;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
@@ -174,6 +174,15 @@ impl NemoCheckpoint {
         }
     }
 
+    /// Names the experts of a mixture as its config says. A distributed checkpoint has them in one
+    /// tensor, and names none.
+    pub(crate) fn spell_experts(&mut self) {
+        let is_grouped = self.config().and_then(|config| config.get("moe_grouped_gemm")?.as_bool());
+        if is_grouped == Some(true) {
+            self.tensors.rename(|name| torch_dist::grouped(&torch_dist::canonical(name)));
+        }
+    }
+
     /// The rows of its embedding, if it has one.
     pub(crate) fn vocab_rows(&self) -> Option<usize> {
         vocab_rows(self.tensors.tensors())
@@ -219,6 +228,11 @@ impl NemoCheckpoint {
     /// The tensors.
     pub fn source(&self) -> &dyn Source {
         &self.tensors
+    }
+
+    /// The name of the container that the tensors are in.
+    pub fn container(&self) -> &'static str {
+        self.tensors.container()
     }
 
     /// The name of the model's type, `LlamaModel`; NeMo writes its module before it.

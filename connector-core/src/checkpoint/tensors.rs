@@ -41,6 +41,16 @@ impl Tensors {
         safetensors::Reader::open(path).map(Tensors::Safetensors).map_err(Error::from)
     }
 
+    /// Gives every tensor the name that `name` makes of its own.
+    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let tensors = match self {
+            Tensors::Safetensors(reader) => reader.tensors_mut(),
+            Tensors::TorchDist(reader) => reader.tensors_mut(),
+            Tensors::TorchSave(reader) => reader.tensors_mut(),
+        };
+        tensors.iter_mut().for_each(|tensor| tensor.name = name(&tensor.name));
+    }
+
     /// The container's name.
     pub fn container(&self) -> &'static str {
         match self {

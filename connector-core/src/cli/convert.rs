@@ -25,9 +25,10 @@ const MOST: usize = 3;
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
     let Import { selection, output, publish, .. } = args;
     let mut options = selection.options()?;
-    options.torch_dist = args.torch_dist()?;
+    options.torch_dist = args.stored.torch_dist()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan(&selection.source, options);
     let (source, to) = (&selection.source, output.as_deref());
@@ -39,6 +40,7 @@ pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan_export(checkpoint, options);
     Run { source: checkpoint, to: Some(output), publish, cancel, asked, how }.run(plan, screen)
@@ -167,11 +169,14 @@ impl From<Cached> for Outcome {
     }
 }
 
+/// What `--hash` adds.
+pub(super) const HASHES: &str = "conversion.json has a blake3 hash of every tensor";
+
 /// A conversion that came to its end.
-struct Done {
-    record: Box<Record>,
-    time: Duration,
-    peak_memory: Option<u64>,
+pub(super) struct Done {
+    pub record: Box<Record>,
+    pub time: Duration,
+    pub peak_memory: Option<u64>,
 }
 
 fn convert(
@@ -194,11 +199,24 @@ fn convert(
 }
 
 impl Done {
+    /// `done  DIR · 14.5 GB in 3 files · 7.6 s · 1.9 GB/s · 212 MB memory`
+    pub fn show(&self, page: &mut Page, output: &Path) {
+        let files = text::count(self.record.weights.len(), "file");
+        let mut parts = vec![
+            output.display().to_string(),
+            format!("{} in {files}", text::bytes(self.bytes())),
+            text::duration(self.time),
+            text::speed(self.bytes(), self.time),
+        ];
+        parts.extend(self.peak_memory.map(|peak| format!("{} memory", text::bytes(peak))));
+        page.styled_field("done", GOOD, &parts.join(" · "));
+    }
+
     fn bytes(&self) -> u64 {
         self.record.weights.iter().map(|file| file.bytes).sum()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let seconds = self.time.as_secs_f64();
         json!({
             "record": self.record,
@@ -222,17 +240,10 @@ fn show_found(page: &mut Page, entry: &Entry, planned: &Planned) {
 
 fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planned, done: &Done) {
     let record = &done.record;
-    let mut parts = vec![
-        output.display().to_string(),
-        format!("{} in {}", text::bytes(done.bytes()), text::count(record.weights.len(), "file")),
-        text::duration(done.time),
-        text::speed(done.bytes(), done.time),
-    ];
-    parts.extend(done.peak_memory.map(|peak| format!("{} memory", text::bytes(peak))));
-    page.styled_field("done", GOOD, &parts.join(" · "));
+    done.show(page, output);
     page.more(&beside(planned, record));
     if publish.hash {
-        page.more("conversion.json has a blake3 hash of every tensor");
+        page.more(HASHES);
     }
     show_losses(page, record);
     let next = match planned.direction() {
@@ -261,7 +272,12 @@ fn beside(planned: &Planned, record: &Record) -> String {
 
 /// Which tools can open the result of an import.
 fn imported(planned: &Planned) -> &'static str {
-    match planned.flavor() {
+    opened_by(planned.flavor())
+}
+
+/// Which tools can open what is laid out so; `None` for safetensors.
+pub(super) fn opened_by(flavor: Option<Flavor>) -> &'static str {
+    match flavor {
         Some(Flavor::Nemo) => {
             "NeMo takes it where it takes what `llm.import_ckpt` wrote: `RestoreConfig`, `nemo_load`, \
              `llm.export_ckpt`; Megatron-core loads weights/"

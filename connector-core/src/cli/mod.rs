@@ -45,6 +45,7 @@ mod overview;
 mod page;
 mod plan;
 mod progress;
+mod repack;
 mod scaffold;
 mod screen;
 mod scripts;
@@ -102,6 +103,7 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
     match command {
         Command::Import(args) => convert::import(args, screen),
         Command::Export(args) => convert::export(args, screen),
+        Command::Convert(args) => repack::run(args, screen),
         Command::Plan { selection, trained } => plan::run(selection, trained, screen),
         Command::Explain { selection, trained, key } => {
             explain::run(selection, trained, key, screen)

@@ -6,6 +6,7 @@ use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
+use crate::parallel::in_parallel;
 use crate::plan::{Finding, FindingKind, Plan};
 use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
 use crate::{Error, Result};
@@ -32,6 +33,7 @@ pub(super) struct Target<'a> {
     /// The folder of the tensors inside the output; empty for the output itself.
     pub weights: &'a str,
     pub overwrite: Overwrite,
+    pub sync: bool,
     pub hash: bool,
     pub progress: &'a dyn Progress,
     pub cancel: &'a Cancel,
@@ -96,8 +98,8 @@ impl Conversion {
         engine::check_equal(&self.plan, source, &self.prepared, target.cancel)
     }
 
-    /// Converts into a staging directory, checks what was written and publishes it. `finish`
-    /// writes what is not tensors and completes the record.
+    /// Converts into a staging directory, checks what was written and publishes it. `convert` writes
+    /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
         input: &Path,
@@ -105,15 +107,16 @@ impl Conversion {
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,
+        convert: impl FnOnce(&Job<'_>) -> Result<Done>,
         finish: impl FnOnce(&Path, &mut Record) -> Result<()>,
     ) -> Result<(Record, Done)> {
         self.check(input, source, target)?;
-        let staging = Staging::begin(target.output, target.overwrite)?;
+        let staging = Staging::begin(target.output, target.overwrite)?.sync(target.sync);
         let weights = staging.path().join(target.weights);
         fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
         let writer = self.layout.create(&weights)?;
         failpoint("conversion.created")?;
-        let done = engine::run(&Job {
+        let done = convert(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,
@@ -161,10 +164,12 @@ impl Conversion {
         }
         record.weights = FileRecord::of(&reader)?;
         if target.hash {
-            for tensor in reader.tensors() {
+            let tensors = reader.tensors();
+            let hashes = in_parallel(self.threads, tensors.len(), |number| {
                 target.cancel.check()?;
-                record.hashes.insert(tensor.name.clone(), hash(&reader, tensor)?);
-            }
+                hash(&reader, &tensors[number])
+            })?;
+            record.hashes = tensors.iter().map(|t| t.name.clone()).zip(hashes).collect();
         }
         Ok(())
     }
@@ -172,7 +177,7 @@ impl Conversion {
 
 /// The blake3 hash of a tensor's bytes.
 pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
-    const PART: u64 = 4 << 20;
+    const PART: u64 = 512 << 10;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     for run in tensor.runs(0, tensor.elements()) {
@@ -186,8 +191,8 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Writes a small file whole and syncs it.
+/// Writes a small file whole.
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
+    file.write_all(bytes).map_err(Error::io("write", path))
 }

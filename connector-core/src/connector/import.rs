@@ -96,8 +96,8 @@ pub struct TorchDist {
 
 impl TorchDist {
     /// The container, for a model of this config with these surroundings.
-    fn container(self, around: &mut Surroundings, configuration: &Configuration) -> Container {
-        let gated = configuration.model.json().get(GATED).and_then(Value::as_bool);
+    pub(super) fn container(self, around: &mut Surroundings, config: &Value) -> Container {
+        let gated = config.get(GATED).and_then(Value::as_bool);
         Container::TorchDist(DistOptions {
             layers: self.layers,
             gated: gated.unwrap_or(false),
@@ -227,7 +227,7 @@ impl PlannedImport {
         {
             Some(dist) => {
                 let mut around = described.surroundings(dist.flavor, dist.layers).map_err(named)?;
-                (dist.container(&mut around, &configuration), around)
+                (dist.container(&mut around, &config), around)
             }
             None => (Container::Safetensors, described.plain().map_err(named)?),
         };

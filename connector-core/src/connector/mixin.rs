@@ -293,9 +293,9 @@ impl<M: Model> Pretrained<M> {
         let config = super::registry::parse(fields)?;
         let source = checkpoint.source();
         let mut tensors = std::collections::BTreeMap::new();
-        for file in 0..source.file_count() {
-            let loaded = candle_core::safetensors::load(source.path(file), device);
-            tensors.extend(loaded.map_err(crate::Error::candle)?);
+        for tensor in source.tensors() {
+            let loaded = crate::engine::read_tensor(source, tensor, device)?;
+            tensors.insert(tensor.name.clone(), loaded);
         }
         let context = path.join(CONTEXT);
         let tokenizer = registration.connector.tokenizer(&sidecars(&context, &[])?);

@@ -3,6 +3,8 @@
 
 pub mod cache;
 mod conversion;
+mod convert;
+mod convert_state;
 mod export;
 mod format_config;
 pub mod hub;
@@ -14,12 +16,15 @@ mod planned;
 mod record;
 mod registry;
 mod resume;
+mod same_names;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
+pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
+pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
 pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, import_ckpt};
@@ -89,13 +94,44 @@ pub trait ModelConnector: Send + Sync + 'static {
         files.iter().filter(|name| is_tokenizer(name)).cloned().collect()
     }
 
+    /// The model that is to be filled: which parameters it has under `config`, and their shapes.
+    /// NeMo's `init`. The default is what its schema declares.
+    ///
+    /// An own one refuses what the model cannot be, or gives a parameter another shape than its
+    /// config says. It keeps the schema, against which the compiler has proven the rows; the plan
+    /// holds them against what this returns.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    fn init(config: &<Self::Model as Model>::Config) -> Result<Option<Box<dyn Instance>>> {
+        Ok(Self::Model::instance(config))
+    }
+
     /// Runs a planned conversion. NeMo's `apply`; the default is [`Job::convert`], which an own one
     /// calls too, with what is to be checked before or done after it.
+    ///
+    /// An importer whose mapping is read backwards is asked on export too;
+    /// [`direction`](Planned::direction) tells.
     ///
     /// # Errors
     /// As [`import_ckpt`].
     fn apply(job: &Job<'_>) -> Result<Record> {
         job.convert()
+    }
+
+    /// Moves the state: what [`Job::convert`] runs between creating the new files and checking
+    /// them. NeMo's `convert_state`; the default is [`State::convert`], which moves everything as
+    /// the rows say.
+    ///
+    /// An own one puts what it computes in the place of what the plan makes, and needs `dynamic` in
+    /// the attribute: the compiler proves rows, and of this nothing. Every output has to be written,
+    /// or nothing is published. [`verify`] refuses such a connector, whose rows no longer say what
+    /// its tensors are.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`].
+    fn convert_state(state: &mut State<'_>) -> Result<()> {
+        state.convert()
     }
 }
 

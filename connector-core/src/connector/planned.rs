@@ -1,8 +1,8 @@
 //! What import and export share: a plan with all that it takes to run it.
 
 use super::conversion::{Conversion, Target, write_new};
-use super::record::{OptionsRecord, TOOL};
-use super::{Configuration, Direction, Record, Registration};
+use super::record::{OptionsRecord, Subject, TOOL};
+use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
     Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, sidecars,
@@ -288,46 +288,55 @@ impl Planned {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
-        self.run_over(output, self.work.overwrite, progress)
+        self.run_over(output, self.work.overwrite, self.work.engine.sync, progress)
     }
 
-    /// [`run`](Self::run), which replaces an output as this says.
+    /// [`run`](Self::run), which replaces an output and waits for the disk as this says.
     pub(super) fn run_over(
         &self,
         output: &Path,
         overwrite: Overwrite,
+        sync: bool,
         progress: &dyn Progress,
     ) -> Result<Record> {
-        let job = Job { planned: self, output, overwrite, progress };
-        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
-            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+        let job = Job { planned: self, output, overwrite, sync, progress };
+        self.guarded("apply", || self.registration.connector.apply(&job))
+    }
+
+    /// Runs the connector's own code.
+    fn guarded<T>(&self, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch(run).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in {what}: {panic}", self.registration.name);
             Err(Error::ModelConfig { reason })
         })
     }
 
-    fn convert(
-        &self,
-        output: &Path,
-        overwrite: Overwrite,
-        progress: &dyn Progress,
-    ) -> Result<Record> {
+    fn convert(&self, job: &Job<'_>) -> Result<Record> {
+        let Job { output, overwrite, sync, progress, .. } = *job;
         let record = Record::new(
-            self.direction,
-            self.registration,
+            Subject::new(self.direction, self.registration),
             self.plan(),
             self.source(),
             self.hub_revision(),
             self.work.record.clone(),
             self.report.clone(),
         )?;
-        let target = Target { overwrite, ..self.target(output, progress) };
-        let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
+        let target = Target { overwrite, sync, ..self.target(output, progress) };
+        let connector = self.registration.connector;
+        let convert = |job: &engine::Job<'_>| {
+            let mut state = State::new(self, job);
+            self.guarded("convert_state", || connector.convert_state(&mut state))?;
+            state.finish()
+        };
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
             self.path(),
             self.source(),
             self.context(),
             &target,
             record,
+            convert,
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
@@ -342,6 +351,7 @@ impl Planned {
             "tool": TOOL,
             "direction": format!("{:?}", self.direction),
             "connector": self.registration.name,
+            "code": self.registration.fingerprint,
             "model": self.registration.model,
             "format": self.registration.format,
             "plan": self.plan().hash(self.source().tensors()),
@@ -383,9 +393,9 @@ impl Planned {
     }
 
     fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
-        let Work { overwrite, hash, cancel, .. } = &self.work;
-        let weights = self.files.weights;
-        Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
+        let Work { overwrite, hash, cancel, engine, .. } = &self.work;
+        let (weights, sync) = (self.files.weights, engine.sync);
+        Target { output, weights, overwrite: *overwrite, sync, hash: *hash, progress, cancel }
     }
 
     pub(super) fn named(&self) -> impl FnOnce(Error) -> Error {
@@ -399,6 +409,7 @@ pub struct Job<'a> {
     planned: &'a Planned,
     output: &'a Path,
     overwrite: Overwrite,
+    sync: bool,
     progress: &'a dyn Progress,
 }
 
@@ -413,7 +424,7 @@ impl Job<'_> {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn convert(&self) -> Result<Record> {
-        self.planned.convert(self.output, self.overwrite, self.progress)
+        self.planned.convert(self)
     }
 }
 
@@ -466,10 +477,10 @@ impl Input {
 
 impl Files {
     /// Writes them into the new directory `dir`.
-    fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
+    pub fn write(&self, dir: &Path, record: &mut Record, cancel: &Cancel) -> Result<()> {
         let to = dir.join(self.to);
         if let Some(from) = &self.from {
-            record.copied = self.copy(from, &to, &work.cancel)?;
+            record.copied = self.copy(from, &to, cancel)?;
         }
         for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
@@ -552,3 +563,6 @@ pub(super) fn name_subject(
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Models from checkpoints.
 
 use super::gpt::refuse;
-use super::{GPTModel, Parameters};
+use super::{GPTModel, ModelError, Parameters, Tokenizer};
 use crate::checkpoint::NemoCheckpoint;
 use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
 use crate::families::gpt::GptConfig;
@@ -9,6 +9,7 @@ use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
 use crate::{DeviceChoice, Error, Result};
 use candle_core::{DType, Device};
+use serde_json::Value;
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +67,43 @@ impl Loaded {
     /// A file beside the weights, if it is there.
     pub fn file(&self, name: &str) -> Option<PathBuf> {
         self.files.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+    }
+
+    /// Its tokenizer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoTokenizer`]; as [`Tokenizer::open`].
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match self.file(Tokenizer::FILE) {
+            Some(path) => Tokenizer::open(&path),
+            None => Err(ModelError::NoTokenizer { path: self.files[0].clone() }.into()),
+        }
+    }
+
+    /// The tokens that end a text: `eos_token_id` of `generation_config.json`, or else of
+    /// `config.json`; none if neither has it.
+    ///
+    /// # Errors
+    /// [`ModelError::GenerationConfig`] if it is no token; [`Error::Io`].
+    pub fn stop_tokens(&self) -> Result<Vec<u32>> {
+        for name in ["generation_config.json", "config.json"] {
+            let Some(path) = self.file(name) else { continue };
+            let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            let wrong =
+                |problem: String| ModelError::GenerationConfig { path: path.clone(), problem };
+            let fields: Value =
+                serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+            let field = &fields["eos_token_id"];
+            let token = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+            let tokens = match field {
+                Value::Null => continue,
+                Value::Array(all) => all.iter().map(token).collect(),
+                one => token(one).map(|token| vec![token]),
+            };
+            let problem = || wrong(format!("\"eos_token_id\" is {field}, which is no token"));
+            return Ok(tokens.ok_or_else(problem)?);
+        }
+        Ok(Vec::new())
     }
 
     fn open_checkpoint(path: &Path, options: &LoadOptions) -> Result<Self> {

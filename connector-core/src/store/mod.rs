@@ -31,4 +31,4 @@ pub use place::{available_space, check_separate};
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};
-pub use tensor::{Encoding, FileId, Piece, Run, TensorInfo};
+pub use tensor::{Encoding, FileId, Piece, Rows, Run, TensorInfo};

@@ -40,7 +40,7 @@ mod writer;
 pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
-pub(crate) use names::canonical;
+pub(crate) use names::{canonical, grouped};
 pub use reader::Reader;
 pub use stack::StackError;
 pub use writer::Writer;
@@ -51,6 +51,22 @@ const METADATA: &str = ".metadata";
 const COMMON: &str = "common.pt";
 /// The file that makes a directory a distributed checkpoint of Megatron-core.
 const METADATA_JSON: &str = "metadata.json";
+
+/// Reads bytes as the pickles of such a checkpoint.
+#[cfg(any(fuzzing, test))]
+pub(super) fn fuzz_pickle(bytes: &[u8]) {
+    drop(metadata::read(bytes, names::is_parameter));
+    drop(metadata::object(bytes, "common_state/shard_0_1"));
+    drop(common::namespace(bytes));
+}
+
+/// Reads an archive as the record of a tensor.
+#[cfg(any(fuzzing, test))]
+pub(super) fn fuzz_record(file: &std::fs::File, range: std::ops::Range<u64>) {
+    for dtype in [crate::store::Dtype::F32, crate::store::Dtype::Bf16] {
+        drop(record::locate(file, range.clone(), dtype, &[1, 2, 2]));
+    }
+}
 
 /// How the layers of a model are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -88,6 +88,13 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// For the owner to rename them.
+    pub(in crate::checkpoint) fn tensors_mut(&mut self) -> &mut [TensorInfo] {
+        &mut self.tensors
+    }
+}
+
 /// Whether the path `name`, which a file gives, stays inside of the directory it is joined to.
 pub(super) fn is_inside(name: &str) -> bool {
     let mut parts = Path::new(name).components().peekable();

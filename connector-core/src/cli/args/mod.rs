@@ -2,7 +2,9 @@
 //! several take in `conversion` and `resources`.
 
 mod cache;
+mod container;
 mod conversion;
+mod convert;
 mod export;
 mod import;
 mod resources;
@@ -11,6 +13,7 @@ mod verify;
 
 pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
+pub(super) use convert::Convert;
 pub(super) use export::Export;
 pub(super) use import::Import;
 pub(super) use trained::{Iteration, Trained};
@@ -52,6 +55,12 @@ pub(super) enum Command {
     /// Convert a checkpoint that `import` wrote, and training went on with, back to Hugging Face
     #[command(after_help = EXIT_CODES)]
     Export(Export),
+    /// Store a checkpoint of the model's side in another container, every tensor bit for bit
+    ///
+    /// From torch_dist as training wrote it, in whatever pieces, to safetensors or to torch_dist
+    /// again; from what `import` wrote to the other. States of the optimizer are left behind.
+    #[command(after_help = EXIT_CODES)]
+    Convert(Convert),
     /// Show what an import would do, and check it; reads headers only and writes nothing
     ///
     /// For a directory that `import` or training wrote: what an export would do.
@@ -135,6 +144,7 @@ impl Command {
                 vec![&mut selection.source]
             }
             Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Convert(convert) => vec![&mut convert.checkpoint],
             Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],

@@ -103,7 +103,8 @@ impl Cache {
             if let Some(entry) = entry.filter(|entry| !again && entry.damage.is_none()) {
                 return Ok(Cached::Found(entry));
             }
-            match planned.run_over(&place, replaced, progress) {
+            // Always on the disk before it appears: half an entry would be found again.
+            match planned.run_over(&place, replaced, true, progress) {
                 Ok(record) => return Ok(Cached::Made(place, record.into())),
                 Err(Error::Locked { owner, .. }) => {
                     // What the other one makes is new enough.

@@ -17,7 +17,7 @@ fn checkpoint() -> tempfile::TempDir {
     };
     let layer = |layer| tensor(&format!("decoder.layers.{layer}.mlp.linear_fc1.weight"), &[4, 2]);
     let tensors = [layer(0), layer(1), tensor("decoder.final_layernorm.weight", &[3])];
-    let options = DistOptions { gated: true, prefix: "module.", ..DistOptions::default() };
+    let options = DistOptions { gated: true, ..DistOptions::default() };
     let layout = Layout::new(&tensors, 1 << 20, &options).unwrap();
     let writer = Writer::create(dir.path(), layout.clone()).unwrap();
     let mut next = 0u8;
