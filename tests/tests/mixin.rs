@@ -9,7 +9,7 @@ use connector_core::{
     model_importer,
 };
 use connector_tests::{fixture, options, read_tensors};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 fn llama() -> String {
     fixture("llama/hf").to_str().unwrap().into()
@@ -108,7 +108,7 @@ fn a_connector_may_have_its_own_way() {
     let dir = tempfile::tempdir().unwrap();
     let source = format!("picky://{}", llama());
     let model = LlamaModel::import_from_with(&source, cached(dir.path())).unwrap();
-    assert_eq!(model.tokenizer, [model.path.join("context/special_tokens_map.json")]);
+    assert_eq!(model.tokenizer, [model.path.join("special_tokens_map.json")]);
     let forbidden = dir.path().join("forbidden");
     let error = LlamaModel::import_ckpt(&source, Some(&forbidden), false).unwrap_err();
     assert!(error.to_string().contains("21 tensors are too many"), "{error}");

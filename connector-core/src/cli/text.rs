@@ -239,5 +239,7 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(printable("a.b → c"), "a.b → c");
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable_lines("a\u{1b}\n\tb\r\n\n"), "a\\u{1b}\n\tb\\r\n\n");
+        assert_eq!(printable_lines(""), "");
     }
 }

@@ -45,13 +45,24 @@ pub(in crate::cli) struct Generate {
     #[arg(long, value_name = "N", default_value = "128", help_heading = "What")]
     pub max_tokens: u32,
     /// Divide the logits by this and draw a token; 0 takes the most likely one
-    #[arg(long, value_name = "T", default_value = "0", help_heading = "How tokens are chosen")]
+    #[arg(
+        long,
+        value_name = "T",
+        default_value = "0",
+        allow_negative_numbers = true,
+        help_heading = "How tokens are chosen"
+    )]
     pub temperature: f64,
     /// Draw among the N most likely tokens
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), help_heading = "How tokens are chosen")]
     pub top_k: Option<u32>,
     /// Draw among the most likely tokens that together have the probability P
-    #[arg(long, value_name = "P", help_heading = "How tokens are chosen")]
+    #[arg(
+        long,
+        value_name = "P",
+        allow_negative_numbers = true,
+        help_heading = "How tokens are chosen"
+    )]
     pub top_p: Option<f64>,
     /// Where the random numbers begin
     #[arg(long, value_name = "N", default_value = "0", help_heading = "How tokens are chosen")]
@@ -86,7 +97,7 @@ pub(in crate::cli) struct CompareLogits {
     #[arg(long, value_name = "FILE", requires = "logits", conflicts_with = "reference", value_hint = ValueHint::FilePath, help_heading = "Logits")]
     pub ids: Option<PathBuf>,
     /// The largest distance between two logits
-    #[arg(long, value_name = "X", default_value = "1e-4", value_parser = tolerance, help_heading = "Logits")]
+    #[arg(long, value_name = "X", default_value = "1e-4", allow_negative_numbers = true, value_parser = tolerance, help_heading = "Logits")]
     pub tolerance: f64,
 }
 
