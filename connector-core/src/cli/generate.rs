@@ -19,9 +19,9 @@ pub(super) fn run(args: &Generate, screen: &mut Screen) -> Result<Exit, Failure>
         return Err(Failure::usage("the prompt has no tokens; give --prompt some text"));
     }
     let stop = loaded.stop_tokens()?;
-    if stop.is_empty() {
-        screen.warn("neither generation_config.json nor config.json says which token ends a text");
-    }
+    let endless = "neither generation_config.json nor config.json says which token ends a text";
+    let warnings: Vec<&str> = stop.is_empty().then_some(endless).into_iter().collect();
+    warnings.iter().for_each(|warning| screen.warn(warning));
     // What the tokenizer puts between two words, it knows only of words that follow on others.
     let mut stream = tokenizer.stream();
     for &token in &prompt {
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Generate, screen: &mut Screen) -> Result<Exit, Failure>
     let start = Instant::now();
     let mut generation = model.generate(&prompt, args.options(stop))?;
     let (mut tokens, mut all) = (Vec::new(), String::new());
-    while let Some(token) = generation.next() {
+    for token in generation.by_ref() {
         let token = token?;
         tokens.push(token);
         let piece = stream.push(token)?;
@@ -68,6 +68,7 @@ pub(super) fn run(args: &Generate, screen: &mut Screen) -> Result<Exit, Failure>
             "tokens": tokens,
             "ending": ending,
             "seconds": time.as_secs_f64(),
+            "warnings": warnings,
         })
     });
     Ok(Exit::Ok)
