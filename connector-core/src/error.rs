@@ -179,6 +179,23 @@ pub enum Error {
         /// The connector's type.
         connector: &'static str,
     },
+    /// The tokenizer cannot be read, or cannot tokenise a text.
+    #[error("the tokenizer: {problem}")]
+    Tokenizer {
+        /// What it says.
+        problem: String,
+    },
+    /// A number of a training run is no longer finite.
+    #[error(
+        "{what} of step {step} is not finite; the last checkpoint is as it was\n\
+         help: a lower learning rate, a longer warm-up, or clipped gradients keep a run from diverging"
+    )]
+    Diverged {
+        /// "the loss", "the gradient".
+        what: &'static str,
+        /// The step, counted from 0.
+        step: u64,
+    },
     /// A model of the Hugging Face hub is not there.
     #[error(transparent)]
     Hub(#[from] HubError),

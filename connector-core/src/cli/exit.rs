@@ -66,6 +66,8 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
+            Error::Tokenizer { .. } => (Exit::Failed, "tokenizer"),
+            Error::Diverged { .. } => (Exit::Failed, "diverged"),
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
             Error::Hub(error) => match error.kind {
