@@ -122,6 +122,10 @@ pub enum Error {
     /// candle could not make, move or read a tensor.
     #[error("candle: {0}")]
     Candle(String),
+    /// A model does not compute with what it was given.
+    #[cfg(feature = "candle")]
+    #[error(transparent)]
+    Model(#[from] crate::model::ModelError),
     /// What was written is not what was planned, which is a defect of this crate or of the disk.
     #[error("{} was not published: {what}", path.display())]
     WrittenWrong {

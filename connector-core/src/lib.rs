@@ -90,6 +90,8 @@ mod failpoint;
 pub mod families;
 mod location;
 pub mod mapping;
+#[cfg(feature = "candle")]
+pub mod model;
 pub mod plan;
 mod proof;
 pub mod scaffold;

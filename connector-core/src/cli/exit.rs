@@ -68,6 +68,8 @@ impl Exit {
             Error::Candle(_) => (Exit::Failed, "candle"),
             Error::Tokenizer { .. } => (Exit::Failed, "tokenizer"),
             Error::Diverged { .. } => (Exit::Failed, "diverged"),
+            #[cfg(feature = "candle")]
+            Error::Model(_) => (Exit::Usage, "model"),
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
             Error::Hub(error) => match error.kind {

@@ -7,6 +7,8 @@ mod export;
 mod format_config;
 pub mod hub;
 mod import;
+#[cfg(feature = "candle")]
+mod in_memory;
 mod mixin;
 mod planned;
 mod record;

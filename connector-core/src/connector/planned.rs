@@ -11,6 +11,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
+use crate::schema::Instance;
 use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -199,6 +200,11 @@ impl Planned {
         &self.configuration.model
     }
 
+    /// The model's parameters under its config; `None` without a schema.
+    pub fn instance(&self) -> Option<&dyn Instance> {
+        self.configuration.instance.as_deref()
+    }
+
     /// The format's config, as it was read or will be written.
     pub fn format_config(&self) -> &Config {
         &self.format
@@ -360,7 +366,7 @@ impl Planned {
         Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
     }
 
-    fn named(&self) -> impl FnOnce(Error) -> Error {
+    pub(super) fn named(&self) -> impl FnOnce(Error) -> Error {
         let (registration, direction) = (self.registration, self.direction);
         move |error| name_subject(error, registration, direction)
     }

@@ -158,7 +158,7 @@ fn convert(source: &ModelState, target: &ModelState, mapping: &FlatMapping) -> R
         device: &device,
     };
     check_equal(&plan, &infos, &tensors)?;
-    let made = engine::run_in_memory(&plan, &infos, &tensors, &context)?;
+    let made = engine::run_in_memory(&plan, &infos, &engine::among(&tensors), &context)?;
     if target.instance.is_none() && !target.tensors.is_empty() {
         check_wanted(&made, &target.tensors)?;
     }

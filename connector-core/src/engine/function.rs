@@ -15,18 +15,12 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
     let step = &job.plan.steps[number];
     let Work::Function { function, calls } = step.work else { return Ok(()) };
     let arity = step.inputs.len() / calls.max(1);
-    let load = |tensor: &TensorInfo, from, len, shape: &[usize]| {
-        load(job.source, tensor, from, len, shape, job.context.device)
-    };
     for call in 0..calls {
         job.cancel.check()?;
-        let inputs = step.inputs[call * arity..][..arity].iter().map(|&input| {
-            let tensor = &job.source.tensors()[input.tensor];
-            let (from, len) = extent(tensor, input);
-            load(tensor, from, len, input_shape(tensor, input))
-        });
+        let inputs = step.inputs[call * arity..][..arity].iter();
+        let inputs = inputs.map(|&input| read_input(job.source, input, job.context.device));
         let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
-        let read = |tensor: &TensorInfo| Ok(load(tensor, 0, tensor.elements(), &tensor.shape)?);
+        let read = |tensor: &TensorInfo| Ok(read_tensor(job.source, tensor, job.context.device)?);
         let results = call_function(
             job.plan,
             step,
@@ -228,6 +222,28 @@ pub(super) fn does_not_fit(plan: &Plan, output: usize, result: &Tensor, wanted: 
         .note(format!("{made_as} {wanted:?} is wanted"))
         .rule(rule.rule.at);
     Error::refused(vec![finding])
+}
+
+/// Reads an input of a step: a tensor, or one index of its first dimension.
+///
+/// # Errors
+/// As [`read_tensor`].
+pub(crate) fn read_input(source: &dyn Source, input: Input, device: &Device) -> Result<Tensor> {
+    let tensor = &source.tensors()[input.tensor];
+    let (from, len) = extent(tensor, input);
+    load(source, tensor, from, len, input_shape(tensor, input), device)
+}
+
+/// Reads a whole tensor.
+///
+/// # Errors
+/// [`Error::Io`]; [`Error::Refused`] if candle has no such type.
+pub(crate) fn read_tensor(
+    source: &dyn Source,
+    tensor: &TensorInfo,
+    device: &Device,
+) -> Result<Tensor> {
+    load(source, tensor, 0, tensor.elements(), &tensor.shape, device)
 }
 
 /// Reads elements straight into the memory that the tensor keeps.

@@ -6,17 +6,28 @@ use crate::transform::{BoxError, Compute, Kernel, Tensor};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 
+/// Gives the tensor of an input.
+pub(crate) type Fetch<'a> = dyn Fn(Input) -> Result<Tensor> + 'a;
+
+/// Gives the inputs from tensors that are in memory, in the order of the plan's sources.
+pub(crate) fn among(tensors: &[Tensor]) -> impl Fn(Input) -> Result<Tensor> {
+    |input| match input.index {
+        Some(index) => tensors[input.tensor].get(index).map_err(Error::candle),
+        None => Ok(tensors[input.tensor].clone()),
+    }
+}
+
 /// Runs a plan on tensors, on whatever device they are: built-in operations in their candle form.
-/// `tensors` are those of `infos`, in the same order.
+/// `infos` are the plan's sources, and `fetch` gives their tensors.
 pub(crate) fn run_in_memory(
     plan: &Plan,
     infos: &[TensorInfo],
-    tensors: &[Tensor],
+    fetch: &Fetch<'_>,
     context: &Context<'_>,
 ) -> Result<BTreeMap<String, Tensor>> {
     let mut made = BTreeMap::new();
     for number in 0..plan.steps.len() {
-        let results = run_step(plan, number, infos, tensors, context)?;
+        let results = run_step(plan, number, infos, fetch, context)?;
         let outputs = plan.steps[number].outputs.iter().map(|&o| plan.outputs[o].name.clone());
         made.extend(outputs.zip(results));
     }
@@ -28,7 +39,7 @@ pub(crate) fn run_step(
     plan: &Plan,
     number: usize,
     infos: &[TensorInfo],
-    tensors: &[Tensor],
+    fetch: &Fetch<'_>,
     context: &Context<'_>,
 ) -> Result<Vec<Tensor>> {
     let step = &plan.steps[number];
@@ -40,18 +51,15 @@ pub(crate) fn run_step(
         Work::Moves(_) if stacked => step.inputs.len() / arity,
         Work::Moves(_) => 1,
     };
-    let pick = |input: &Input| match input.index {
-        Some(index) => tensors[input.tensor].get(index),
-        None => Ok(tensors[input.tensor].clone()),
-    };
     let read = |info: &TensorInfo| -> Result<Tensor, BoxError> {
-        let found = infos.iter().position(|other| other.name == info.name);
-        found.map(|tensor| tensors[tensor].clone()).ok_or_else(|| info.name.clone().into())
+        match infos.iter().position(|other| other.name == info.name) {
+            Some(tensor) => Ok(fetch(Input { tensor, index: None })?),
+            None => Err(info.name.clone().into()),
+        }
     };
     let mut results: Vec<Vec<Tensor>> = Vec::with_capacity(calls);
     for inputs in step.inputs.chunks(step.inputs.len() / calls) {
-        let inputs = inputs.iter().map(pick).collect::<candle_core::Result<Vec<_>>>();
-        let inputs = inputs.map_err(Error::candle)?;
+        let inputs = inputs.iter().map(|&input| fetch(input)).collect::<Result<Vec<_>>>()?;
         let outputs = match step.work {
             Work::Function { function, .. } => {
                 let made = call_function(plan, step, function, inputs, context, infos, &read)?;

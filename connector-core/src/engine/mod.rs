@@ -24,8 +24,8 @@ pub use prepare::{Bound, EngineOptions, Prepared};
 pub use progress::{NoProgress, Progress};
 #[cfg(feature = "candle")]
 pub(crate) use {
-    function::{from_candle_dtype, probe},
-    memory::{run_in_memory, run_step},
+    function::{from_candle_dtype, probe, read_input, read_tensor, to_candle_dtype},
+    memory::{among, run_in_memory, run_step},
 };
 
 use crate::cancel::Cancel;

@@ -1,4 +1,4 @@
-use crate::plan::{Input, Step};
+use crate::plan::Step;
 use crate::transform::{Move, Tensor};
 use crate::{Error, Result};
 use candle_core::{DType, Device};
@@ -96,14 +96,6 @@ pub(super) fn moved(
         outputs[m.target][to..to + len].copy_from_slice(&sources[m.source][from..from + len]);
     }
     outputs
-}
-
-/// An input of a step: the tensor, or one index of its first dimension.
-pub(super) fn pick(tensors: &[Tensor], input: &Input) -> Result<Tensor> {
-    match input.index {
-        Some(index) => tensors[input.tensor].get(index).map_err(Error::candle),
-        None => Ok(tensors[input.tensor].clone()),
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use super::elements::{Elements, index, moved, numbers, pick};
+use super::elements::{Elements, index, moved, numbers};
 use super::shown::{Exempt, Lossless};
 use crate::connector::ModelConnector;
 use crate::engine::{self, Context};
@@ -216,7 +216,8 @@ impl Proof<'_> {
         let State { infos, tensors } =
             fill(&parameters, &mut Elements::new(), Dtype::F64, &self.device)?;
         let export = self.plan(backwards, &infos)?;
-        let made = engine::run_in_memory(&export, &infos, &tensors, &self.context(true))?;
+        let made =
+            engine::run_in_memory(&export, &infos, &engine::among(&tensors), &self.context(true))?;
         Ok(made.into_iter().map(|(name, tensor)| (name, tensor.dims().to_vec())).collect())
     }
 
@@ -258,7 +259,8 @@ impl Proof<'_> {
         let mut findings = Vec::new();
         for (number, step) in plan.steps.iter().enumerate() {
             let context = self.context(false);
-            let result = engine::run_step(plan, number, &sources.infos, &sources.tensors, &context);
+            let fetch = engine::among(&sources.tensors);
+            let result = engine::run_step(plan, number, &sources.infos, &fetch, &context);
             let first_try = dtype == Dtype::I64 && !matches!(step.work, Work::Moves(_));
             let outputs = match result {
                 Err(_) if first_try => {
@@ -302,7 +304,7 @@ impl Proof<'_> {
         let rule = &plan.mapping.rules[step.rule];
         let mut inputs = Vec::new();
         for input in &step.inputs {
-            inputs.push(numbers(&pick(&sources.tensors, input)?)?.unwrap_or_default());
+            inputs.push(numbers(&engine::among(&sources.tensors)(*input)?)?.unwrap_or_default());
         }
         let wrong = |output: usize, element: usize, problem: String| {
             let place = index(outputs[output].dims(), element as u64);
@@ -379,7 +381,8 @@ impl Proof<'_> {
     ) -> Result<()> {
         let export = self.plan(backwards, &made.infos)?;
         let context = self.context(true);
-        let back = engine::run_in_memory(&export, &made.infos, &made.tensors, &context)?;
+        let back =
+            engine::run_in_memory(&export, &made.infos, &engine::among(&made.tensors), &context)?;
         let mut rules: BTreeMap<&str, Location> = BTreeMap::new();
         for output in &export.outputs {
             let rule: &FlatRule = &export.mapping.rules[export.steps[output.step].rule];

@@ -181,48 +181,68 @@ impl GptConfig {
     /// Records what makes no model: sizes of zero or beyond reason, heads that groups cannot
     /// share. The names are those of the HF config.
     pub fn check(&self, fields: &Fields<'_>) {
-        for (name, size, largest) in [
-            ("num_hidden_layers", self.num_layers, MOST_LAYERS),
-            ("hidden_size", self.hidden_size, LARGEST),
-            ("intermediate_size", self.ffn_hidden_size, LARGEST),
-            ("num_attention_heads", self.num_attention_heads, LARGEST),
-            ("num_key_value_heads", self.num_query_groups, LARGEST),
-            ("head_dim", self.kv_channels, LARGEST),
-            ("vocab_size", self.vocab_size, LARGEST),
-        ] {
+        let nothing = self.hidden_size == 0 || self.num_attention_heads == 0;
+        for Misfit { format_field, problem, .. } in self.misfits() {
             // Where an absent field follows from others, their being zero is the news.
-            let nothing = self.hidden_size == 0 || self.num_attention_heads == 0;
-            let follows = nothing && fields.raw(name).is_none();
-            if (size == 0 || size > largest) && !follows {
-                fields.malformed(name, format!("is {size}; it should be from 1 to {largest}"));
+            if !nothing || fields.raw(format_field).is_some() {
+                fields.malformed(format_field, problem);
             }
         }
-        if self.seq_length == 0 || self.seq_length > LONGEST {
-            let problem = format!("is {}; it should be from 1 to {LONGEST}", self.seq_length);
-            fields.malformed("max_position_embeddings", problem);
+    }
+
+    /// What makes no model.
+    pub(crate) fn misfits(&self) -> Vec<Misfit> {
+        let mut misfits = Vec::new();
+        let mut misfit = |field, format_field, problem: String| {
+            misfits.push(Misfit { field, format_field, problem: format!("is {problem}") });
+        };
+        for (field, format_field, size, largest) in [
+            ("num_layers", "num_hidden_layers", self.num_layers, MOST_LAYERS),
+            ("hidden_size", "hidden_size", self.hidden_size, LARGEST),
+            ("ffn_hidden_size", "intermediate_size", self.ffn_hidden_size, LARGEST),
+            ("num_attention_heads", "num_attention_heads", self.num_attention_heads, LARGEST),
+            ("num_query_groups", "num_key_value_heads", self.num_query_groups, LARGEST),
+            ("kv_channels", "head_dim", self.kv_channels, LARGEST),
+            ("vocab_size", "vocab_size", self.vocab_size, LARGEST),
+            ("seq_length", "max_position_embeddings", self.seq_length, LONGEST),
+        ] {
+            if size == 0 || size > largest {
+                let problem = format!("{size}; it should be from 1 to {largest}");
+                misfit(field, format_field, problem);
+            }
         }
-        if !(self.layernorm_epsilon >= 0.0 && self.layernorm_epsilon < 1.0) {
-            let problem = format!("is {}; it should be from 0 to 1", self.layernorm_epsilon);
-            fields.malformed("rms_norm_eps", problem);
+        let epsilon = self.layernorm_epsilon;
+        if !(0.0..1.0).contains(&epsilon) {
+            let problem = format!("{epsilon}; it should be from 0 to 1");
+            misfit("layernorm_epsilon", "rms_norm_eps", problem);
         }
         if let Some(experts) = self.num_moe_experts {
             if !(1..=MOST_EXPERTS).contains(&experts) {
-                let problem = format!("is {experts}; it should be from 1 to {MOST_EXPERTS}");
-                fields.malformed("num_local_experts", problem);
+                let problem = format!("{experts}; it should be from 1 to {MOST_EXPERTS}");
+                misfit("num_moe_experts", "num_local_experts", problem);
             }
             let topk = self.moe_router_topk.unwrap_or(1);
             if !(1..=experts.max(1)).contains(&topk) {
-                let problem = format!("is {topk}; there are {experts} experts");
-                fields.malformed("num_experts_per_tok", problem);
+                let problem = format!("{topk}; there are {experts} experts");
+                misfit("moe_router_topk", "num_experts_per_tok", problem);
             }
         }
         let (heads, groups) = (self.num_attention_heads, self.num_query_groups);
         if groups != 0 && heads % groups != 0 {
-            let problem =
-                format!("is {groups}, which does not divide num_attention_heads, {heads}");
-            fields.malformed("num_key_value_heads", problem);
+            let problem = format!("{groups}, which does not divide num_attention_heads, {heads}");
+            misfit("num_query_groups", "num_key_value_heads", problem);
         }
+        misfits
     }
+}
+
+/// A number of a config that makes no model.
+pub(crate) struct Misfit {
+    /// Its name in [`GptConfig`].
+    pub field: &'static str,
+    /// Its name in an HF config.
+    pub format_field: &'static str,
+    pub problem: String,
 }
 
 /// The largest power of two up to 128 that divides the vocabulary, so that no rows are added: what

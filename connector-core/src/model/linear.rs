@@ -1,0 +1,74 @@
+//! Linear projections, and what may be added to one.
+
+use super::kernels::matmul;
+use candle_core::{D, Result, Tensor};
+use std::fmt;
+use std::sync::Arc;
+
+/// Something that is added to what a linear projection computes: a low-rank adapter.
+pub trait Adapter: Send + Sync {
+    /// What is added to the projection of `input`, `[rows, in]`: `[rows, out]`.
+    ///
+    /// # Errors
+    /// If candle cannot compute it.
+    fn forward(&self, input: &Tensor) -> Result<Tensor>;
+}
+
+/// A linear projection, `y = x·Wᵀ + b`, with `W` as `[out, in]`.
+#[derive(Clone)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Option<Tensor>,
+    adapter: Option<Arc<dyn Adapter>>,
+}
+
+impl fmt::Debug for Linear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (shape, adapted) = (self.weight.dims(), self.adapter.is_some());
+        f.debug_struct("Linear").field("weight", &shape).field("adapted", &adapted).finish()
+    }
+}
+
+impl Linear {
+    /// A projection with a weight of `[out, in]` and a bias of `[out]`.
+    pub(super) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
+        Linear { weight, bias, adapter: None }
+    }
+
+    /// The weight, `[out, in]`.
+    pub fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
+    /// The bias, `[out]`.
+    pub fn bias(&self) -> Option<&Tensor> {
+        self.bias.as_ref()
+    }
+
+    /// Adds `adapter` to what the projection computes, in place of one that it has.
+    pub fn adapt(&mut self, adapter: Option<Arc<dyn Adapter>>) {
+        self.adapter = adapter;
+    }
+
+    /// Whether it has anything that gradients are computed for.
+    pub(super) fn is_trained(&self) -> bool {
+        self.adapter.is_some() || self.weight.track_op()
+    }
+
+    /// Projects the last dimension of `x`, `[…, in]`: `[…, out]`.
+    pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        // As one matrix: a batch of matrices against one weight is slower on every device, and its
+        // gradient would have the weight's for each member of the batch.
+        let rows = x.flatten_to(D::Minus2)?;
+        let mut y = matmul(&rows, &self.weight.t()?)?;
+        if let Some(bias) = &self.bias {
+            y = y.broadcast_add(bias)?;
+        }
+        if let Some(adapter) = &self.adapter {
+            y = (y + adapter.forward(&rows)?)?;
+        }
+        let mut shape = x.dims().to_vec();
+        *shape.last_mut().expect("flattened above") = self.weight.dim(0)?;
+        y.reshape(shape)
+    }
+}

@@ -1,0 +1,180 @@
+//! Models from checkpoints.
+
+use super::gpt::refuse;
+use super::{GPTModel, Parameters};
+use crate::checkpoint::NemoCheckpoint;
+use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
+use crate::families::gpt::GptConfig;
+use crate::plan::{Finding, FindingKind};
+use crate::schema::Model;
+use crate::{DeviceChoice, Error, Result};
+use candle_core::{DType, Device};
+use std::any::TypeId;
+use std::path::{Path, PathBuf};
+
+/// How a model is loaded.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct LoadOptions {
+    /// The model, if neither `context/model.yaml` nor the architecture is to tell.
+    pub model: Option<String>,
+    /// The type to compute in. `None` is that of the weights, but f32 for bf16 where the device does
+    /// not multiply it.
+    pub dtype: Option<DType>,
+    /// Where it computes.
+    pub device: DeviceChoice,
+}
+
+/// A model's parameters, read from a checkpoint, and where the files beside them are.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Loaded {
+    /// The model's type and connector.
+    pub registration: &'static Registration,
+    /// Its config.
+    pub config: GptConfig,
+    /// Its parameters.
+    pub parameters: Parameters,
+    /// The directories of the files beside the weights, tokenizer and `generation_config.json`; the
+    /// first counts.
+    pub files: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// Loads the checkpoint in the directory `path`: one that an import or a training framework
+    /// wrote, whose weights are read as they are, or a Hugging Face directory, which is imported in
+    /// memory.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with everything that does not fit; [`Error::NoImporter`],
+    /// [`Error::NoExporter`] for a model that is not known; [`Error::Io`]; [`Error::Candle`].
+    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
+        match NemoCheckpoint::is_at(path) {
+            true => Self::open_checkpoint(path, options),
+            false => Self::import(path, options),
+        }
+    }
+
+    /// The model with these parameters.
+    ///
+    /// # Errors
+    /// As [`GPTModel::new`].
+    pub fn model(&self) -> Result<GPTModel> {
+        GPTModel::new(&self.config, &self.parameters)
+    }
+
+    /// A file beside the weights, if it is there.
+    pub fn file(&self, name: &str) -> Option<PathBuf> {
+        self.files.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+    }
+
+    fn open_checkpoint(path: &Path, options: &LoadOptions) -> Result<Self> {
+        let checkpoint = NemoCheckpoint::open(path)?;
+        let (Some(model), Some(fields), []) =
+            (checkpoint.model(), checkpoint.config(), checkpoint.findings())
+        else {
+            return Err(Error::refused(checkpoint.findings().to_vec()));
+        };
+        let model = options.model.as_deref().unwrap_or(model);
+        let registration = Registry::get()?.exporter("hf", model)?;
+        let configuration = registration.connector.restore(fields)?;
+        let config = gpt_config(configuration.model.downcast(), registration)?;
+        // Before its parameters are counted, which a hostile number would make endless.
+        refuse(&config)?;
+        let source = checkpoint.source();
+        let stored = source.tensors().iter().max_by_key(|tensor| tensor.bytes());
+        let stored = stored.and_then(|tensor| crate::engine::to_candle_dtype(tensor.dtype));
+        let device = options.device.open()?;
+        let dtype = dtype(options.dtype, stored, &device);
+        let instance = instance(configuration.instance, registration)?;
+        let parameters = Parameters::read(&*instance, source, dtype, &device)?;
+        let context = checkpoint.context();
+        let folders = checkpoint.folders().into_iter().map(|folder| context.join(folder));
+        let files = std::iter::once(context.to_path_buf()).chain(folders).collect();
+        Ok(Loaded { registration, config, parameters, files })
+    }
+
+    fn import(path: &Path, options: &LoadOptions) -> Result<Self> {
+        let import = ImportOptions {
+            model: options.model.clone(),
+            device: options.device,
+            ..ImportOptions::default()
+        };
+        let planned = PlannedImport::new(path, import)?;
+        let registration = planned.registration();
+        let config = gpt_config(planned.model_config().downcast(), registration)?;
+        let largest = planned.plan().outputs.iter().max_by_key(|output| output.bytes());
+        let stored = largest.and_then(|output| crate::engine::to_candle_dtype(output.dtype));
+        let device = options.device.open()?;
+        let dtype = dtype(options.dtype, stored, &device);
+        let instance = instance(planned.instance(), registration)?;
+        let parameters = Parameters::new(instance, planned.in_memory()?, dtype)?;
+        Ok(Loaded { registration, config, parameters, files: vec![path.into()] })
+    }
+}
+
+/// What the types of the GPT families can load. Every [`Model`] with a [`GptConfig`] has it.
+///
+/// ```
+/// use candle_core::{DType, Tensor};
+/// use connector_core::DeviceChoice;
+/// use connector_core::families::LlamaModel;
+/// use connector_core::model::GptFamily;
+/// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+///
+/// let device = DeviceChoice::default();
+/// let model = LlamaModel::load(fixture.as_ref(), Some(DType::F32), device)?;
+/// let tokens = Tensor::new(&[[1u32, 17, 42]], model.device())?;
+/// assert_eq!(model.forward(&tokens)?.dims(), [1, 3, 97]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait GptFamily: Model<Config = GptConfig> {
+    /// The model of the checkpoint in `path`, as [`Loaded::open`] opens it.
+    ///
+    /// # Errors
+    /// As [`Loaded::open`]; [`Error::Refused`] if it is another family's.
+    fn load(path: &Path, dtype: Option<DType>, device: DeviceChoice) -> Result<GPTModel>
+    where
+        Self: Sized,
+    {
+        let loaded = Loaded::open(path, &LoadOptions { dtype, device, model: None })?;
+        if loaded.registration.connector.model() != TypeId::of::<Self>() {
+            let problem = format!(
+                "holds a {}, not a {}",
+                loaded.registration.model,
+                std::any::type_name::<Self>().rsplit("::").next().unwrap_or_default()
+            );
+            let subject = path.display().to_string();
+            return Err(Error::refused(vec![Finding::new(FindingKind::Config, subject, problem)]));
+        }
+        loaded.model()
+    }
+}
+
+impl<M: Model<Config = GptConfig>> GptFamily for M {}
+
+fn dtype(asked: Option<DType>, stored: Option<DType>, device: &Device) -> DType {
+    match (asked, stored) {
+        (Some(dtype), _) => dtype,
+        (None, Some(DType::BF16)) => device.bf16_default_to_f32(),
+        (None, Some(dtype)) if dtype.is_float() => dtype,
+        (None, _) => DType::F32,
+    }
+}
+
+fn gpt_config(config: Option<&GptConfig>, registration: &Registration) -> Result<GptConfig> {
+    config.cloned().ok_or_else(|| {
+        let model = registration.model;
+        let reason =
+            format!("{model} has one of its own; only models with a GptConfig are computed");
+        Error::ModelConfig { reason }
+    })
+}
+
+fn instance<I>(instance: Option<I>, registration: &Registration) -> Result<I> {
+    instance.ok_or_else(|| {
+        let reason =
+            format!("{} declares no parameters, so it cannot be computed", registration.model);
+        Error::ModelConfig { reason }
+    })
+}

@@ -1,0 +1,21 @@
+//! The models, computed: what an import gives runs on candle, on any of its devices.
+
+mod attention;
+mod cache;
+mod error;
+mod experts;
+mod gpt;
+mod kernels;
+mod linear;
+mod load;
+mod mlp;
+mod norm;
+mod parameters;
+mod rotary;
+
+pub use cache::KvCache;
+pub use error::ModelError;
+pub use gpt::GPTModel;
+pub use linear::{Adapter, Linear};
+pub use load::{GptFamily, LoadOptions, Loaded};
+pub use parameters::Parameters;
