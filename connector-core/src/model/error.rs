@@ -44,4 +44,14 @@ pub enum ModelError {
         /// The sequences in the batch.
         batch: usize,
     },
+    /// Lengths of documents that are not those of the rows they are in.
+    #[error(
+        "the documents of each row have {sums:?} tokens together, but the tokens are {shape:?}"
+    )]
+    NotTheRows {
+        /// The shape of the tokens.
+        shape: Vec<usize>,
+        /// The sum of the lengths for each row.
+        sums: Vec<usize>,
+    },
 }

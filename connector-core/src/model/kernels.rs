@@ -10,7 +10,7 @@ pub(super) fn wide(dtype: DType) -> DType {
 
 /// A product of matrices. Where the device does not multiply bf16, in f32 and rounded, which is what
 /// devices that do compute.
-pub(super) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     if a.dtype() == DType::BF16 && !a.device().supports_bf16() {
         let product = a.to_dtype(DType::F32)?.matmul(&b.to_dtype(DType::F32)?)?;
         return product.to_dtype(DType::BF16);

@@ -16,6 +16,8 @@ mod rotary;
 pub use cache::KvCache;
 pub use error::ModelError;
 pub use gpt::GPTModel;
+#[cfg(feature = "train")]
+pub(crate) use kernels::matmul;
 pub use linear::{Adapter, Linear};
 pub use load::{GptFamily, LoadOptions, Loaded};
 pub use parameters::Parameters;

@@ -1,10 +1,10 @@
 //! Low-rank adapters.
 
 use super::random::Random;
-use crate::model::{Adapter, GPTModel};
+use crate::model::{Adapter, GPTModel, matmul};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -129,7 +129,7 @@ impl Adapter for LowRank {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
         let dtype = input.dtype();
         let (a, b) = (self.a.to_dtype(dtype)?, self.b.to_dtype(dtype)?);
-        crate::model::matmul(&crate::model::matmul(input, &a.t()?)?, &b.t()?)? * self.scale
+        matmul(&matmul(input, &a.t()?)?, &b.t()?)? * self.scale
     }
 }
 

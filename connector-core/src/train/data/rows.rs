@@ -64,7 +64,9 @@ pub(super) fn fingerprint(rows: &[Row]) -> String {
     for row in rows {
         hasher.update(&(row.inputs.len() as u64).to_le_bytes());
         hasher.update(&(row.lengths.len() as u64).to_le_bytes());
-        row.lengths.iter().for_each(|&length| drop(hasher.update(&(length as u64).to_le_bytes())));
+        for &length in &row.lengths {
+            hasher.update(&(length as u64).to_le_bytes());
+        }
         for ((input, label), learnt) in row.inputs.iter().zip(&row.labels).zip(&row.learnt) {
             hasher.update(&input.to_le_bytes()).update(&label.to_le_bytes());
             hasher.update(&[u8::from(*learnt)]);

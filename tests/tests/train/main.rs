@@ -1,0 +1,5 @@
+//! Fine-tuning: it learns, it goes on where it was killed, what it writes is a checkpoint.
+
+mod full;
+mod lora;
+mod support;
