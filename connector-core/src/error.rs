@@ -1,5 +1,6 @@
 use crate::Location;
-use crate::checkpoint::safetensors::{HeaderError, LayoutError, OpenError};
+use crate::checkpoint::files::OpenError;
+use crate::checkpoint::safetensors::{HeaderError, LayoutError};
 use crate::checkpoint::torch_dist::{self, Malformed};
 use crate::connector::hub::HubError;
 use crate::plan::Finding;
@@ -28,7 +29,7 @@ pub enum Error {
     /// A safetensors file is not well-formed.
     #[error(transparent)]
     Header(#[from] HeaderError),
-    /// There is no checkpoint of safetensors files where one was expected.
+    /// There is no checkpoint where one was expected.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A distributed checkpoint of PyTorch cannot be understood.
@@ -42,6 +43,16 @@ pub enum Error {
     NoIteration {
         /// The file that should.
         path: PathBuf,
+    },
+    /// A directory of training has no such iteration.
+    #[error("{} has no iteration {iteration}; {}", path.display(), those(there))]
+    NoSuchIteration {
+        /// The directory.
+        path: PathBuf,
+        /// What was asked for.
+        iteration: u64,
+        /// Those that are there.
+        there: Vec<u64>,
     },
     /// The tensors cannot be laid out in safetensors files.
     #[error(transparent)]
@@ -183,12 +194,6 @@ pub enum Error {
         /// The connector's type.
         connector: &'static str,
     },
-    /// The tokenizer cannot be read, or cannot tokenise a text.
-    #[error("the tokenizer: {problem}")]
-    Tokenizer {
-        /// What it says.
-        problem: String,
-    },
     /// A number of a training run is no longer finite.
     #[error(
         "{what} of step {step} is not finite; the last checkpoint is as it was\n\
@@ -233,6 +238,17 @@ impl Error {
         path: impl AsRef<Path>,
     ) -> impl FnOnce(io::Error) -> Self {
         move |source| Error::Io { action, path: path.as_ref().into(), source }
+    }
+}
+
+/// Which iterations there are, for a message.
+fn those(there: &[u64]) -> String {
+    const MOST: usize = 8;
+    let last = there.iter().rev().take(MOST).rev().map(ToString::to_string).collect::<Vec<_>>();
+    match (there.len(), last.join(", ")) {
+        (0, _) => "it has none".into(),
+        (..=MOST, all) => format!("it has {all}"),
+        (count, last) => format!("it has {count}, the last are {last}"),
     }
 }
 

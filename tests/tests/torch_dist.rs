@@ -48,7 +48,7 @@ fn read(dir: &Path) -> BTreeMap<String, Stored> {
 }
 
 fn from_hf(dir: &Path) -> ExportOptions {
-    export_options(|options| options.hf_config = Some(dir.into()))
+    export_options(|options| options.trained.hf_config = Some(dir.into()))
 }
 
 fn to_torch_dist(layers: LayerLayout, change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {

@@ -1,6 +1,7 @@
 use super::fields::{FieldLog, FieldReport, Fields};
-use super::safetensors::Reader;
+use super::files::Form;
 use super::small::Small;
+use super::{Tensors, form_at, torch_save};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result};
@@ -20,22 +21,31 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens the checkpoint at `path`, a directory or a single `.safetensors` file. Headers and
-    /// `config.json` are read, tensors are not.
+    /// Opens the checkpoint at `path`, a directory or a single file of tensors: safetensors, or where
+    /// there are none a `pytorch_model.bin`, as transformers does. Headers and `config.json` are
+    /// read, tensors are not.
     ///
     /// What is wrong with the files does not stop it and is among [`Checkpoint::findings`].
     ///
     /// # Errors
-    /// If there is no checkpoint of safetensors files, or the system refuses to read.
+    /// If there is no checkpoint of either kind, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        let reader = Reader::open(path)?;
+        Checkpoint::open_in(form_at(path), path)
+    }
+
+    /// Opens the checkpoint whose weights `torch.save` wrote, whatever else is there.
+    ///
+    /// # Errors
+    /// As [`open`](Checkpoint::open).
+    pub fn open_torch_save(path: impl AsRef<Path>) -> Result<Self> {
+        Checkpoint::open_in(&torch_save::FORM, path.as_ref())
+    }
+
+    fn open_in(form: &Form, path: &Path) -> Result<Self> {
         let mut log = FieldLog::default();
-        let problems = reader.problems().iter();
-        log.findings.extend(
-            problems
-                .map(|problem| Finding::new(FindingKind::Files, "weights", problem.to_string())),
-        );
+        let tensors = Tensors::open_in(form, path)?;
+        log.findings.extend(tensors.findings("weights"));
         let mut config_text = Vec::new();
         let config = if path.is_dir() {
             read_config(path, &mut config_text, &mut log)?
@@ -44,7 +54,7 @@ impl Checkpoint {
             log.findings.push(Finding::new(FindingKind::Config, "config.json", problem));
             None
         };
-        let (path, source) = (path.to_path_buf(), Box::new(reader));
+        let (path, source) = (path.to_path_buf(), Box::new(tensors));
         Ok(Checkpoint { path, config, config_text, source, log: Mutex::new(log) })
     }
 

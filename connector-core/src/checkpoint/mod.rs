@@ -3,23 +3,34 @@
 mod container;
 mod directory;
 mod fields;
+pub mod files;
 mod flavor;
+mod megatron_config;
 mod nemo;
-mod nemo_yaml;
 pub mod safetensors;
 mod sidecar;
 mod small;
 mod tensors;
+pub mod torch;
 pub mod torch_dist;
+pub mod torch_save;
 
 pub use container::Container;
 pub(crate) use container::Layout;
 pub use directory::Checkpoint;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
+pub(crate) use files::Form;
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
 pub(crate) use sidecar::{copy_sidecars, is_tokenizer, sidecars};
 pub use tensors::Tensors;
+
+/// The form in which Hugging Face's directories at `path` have their weights: safetensors, or where
+/// there are none but a `pytorch_model.bin`, that, as transformers does.
+pub(crate) fn form_at(path: &std::path::Path) -> &'static Form {
+    let is_pickled = !safetensors::FORM.is_at(path) && torch_save::FORM.is_at(path);
+    if is_pickled { &torch_save::FORM } else { &safetensors::FORM }
+}

@@ -3,7 +3,7 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Tensors, flavor, nemo_yaml};
+use super::{Tensors, flavor, megatron_config};
 use crate::Result;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
@@ -21,6 +21,8 @@ pub(crate) const MODEL_YAML: &str = "model.yaml";
 pub(crate) const IO_JSON: &str = "io.json";
 /// The folder of [`CONTEXT`] in which NeMo keeps the original's `generation_config.json`.
 const ARTIFACTS: &str = "artifacts";
+/// The folder in which Megatron-Bridge keeps the tokenizer.
+const TOKENIZER: &str = "tokenizer";
 /// The format's config, in [`CONTEXT`] as it was imported.
 pub(crate) const CONFIG_JSON: &str = "config.json";
 
@@ -30,15 +32,16 @@ pub(crate) const CONFIG_JSON: &str = "config.json";
 pub struct NemoCheckpoint {
     path: PathBuf,
     tensors: Tensors,
-    /// Where the files beside the tensors are.
-    context: PathBuf,
+    /// Where the files beside the tensors are, if there are any.
+    context: Option<PathBuf>,
     model: Option<Text<ModelYaml>>,
     original: Option<Text<Value>>,
     findings: Vec<Finding>,
 }
 
-/// A file's bytes and what they say.
+/// A file, its bytes and what they say.
 struct Text<T> {
+    path: PathBuf,
     bytes: Vec<u8>,
     value: T,
 }
@@ -67,17 +70,24 @@ impl ModelYaml {
 
     /// Turns the config that NeMo wrote into one as import writes it.
     fn translate(&mut self, tensors: &[TensorInfo], findings: &mut Vec<Finding>) {
-        if !nemo_yaml::is_nemo(&self.config) {
+        if !megatron_config::is_nemo(&self.config) {
             return;
         }
         let subject = format!("{CONTEXT}/{MODEL_YAML}");
-        self.config = nemo_yaml::translate(&self.config, self.name(), &subject, findings);
+        // NeMo's Gemma multiplies its embedding in its forward pass, not by a field.
+        let scaled = self.name() == "GemmaModel";
+        self.config = megatron_config::translate(&self.config, scaled, &subject, findings);
+        self.fit_vocabulary(tensors);
+    }
+
+    /// Makes the field of the padding say how many rows there are.
+    fn fit_vocabulary(&mut self, tensors: &[TensorInfo]) {
         // Training on several ranks pads the vocabulary to a multiple of more than the field says.
         let rows = vocab_rows(tensors);
         let tokens = self.config["vocab_size"].as_u64().and_then(|n| usize::try_from(n).ok());
         let divisor = self.config["make_vocab_size_divisible_by"].as_u64().unwrap_or(1).max(1);
         if let (Some(rows), Some(tokens)) = (rows, tokens)
-            && tokens < rows
+            && tokens <= rows
             && tokens.checked_next_multiple_of(divisor as usize) != Some(rows)
         {
             self.config["make_vocab_size_divisible_by"] = rows.into();
@@ -100,32 +110,53 @@ impl NemoCheckpoint {
     /// If there are no tensors where the layout of the directory has them, or the system refuses to
     /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        NemoCheckpoint::open_iteration(path, None)
+    }
+
+    /// As [`open`](NemoCheckpoint::open): of a directory of several iterations this one, and not the
+    /// newest.
+    ///
+    /// # Errors
+    /// As [`open`](NemoCheckpoint::open); [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
+    pub fn open_iteration(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<Self> {
         let path = path.as_ref();
-        let tensors = Tensors::open(flavor::weights(path)?)?;
+        let weights = flavor::weights(path, iteration)?;
+        let tensors = Tensors::open(&weights)?;
         let mut findings = tensors.findings(WEIGHTS);
-        let context = path.join(CONTEXT);
+        let mut context = path.join(CONTEXT);
         let mut model = read(&context, MODEL_YAML, &mut findings, model_yaml)?;
-        let mut missing = None;
-        if model.is_none() && findings.is_empty() {
-            let note = "it says which model this is and how large; `connector import` and NeMo write \
-                        it; `--hf-config DIR` takes the config.json in DIR instead";
-            missing = Some(config_finding(MODEL_YAML, "is not in the checkpoint").note(note));
-        }
         if let Some(Text { value, .. }) = &mut model {
             value.translate(tensors.tensors(), &mut findings);
         }
-        findings.extend(missing);
+        if model.is_none() && findings.is_empty() {
+            model = of_framework(&weights, tensors.tensors(), &mut findings)?;
+            // Megatron-Bridge keeps the tokenizer with each iteration.
+            let tokenizer = weights.join(TOKENIZER);
+            if model.is_some() && tokenizer.is_dir() {
+                context = tokenizer;
+            }
+        }
+        if model.is_none() && findings.is_empty() {
+            let problem =
+                "is not in the checkpoint, nor is another file that says which model this is";
+            let note = "`connector import` and NeMo write it; Megatron-Bridge writes \
+                        run_config.yaml, Megatron-LM `args` in common.pt; `--hf-config DIR` takes \
+                        the config.json in DIR instead";
+            findings.push(config_finding(MODEL_YAML, problem).note(note));
+        }
         let original = read(&context, CONFIG_JSON, &mut findings, json_object)?;
+        let context = Some(context).filter(|context| context.is_dir());
         Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
     }
 
-    /// The directory of the tensors of the checkpoint at `path`.
+    /// The directory of the tensors of the checkpoint at `path`, of several iterations of this one or
+    /// else the newest.
     ///
     /// # Errors
     /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
-    /// which iteration is meant.
-    pub fn weights(path: &Path) -> Result<PathBuf> {
-        flavor::weights(path)
+    /// which iteration is meant, [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
+    pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
+        flavor::weights(path, iteration)
     }
 
     /// The same tensors, as those of another model: its config and all files beside it are those
@@ -138,11 +169,12 @@ impl NemoCheckpoint {
         original: (Vec<u8>, Value),
     ) -> Self {
         let model = ModelYaml { target: model.into(), config, tokenizer: Value::Null };
+        let path = dir.join(CONFIG_JSON);
         let is_about_files = |finding: &Finding| finding.kind == FindingKind::Files;
         NemoCheckpoint {
-            context: dir.into(),
-            model: Some(Text { bytes: Vec::new(), value: model }),
-            original: Some(Text { bytes: original.0, value: original.1 }),
+            context: Some(dir.into()),
+            model: Some(Text { path: path.clone(), bytes: Vec::new(), value: model }),
+            original: Some(Text { path, bytes: original.0, value: original.1 }),
             findings: self.findings.into_iter().filter(is_about_files).collect(),
             ..self
         }
@@ -161,12 +193,24 @@ impl NemoCheckpoint {
         // Elsewhere it is the name of a model on the hub, or a path of another machine.
         let inside = |name: &&str| !name.contains(['/', '\\']) && !name.starts_with('.');
         let folders = tokenizer.filter(inside).into_iter().chain([ARTIFACTS]);
-        folders.filter(|name| self.context.join(name).is_dir()).map(String::from).collect()
+        let is_there =
+            |name: &&str| self.context.as_ref().is_some_and(|dir| dir.join(name).is_dir());
+        folders.filter(is_there).map(String::from).collect()
     }
 
-    /// Where the files beside the tensors are.
-    pub(crate) fn context(&self) -> &Path {
-        &self.context
+    /// Where the files beside the tensors are, if there are any.
+    pub(crate) fn context(&self) -> Option<&Path> {
+        self.context.as_deref()
+    }
+
+    /// The file that says which model this is, as messages name it: `context/model.yaml`,
+    /// `run_config.yaml`, `common.pt`, or of the format `config.json`.
+    pub(crate) fn config_file(&self) -> String {
+        let name = |text: &Text<ModelYaml>| text.path.file_name().map(|n| n.display().to_string());
+        match self.model.as_ref().and_then(name) {
+            Some(name) if name != MODEL_YAML => name,
+            _ => format!("{CONTEXT}/{MODEL_YAML}"),
+        }
     }
 
     /// Where it is.
@@ -204,13 +248,27 @@ impl NemoCheckpoint {
         &self.findings
     }
 
-    /// The files in `context/` that were read, and their bytes.
-    pub(crate) fn files_read(&self) -> Vec<(&'static str, Vec<u8>)> {
-        let model = self.model.as_ref().map(|model| (MODEL_YAML, model.bytes.clone()));
-        let original = self.original.as_ref().map(|original| (CONFIG_JSON, original.bytes.clone()));
+    /// The files beside the tensors that were read, and their bytes.
+    pub(crate) fn files_read(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let model = self.model.as_ref().map(|model| (model.path.clone(), model.bytes.clone()));
+        let original = self.original.as_ref();
+        let original = original.map(|original| (original.path.clone(), original.bytes.clone()));
         let there = |read: &(_, Vec<u8>)| !read.1.is_empty();
         model.into_iter().chain(original).filter(there).collect()
     }
+}
+
+/// The model's type and config as a framework left them beside the tensors.
+fn of_framework(
+    weights: &Path,
+    tensors: &[TensorInfo],
+    findings: &mut Vec<Finding>,
+) -> Result<Option<Text<ModelYaml>>> {
+    let Some(found) = megatron_config::find(weights, findings)? else { return Ok(None) };
+    let megatron_config::Found { model, config, file, bytes } = found;
+    let mut value = ModelYaml { target: model, config, tokenizer: Value::Null };
+    value.fit_vocabulary(tensors);
+    Ok(Some(Text { path: file, bytes, value }))
 }
 
 /// A finding about a file in `context/`.
@@ -225,11 +283,12 @@ fn read<T>(
     findings: &mut Vec<Finding>,
     parse: impl Fn(&[u8]) -> Result<T, String>,
 ) -> Result<Option<Text<T>>> {
-    let problem = match Small::read(&context.join(name))? {
+    let path = context.join(name);
+    let problem = match Small::read(&path)? {
         Small::Absent => return Ok(None),
         Small::Unreasonable => "is not a file of reasonable length".into(),
         Small::Read(bytes) => match parse(&bytes) {
-            Ok(value) => return Ok(Some(Text { bytes, value })),
+            Ok(value) => return Ok(Some(Text { path, bytes, value })),
             Err(problem) => problem,
         },
     };

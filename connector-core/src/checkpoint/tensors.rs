@@ -1,4 +1,5 @@
-use super::{safetensors, torch_dist};
+use super::files::Form;
+use super::{form_at, safetensors, torch_dist, torch_save};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result};
@@ -12,11 +13,13 @@ pub enum Tensors {
     Safetensors(safetensors::Reader),
     /// A directory with a distributed checkpoint of PyTorch, as Megatron-core writes it.
     TorchDist(torch_dist::Reader),
+    /// A file of `torch.save`, or a directory with `pytorch_model.bin`.
+    TorchSave(torch_save::Reader),
 }
 
 impl Tensors {
-    /// Opens what is at `path`: a directory with `.metadata` is a distributed checkpoint, all else
-    /// is taken for safetensors.
+    /// Opens what is at `path`: a directory with `.metadata` is a distributed checkpoint; where there
+    /// are no safetensors but a `pytorch_model.bin`, that is read, as transformers does.
     ///
     /// What is wrong with the files does not stop it: [`problems`](Tensors::problems) has all of it.
     ///
@@ -27,6 +30,14 @@ impl Tensors {
         if torch_dist::is_at(path) {
             return torch_dist::Reader::open(path).map(Tensors::TorchDist);
         }
+        Tensors::open_in(form_at(path), path)
+    }
+
+    /// Opens the weights at `path` that have this form.
+    pub(super) fn open_in(form: &Form, path: &Path) -> Result<Self> {
+        if form.single == torch_save::FORM.single {
+            return torch_save::Reader::open(path).map(Tensors::TorchSave).map_err(Error::from);
+        }
         safetensors::Reader::open(path).map(Tensors::Safetensors).map_err(Error::from)
     }
 
@@ -35,6 +46,7 @@ impl Tensors {
         match self {
             Tensors::Safetensors(_) => "safetensors",
             Tensors::TorchDist(_) => "torch_dist",
+            Tensors::TorchSave(_) => "torch_save",
         }
     }
 
@@ -45,6 +57,9 @@ impl Tensors {
                 reader.problems().iter().map(ToString::to_string).collect()
             }
             Tensors::TorchDist(reader) => {
+                reader.problems().iter().map(ToString::to_string).collect()
+            }
+            Tensors::TorchSave(reader) => {
                 reader.problems().iter().map(ToString::to_string).collect()
             }
         }
@@ -60,6 +75,7 @@ impl Tensors {
         match self {
             Tensors::Safetensors(reader) => reader,
             Tensors::TorchDist(reader) => reader,
+            Tensors::TorchSave(reader) => reader,
         }
     }
 }

@@ -48,6 +48,7 @@ impl Exit {
             Error::Header(_) => (Exit::Io, "malformed-file"),
             Error::TorchDist(_) => (Exit::Io, "malformed-file"),
             Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),
             Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
@@ -66,7 +67,6 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
-            Error::Tokenizer { .. } => (Exit::Failed, "tokenizer"),
             Error::Diverged { .. } => (Exit::Failed, "diverged"),
             #[cfg(feature = "candle")]
             Error::Model(_) => (Exit::Usage, "model"),

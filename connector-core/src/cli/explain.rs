@@ -1,4 +1,4 @@
-use super::args::Selection;
+use super::args::{Selection, Trained};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::Page;
@@ -10,11 +10,16 @@ use crate::store::Source;
 use serde_json::{Value, json};
 use std::path::Path;
 
-pub(super) fn run(selection: &Selection, key: &str, screen: &mut Screen) -> Result<Exit, Failure> {
-    match source::plan_either(selection) {
+pub(super) fn run(
+    selection: &Selection,
+    trained: &Trained,
+    key: &str,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    match source::plan_either(selection, trained) {
         Ok(planned) => follow(&planned, key, screen),
         Err(failure) if !failure.findings.is_empty() => {
-            let reader = source::reader(&source::weights(&selection.source))?;
+            let reader = source::reader(&source::weights(&selection.source, &trained.iteration)?)?;
             refused(&reader, &selection.source, failure, key, screen)
         }
         Err(failure) => Err(failure),

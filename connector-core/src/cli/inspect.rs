@@ -1,3 +1,4 @@
+use super::args::Iteration;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::{Column, Page};
@@ -15,8 +16,13 @@ use std::path::Path;
 /// How many files and problems the screen shows; JSON has all.
 const MOST: usize = 8;
 
-pub(super) fn run(path: &Path, all: bool, screen: &mut Screen) -> Result<Exit, Failure> {
-    let weights = source::weights(path);
+pub(super) fn run(
+    path: &Path,
+    all: bool,
+    iteration: &Iteration,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let weights = source::weights(path, iteration)?;
     let reader = source::reader(&weights)?;
     let about = about(path);
     let groups = groups(reader.tensors());
@@ -200,7 +206,11 @@ fn file_name(reader: &Tensors, file: usize) -> String {
 fn files(reader: &Tensors) -> Vec<Value> {
     let mut tensors = vec![0usize; reader.file_count()];
     for piece in reader.tensors().iter().flat_map(|tensor| &tensor.pieces) {
-        tensors[piece.file] += 1;
+        let (file, path) = (piece.file, reader.path(piece.file));
+        // A view of a file has a number of its own.
+        let shown = || (0..tensors.len()).find(|&file| reader.path(file) == path);
+        let file = if file < tensors.len() { Some(file) } else { shown() };
+        file.into_iter().for_each(|file| tensors[file] += 1);
     }
     let file = |(file, tensors): (usize, &usize)| json!({ "name": file_name(reader, file), "bytes": reader.file_len(file), "tensors": tensors });
     tensors.iter().enumerate().map(file).collect()

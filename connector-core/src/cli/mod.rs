@@ -102,11 +102,13 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
     match command {
         Command::Import(args) => convert::import(args, screen),
         Command::Export(args) => convert::export(args, screen),
-        Command::Plan { selection } => plan::run(selection, screen),
-        Command::Explain { selection, key } => explain::run(selection, key, screen),
+        Command::Plan { selection, trained } => plan::run(selection, trained, screen),
+        Command::Explain { selection, trained, key } => {
+            explain::run(selection, trained, key, screen)
+        }
         Command::Verify(args) => verify::verify_command(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
-        Command::Inspect { path, all } => inspect::run(path, *all, screen),
+        Command::Inspect { path, all, iteration } => inspect::run(path, *all, iteration, screen),
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }

@@ -1,4 +1,4 @@
-use super::args::{How, Selection};
+use super::args::{How, Selection, Trained};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::{Column, Page};
@@ -14,8 +14,12 @@ use std::collections::BTreeMap;
 /// How many files, rules or fields the screen shows; JSON has all.
 const MOST: usize = 12;
 
-pub(super) fn run(selection: &Selection, screen: &mut Screen) -> Result<Exit, Failure> {
-    let planned = source::plan_either(selection)?;
+pub(super) fn run(
+    selection: &Selection,
+    trained: &Trained,
+    screen: &mut Screen,
+) -> Result<Exit, Failure> {
+    let planned = source::plan_either(selection, trained)?;
     let warnings = warnings(&planned, &selection.what.options())?;
     let summary = planned.plan().summary(planned.source().tensors());
     let mut page = screen.page();

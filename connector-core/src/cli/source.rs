@@ -1,10 +1,10 @@
 //! Opening what the user named, with advice where that fails.
 
-use super::args::Selection;
+use super::args::{Iteration, Selection, Trained};
 use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
-use crate::checkpoint::safetensors::{Found, OpenErrorKind};
+use crate::checkpoint::files::{Found, OpenErrorKind};
 use crate::checkpoint::{Checkpoint, NemoCheckpoint, Tensors};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
@@ -23,13 +23,19 @@ pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Plann
     planned(source, PlannedExport::new(source, options).map(Planned::from))
 }
 
-/// Plans the import of a Hugging Face directory, or the export of one that an import wrote.
-pub(super) fn plan_either(selection: &Selection) -> Result<Planned, Failure> {
-    if NemoCheckpoint::is_at(&selection.source) {
-        plan_export(&selection.source, selection.export_options()?)
-    } else {
-        plan(&selection.source, selection.options()?)
+/// Plans the import of a Hugging Face directory, or the export of one that an import or training
+/// wrote.
+pub(super) fn plan_either(selection: &Selection, trained: &Trained) -> Result<Planned, Failure> {
+    let source = &selection.source;
+    if NemoCheckpoint::is_at(source) {
+        let options = ExportOptions { trained: trained.options(), ..selection.export_options()? };
+        return plan_export(source, options);
     }
+    if let Some(option) = trained.given() {
+        let message = format!("{option}: {} is to be imported", source.display());
+        return Err(Failure::usage(message).help("it belongs to checkpoints of training"));
+    }
+    plan(source, selection.options()?)
 }
 
 fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Failure> {
@@ -40,11 +46,11 @@ fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Fa
 }
 
 /// Where the tensors are: in `weights/` of an output of `import`, in an iteration of Megatron-LM.
-pub(super) fn weights(path: &Path) -> PathBuf {
-    if NemoCheckpoint::is_at(path)
-        && let Ok(weights) = NemoCheckpoint::weights(path)
-    {
-        return weights;
+pub(super) fn weights(path: &Path, iteration: &Iteration) -> Result<PathBuf, Failure> {
+    match NemoCheckpoint::weights(path, iteration.iteration) {
+        Ok(weights) if NemoCheckpoint::is_at(path) => return Ok(weights),
+        Err(error) if iteration.iteration.is_some() => return Err(error.into()),
+        _ => {}
     }
     let inside = path.join("weights");
     let has_tensors = |dir: &Path| {
@@ -53,7 +59,7 @@ pub(super) fn weights(path: &Path) -> PathBuf {
             .into_iter()
             .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
     };
-    if inside.is_dir() && !has_tensors(path) { inside } else { path.into() }
+    Ok(if inside.is_dir() && !has_tensors(path) { inside } else { path.into() })
 }
 
 /// Opens a Hugging Face directory without planning.
@@ -75,7 +81,8 @@ pub(super) fn explain(source: &Path, error: Error) -> Failure {
     };
     let unreadable = matches!(&error, Error::Refused(refusal)
         if refusal.findings.iter().all(|f| f.kind == FindingKind::Files))
-        && Tensors::open(weights(source)).is_ok_and(|reader| reader.file_count() == 0);
+        && weights(source, &Iteration::NEWEST)
+            .is_ok_and(|dir| Tensors::open(dir).is_ok_and(|reader| reader.file_count() == 0));
     let mut failure = Failure::from(error);
     if unreadable {
         // Not one file could be opened: nothing was refused, there was nothing to look at.
@@ -93,10 +100,10 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
             ))
         }
         OpenErrorKind::Missing => missing(path),
-        OpenErrorKind::NotSafetensors(_) if path.is_file() => {
+        OpenErrorKind::NoCheckpoint(_) if path.is_file() => {
             Some("give a `.safetensors` file, or the directory that holds them".into())
         }
-        OpenErrorKind::NotSafetensors(found) => instead(found).map(Into::into),
+        OpenErrorKind::NoCheckpoint(found) => instead(found).map(Into::into),
         _ => None,
     }
 }
@@ -125,7 +132,8 @@ fn missing(path: &Path) -> Option<String> {
 fn instead(found: &Found) -> Option<&'static str> {
     Some(match found {
         Found::Pickle { .. } => {
-            "save it as safetensors first; transformers does with `model.save_pretrained(DIR)`"
+            "of PyTorch's files only `pytorch_model.bin` and its shards are taken for a model; \
+             `connector inspect FILE` shows what is in another"
         }
         Found::Gguf { .. } => {
             "GGUF files are made for inference; take the model that it was made from"

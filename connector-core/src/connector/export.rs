@@ -2,9 +2,10 @@ use super::format_config::{DTYPE, FormatConfig, Translation};
 use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
 use super::record::OptionsRecord;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
+use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::cancel::Cancel;
-use crate::checkpoint::{CONFIG_JSON, Checkpoint, Container, IO_JSON, MODEL_YAML, NemoCheckpoint};
+use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -25,10 +26,8 @@ pub struct ExportOptions {
     pub format: String,
     /// The model, if `model.yaml` is not to tell.
     pub model: Option<String>,
-    /// A directory of the format whose `config.json` says what model it is, if the checkpoint does
-    /// not: of Megatron-LM, or of a NeMo model whose config cannot be translated. The files beside
-    /// it, the tokenizer, are copied from there too.
-    pub hf_config: Option<PathBuf>,
+    /// Which iteration, and what says which model it is.
+    pub trained: TrainedOptions,
     /// What is converted: types, tensors left out.
     pub plan: PlanOptions,
     /// Threads and memory.
@@ -55,7 +54,7 @@ impl Default for ExportOptions {
         ExportOptions {
             format: "hf".into(),
             model: None,
-            hf_config: None,
+            trained: TrainedOptions::default(),
             plan: PlanOptions::default(),
             engine: EngineOptions::default(),
             max_shard_size: MAX_SHARD_SIZE,
@@ -125,10 +124,7 @@ impl PlannedExport {
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Error::Open`].
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let mut checkpoint = NemoCheckpoint::open(path)?;
-        if let Some(dir) = &options.hf_config {
-            checkpoint = described(checkpoint, dir, &options)?;
-        }
+        let checkpoint = options.trained.open(path, &options.format, options.model.as_deref())?;
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())
         else {
@@ -166,7 +162,7 @@ impl PlannedExport {
             report,
             files: Files {
                 weights: "",
-                from: checkpoint.context().into(),
+                from: checkpoint.context().map(Path::to_path_buf),
                 to: "",
                 folders: checkpoint.folders(),
                 read: checkpoint.files_read(),
@@ -214,41 +210,6 @@ impl ExportOptions {
         let container = Container::Safetensors;
         Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
     }
-}
-
-/// The checkpoint as the model that the `config.json` in `dir` describes.
-fn described(
-    checkpoint: NemoCheckpoint,
-    dir: &Path,
-    options: &ExportOptions,
-) -> Result<NemoCheckpoint> {
-    let format = Checkpoint::config_of(dir)?;
-    let Some(original) = format.config().cloned() else {
-        return Err(Error::refused(format.findings()));
-    };
-    let registry = Registry::get()?;
-    let (model, architectures) = (options.model.as_deref(), format.architectures());
-    let registration = registry.importer(&options.format, model, &architectures)?;
-    let named = |error| name_subject(error, registration, Direction::Import);
-    let configured = catch(|| {
-        let configured = registration.connector.configure(&format, &[])?;
-        format.fields().settle_rest(&[]);
-        format.fields().finish().map(|()| configured)
-    });
-    let mut config = match configured {
-        Ok(configured) => configured.map_err(named)?.model.json().clone(),
-        Err(panic) => return Err(named(Input::Format(format).cannot_compute(panic))),
-    };
-    // A vocabulary that training padded: its rows are the multiple.
-    let tokens = config.get(VOCABULARY).and_then(Value::as_u64);
-    if let (Some(rows), Some(tokens)) = (checkpoint.vocab_rows(), tokens)
-        && tokens < rows as u64
-        && let Some(divisor) = config.get_mut(VOCAB_DIVISOR)
-    {
-        *divisor = rows.into();
-    }
-    let text = format.config_text().to_vec();
-    Ok(checkpoint.described(dir, registration.model, config, (text, original)))
 }
 
 /// The rows from the model to the format.

@@ -23,11 +23,15 @@ use std::path::{Path, PathBuf};
 /// The field of a model's config that says whether `linear_fc1` is a gate above its input.
 const GATED: &str = "gated_linear_unit";
 
+/// The format whose weights are never safetensors.
+const PYTORCH: &str = "pytorch";
+
 /// How a checkpoint is imported.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ImportOptions {
-    /// The name of the format, `hf`.
+    /// The name of the format: `hf`, or `pytorch` for Hugging Face's directories whose weights
+    /// `torch.save` wrote, where `hf` would find safetensors too.
     pub format: String,
     /// The model, if its architecture is not to tell.
     pub model: Option<String>,
@@ -148,7 +152,10 @@ impl PlannedImport {
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoImporter`], [`Error::Open`].
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
-        let checkpoint = Checkpoint::open(source)?;
+        let checkpoint = match options.format.as_str() {
+            PYTORCH => Checkpoint::open_torch_save(source)?,
+            _ => Checkpoint::open(source)?,
+        };
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings()));
@@ -170,7 +177,8 @@ impl PlannedImport {
                 return Err(named(Input::Format(checkpoint).cannot_compute(panic)));
             }
         };
-        let yaml = model_yaml(registration, &configuration, &options).map_err(named)?;
+        let config = written_config(&configuration, &options);
+        let yaml = model_yaml(registration.model, &config).map_err(named)?;
         if source.join(MODEL_YAML).exists() {
             tracing::warn!(file = MODEL_YAML, "left out: the model's own config takes this name");
         }
@@ -184,10 +192,10 @@ impl PlannedImport {
             report: checkpoint.field_report(),
             files: Files {
                 weights: WEIGHTS,
-                from: source.into(),
+                from: Some(source.into()),
                 to: CONTEXT,
                 folders: Vec::new(),
-                read: vec![(CONFIG_JSON, checkpoint.config_text().to_vec())],
+                read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
                 but: vec![MODEL_YAML],
                 made: vec![(MODEL_YAML, yaml.into_bytes())],
             },
@@ -243,18 +251,8 @@ impl ImportOptions {
     }
 }
 
-/// `model.yaml`: the model's type and config, with the keys that NeMo 2 writes.
-fn model_yaml(
-    registration: &Registration,
-    configuration: &Configuration,
-    options: &ImportOptions,
-) -> Result<String> {
-    #[derive(Serialize)]
-    struct ModelYaml<'a> {
-        #[serde(rename = "_target_")]
-        target: &'a str,
-        config: &'a Value,
-    }
+/// The model's config as it will be after the import.
+fn written_config(configuration: &Configuration, options: &ImportOptions) -> Value {
     let mut config = configuration.model.json().clone();
     // After a cast the type is no longer the source's.
     if let (Some(dtype), Some(field)) =
@@ -262,6 +260,17 @@ fn model_yaml(
     {
         *field = dtype.into();
     }
-    serde_saphyr::to_string(&ModelYaml { target: registration.model, config: &config })
+    config
+}
+
+/// `model.yaml`: a model's type and config, with the keys that NeMo 2 writes.
+pub(crate) fn model_yaml(model: &str, config: &Value) -> Result<String> {
+    #[derive(Serialize)]
+    struct ModelYaml<'a> {
+        #[serde(rename = "_target_")]
+        target: &'a str,
+        config: &'a Value,
+    }
+    serde_saphyr::to_string(&ModelYaml { target: model, config })
         .map_err(|error| Error::ModelConfig { reason: error.to_string() })
 }

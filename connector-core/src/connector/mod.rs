@@ -16,6 +16,7 @@ mod registry;
 mod resume;
 #[cfg(feature = "candle")]
 mod state;
+mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
@@ -30,9 +31,13 @@ pub use planned::{Job, Planned};
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
 pub use resume::{AutoResume, Resume};
+pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 #[cfg(feature = "train")]
-pub(crate) use {conversion::write_new, planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
+pub(crate) use {
+    conversion::write_new, import::model_yaml, planned::MAX_SHARD_SIZE, record::TOOL,
+    state::convert,
+};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};

@@ -61,14 +61,14 @@ pub(super) struct Work {
 pub(super) struct Files {
     /// The folder of the tensors in the output; empty for the output itself.
     pub weights: &'static str,
-    /// Where files are copied from.
-    pub from: PathBuf,
+    /// Where files are copied from, if there are any.
+    pub from: Option<PathBuf>,
     /// The folder in the output to which they are copied; empty for the output itself.
     pub to: &'static str,
     /// Folders there whose files are copied into `to` itself.
     pub folders: Vec<String>,
     /// Files that were read, and their bytes: they must not have changed meanwhile.
-    pub read: Vec<(&'static str, Vec<u8>)>,
+    pub read: Vec<(PathBuf, Vec<u8>)>,
     /// Files that are not copied.
     pub but: Vec<&'static str>,
     /// Files that are written, and their bytes.
@@ -334,7 +334,7 @@ impl Planned {
 
     /// The files of the source that are copied.
     pub(super) fn sidecars(&self) -> Result<Vec<String>> {
-        sidecars(&self.files.from, &self.files.but)
+        self.files.from.as_ref().map_or(Ok(Vec::new()), |from| sidecars(from, &self.files.but))
     }
 
     /// The request to stop.
@@ -432,8 +432,8 @@ impl Input {
         let mut findings = self.findings();
         if findings.is_empty() {
             let subject = match self {
-                Input::Format(_) => "config.json",
-                Input::Model(_) => "context/model.yaml",
+                Input::Format(_) => "config.json".into(),
+                Input::Model(checkpoint) => checkpoint.config_file(),
             };
             let problem = format!("the connector cannot compute with it: {panic}");
             findings.push(Finding::new(FindingKind::Config, subject, problem));
@@ -446,28 +446,38 @@ impl Files {
     /// Writes them into the new directory `dir`.
     fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
         let to = dir.join(self.to);
-        let mut but: Vec<&str> = self.but.clone();
-        but.extend(self.folders.iter().map(String::as_str));
-        record.copied = copy_sidecars(&self.from, &to, &but, &work.cancel)?;
-        for folder in &self.folders {
-            // Of two files with one name the outer one counts.
-            let mut but = self.but.clone();
-            but.extend(record.copied.iter().map(String::as_str));
-            let from = self.from.join(folder);
-            let copied = copy_sidecars(&from, &to, &but, &work.cancel)?;
-            record.copied.extend(copied);
+        if let Some(from) = &self.from {
+            record.copied = self.copy(from, &to, &work.cancel)?;
         }
-        record.copied.sort();
-        for (name, bytes) in &self.read {
+        for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
-            let (file, copy) = (self.from.join(name), to.join(name));
-            let now = if copy.exists() { copy } else { file.clone() };
-            if std::fs::read(&now).map_err(Error::io("read", &now))? != *bytes {
-                return Err(Error::SourceChanged { path: file });
+            let inside = self.from.as_ref().and_then(|from| file.strip_prefix(from).ok());
+            let copy = inside.map(|name| to.join(name)).filter(|copy| copy.exists());
+            let now = copy.as_ref().unwrap_or(file);
+            if std::fs::read(now).map_err(Error::io("read", now))? != *bytes {
+                return Err(Error::SourceChanged { path: file.clone() });
             }
         }
         std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
         self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
+    }
+}
+
+impl Files {
+    /// Copies the files in `from`, and in its folders, to `to`; returns their names.
+    fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
+        let mut but: Vec<&str> = self.but.clone();
+        but.extend(self.folders.iter().map(String::as_str));
+        let mut names = copy_sidecars(from, to, &but, cancel)?;
+        for folder in &self.folders {
+            // Of two files with one name the outer one counts.
+            let mut but = self.but.clone();
+            but.extend(names.iter().map(String::as_str));
+            let copied = copy_sidecars(&from.join(folder), to, &but, cancel)?;
+            names.extend(copied);
+        }
+        names.sort();
+        Ok(names)
     }
 }
 

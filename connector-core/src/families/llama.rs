@@ -57,6 +57,19 @@ impl ModelConnector for HfLlama {
     }
 }
 
+/// Llama whose weights are in `pytorch_model.bin`, by this format's own name. An import from `hf`
+/// reads them too where there are no safetensors; this one does where there are.
+pub struct PytorchLlama;
+
+#[model_importer(LlamaModel, "pytorch", architectures = ["LlamaForCausalLM", "LLaMAForCausalLM"])]
+impl ModelConnector for PytorchLlama {
+    const MAPPING: Mapping = HfLlama::MAPPING;
+
+    fn config(source: &Checkpoint) -> Result<GptConfig> {
+        HfLlama::config(source)
+    }
+}
+
 const FAMILY: Family = Family {
     architecture: "LlamaForCausalLM",
     model_type: "llama",

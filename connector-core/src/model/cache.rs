@@ -64,34 +64,35 @@ impl KvCache {
 impl LayerRows<'_> {
     /// Adds keys and values, `[batch, groups, tokens, head size]` each, and returns all there are.
     pub fn append(self, keys: &Tensor, values: &Tensor) -> Result<[Tensor; 2]> {
-        let (tokens, len) = (keys.dim(2)?, self.len);
-        let needed = len + tokens;
-        let fits = |pair: &[Tensor; 2]| {
-            pair[0].dim(0).is_ok_and(|b| keys.dim(0).is_ok_and(|k| k == b))
-                && pair[0].dim(2).is_ok_and(|capacity| needed <= capacity)
-        };
+        let needed = self.len + keys.dim(2)?;
         let old = self.cache.pair.take();
         let pair = match old {
-            Some(pair) if fits(&pair) => pair,
-            old => {
-                // Doubled, so that the copies are few however long it gets.
-                let capacity = needed.next_power_of_two().max(LEAST);
-                let mut shape = keys.dims().to_vec();
-                shape[2] = capacity;
-                let room = || Tensor::zeros(shape.as_slice(), keys.dtype(), keys.device());
-                let pair = [room()?, room()?];
-                if let Some(old) = old.filter(|_| len > 0) {
-                    for (new, old) in pair.iter().zip(&old) {
-                        new.slice_set(&old.narrow(2, 0, len)?.contiguous()?, 2, 0)?;
-                    }
-                }
-                pair
-            }
+            Some(pair) if self.len > 0 && pair[0].dim(2)? >= needed => pair,
+            old => grown(old.filter(|_| self.len > 0), self.len, needed, keys)?,
         };
-        pair[0].slice_set(&keys.contiguous()?, 2, len)?;
-        pair[1].slice_set(&values.contiguous()?, 2, len)?;
+        for (all, new) in pair.iter().zip([keys, values]) {
+            all.slice_set(&new.contiguous()?, 2, self.len)?;
+        }
         let all = [pair[0].narrow(2, 0, needed)?, pair[1].narrow(2, 0, needed)?];
         self.cache.pair = Some(pair);
         Ok(all)
     }
+}
+
+/// Room for `needed` tokens like those of `keys`, with the first `len` of `old`. It is doubled, so
+/// that the copies are few however long it gets.
+fn grown(
+    old: Option<[Tensor; 2]>,
+    len: usize,
+    needed: usize,
+    keys: &Tensor,
+) -> Result<[Tensor; 2]> {
+    let mut shape = keys.dims().to_vec();
+    shape[2] = needed.next_power_of_two().max(LEAST);
+    let room = || Tensor::zeros(shape.as_slice(), keys.dtype(), keys.device());
+    let pair = [room()?, room()?];
+    for (new, old) in pair.iter().zip(old.iter().flatten()) {
+        new.slice_set(&old.narrow(2, 0, len)?.contiguous()?, 2, 0)?;
+    }
+    Ok(pair)
 }

@@ -1,7 +1,7 @@
 //! What a model refuses to compute with.
 
 /// Why a model does not compute.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// Tokens that are not a batch of sequences.
@@ -53,5 +53,58 @@ pub enum ModelError {
         shape: Vec<usize>,
         /// The sum of the lengths for each row.
         sums: Vec<usize>,
+    },
+    /// A way to choose tokens that makes no sense.
+    #[error("`{name}` is {value}; it should be {range}")]
+    Sampling {
+        /// Its name in [`Sampling`](super::Sampling).
+        name: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it may be.
+        range: &'static str,
+    },
+    /// Logits that are no numbers.
+    #[error(
+        "the logits are not numbers: the weights are damaged, or too large for the type that is          computed in"
+    )]
+    NotNumbers,
+    /// A tokenizer that cannot be used.
+    #[error("{}: {reason}", path.display())]
+    Tokenizer {
+        /// The `tokenizer.json`.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A checkpoint without a tokenizer.
+    #[error(
+        "there is no tokenizer.json in {}; one is made by transformers with          `AutoTokenizer.from_pretrained(…).save_pretrained(DIR)`", path.display()
+    )]
+    NoTokenizer {
+        /// Where it should be.
+        path: std::path::PathBuf,
+    },
+    /// A `generation_config.json` or `config.json` that does not say which token ends a text.
+    #[error("{}: {problem}", path.display())]
+    GenerationConfig {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Logits that cannot be compared.
+    #[error("the model's logits are {model:?}, the reference's {reference:?}")]
+    OtherShape {
+        /// The shape of the model's.
+        model: Vec<usize>,
+        /// The shape of the reference's.
+        reference: Vec<usize>,
+    },
+    /// A model that candle-transformers does not compute.
+    #[error("candle-transformers does not compute this model: {reason}")]
+    NotCovered {
+        /// Why.
+        reason: String,
     },
 }

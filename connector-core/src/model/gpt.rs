@@ -205,7 +205,8 @@ impl GPTModel {
         self.embedding.track_op() || self.layers.iter().any(|layer| trained(&layer.attention))
     }
 
-    fn check(&self, tokens: &Tensor, seen: usize, held: Option<usize>) -> Result<()> {
+    /// Refuses tokens that it cannot compute with.
+    pub(super) fn check(&self, tokens: &Tensor, seen: usize, held: Option<usize>) -> Result<()> {
         let shape = tokens.dims();
         let &[batch, len] = shape else {
             return Err(ModelError::NotABatch { shape: shape.to_vec() }.into());

@@ -1,7 +1,7 @@
 //! Models from checkpoints.
 
 use super::gpt::refuse;
-use super::{GPTModel, Parameters};
+use super::{GPTModel, ModelError, Parameters, Tokenizer};
 use crate::checkpoint::NemoCheckpoint;
 use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
 use crate::families::gpt::GptConfig;
@@ -9,6 +9,7 @@ use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
 use crate::{DeviceChoice, Error, Result};
 use candle_core::{DType, Device};
+use serde_json::Value;
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
@@ -68,6 +69,43 @@ impl Loaded {
         self.files.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
     }
 
+    /// Its tokenizer.
+    ///
+    /// # Errors
+    /// [`ModelError::NoTokenizer`]; as [`Tokenizer::open`].
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        match self.file(Tokenizer::FILE) {
+            Some(path) => Tokenizer::open(&path),
+            None => Err(ModelError::NoTokenizer { path: self.files[0].clone() }.into()),
+        }
+    }
+
+    /// The tokens that end a text: `eos_token_id` of `generation_config.json`, or else of
+    /// `config.json`; none if neither has it.
+    ///
+    /// # Errors
+    /// [`ModelError::GenerationConfig`] if it is no token; [`Error::Io`].
+    pub fn stop_tokens(&self) -> Result<Vec<u32>> {
+        for name in ["generation_config.json", "config.json"] {
+            let Some(path) = self.file(name) else { continue };
+            let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            let wrong =
+                |problem: String| ModelError::GenerationConfig { path: path.clone(), problem };
+            let fields: Value =
+                serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+            let field = &fields["eos_token_id"];
+            let token = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+            let tokens = match field {
+                Value::Null => continue,
+                Value::Array(all) => all.iter().map(token).collect(),
+                one => token(one).map(|token| vec![token]),
+            };
+            let problem = || wrong(format!("\"eos_token_id\" is {field}, which is no token"));
+            return Ok(tokens.ok_or_else(problem)?);
+        }
+        Ok(Vec::new())
+    }
+
     fn open_checkpoint(path: &Path, options: &LoadOptions) -> Result<Self> {
         let checkpoint = NemoCheckpoint::open(path)?;
         let (Some(model), Some(fields), []) =
@@ -89,8 +127,9 @@ impl Loaded {
         let instance = instance(configuration.instance, registration)?;
         let parameters = Parameters::read(&*instance, source, dtype, &device)?;
         let context = checkpoint.context();
-        let folders = checkpoint.folders().into_iter().map(|folder| context.join(folder));
-        let files = std::iter::once(context.to_path_buf()).chain(folders).collect();
+        let folders = checkpoint.folders();
+        let folders = folders.iter().filter_map(|folder| Some(context?.join(folder)));
+        let files = context.map(Path::to_path_buf).into_iter().chain(folders).collect();
         Ok(Loaded { registration, config, parameters, files })
     }
 

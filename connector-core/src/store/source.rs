@@ -10,7 +10,9 @@ pub trait Source: Send + Sync {
     /// The tensors. Names are unique.
     fn tensors(&self) -> &[TensorInfo];
 
-    /// How many files there are; a [`FileId`] is below it.
+    /// How many files there are. A piece of a tensor may have a greater number: a view of a file, in
+    /// which elements that lie apart are one behind the other. It is read like a file, has the
+    /// [`path`](Source::path) of the one it shows, and no [`local_file`](Source::local_file).
     fn file_count(&self) -> usize;
 
     /// The path of a file, for messages and `explain`.

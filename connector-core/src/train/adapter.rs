@@ -2,19 +2,18 @@
 
 use super::Lora;
 use super::checkpoint::{
-    AdapterMetadata, Named, RunState, read_adapter, refused, to_json, types, write_tensors,
+    AdapterMetadata, Context, Named, RunState, read_adapter, refused, to_json, types, write_tensors,
 };
 use super::lora::{IN, OUT, merged};
 use super::peft;
-use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS, copy_sidecars};
+use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
 use crate::connector::{TOOL, write_new};
 use crate::model::{GPTModel, LoadOptions, Loaded};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate};
-use crate::{Cancel, DeviceChoice, Error, Result};
+use crate::{DeviceChoice, Error, Result};
 use candle_core::{DType, Tensor};
 use serde::Serialize;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// An adapter, with the model that it adapts.
@@ -113,6 +112,7 @@ impl Adapted {
     pub fn merge(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
         let opened = NemoCheckpoint::open(self.base())?;
         let saved_as = types(opened.source().tensors(), &self.base.parameters);
+        let context = Context::of(&opened, &self.base)?;
         let mut weights = Named::new();
         for (name, tensor) in self.base.parameters.tensors() {
             let projection = name.strip_suffix(".weight").unwrap_or(name);
@@ -125,9 +125,7 @@ impl Adapted {
         }
         self.write(output, overwrite, "merged", |root| {
             write_tensors(&root.join(WEIGHTS), &weights)?;
-            let context = root.join(CONTEXT);
-            fs::create_dir(&context).map_err(Error::io("create", &context))?;
-            copy_sidecars(opened.context(), &context, &[], &Cancel::default()).map(drop)
+            context.write(&root.join(CONTEXT))
         })
     }
 

@@ -9,11 +9,11 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{CONTEXT, Tensors, WEIGHTS, copy_sidecars};
-use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
+use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, Tensors, WEIGHTS, copy_sidecars};
+use crate::connector::{MAX_SHARD_SIZE, TOOL, model_yaml, write_new};
 use crate::engine::{from_candle_dtype, read_tensor, to_candle_dtype, with_bytes};
 use crate::failpoint::failpoint;
-use crate::model::Parameters;
+use crate::model::{Loaded, Parameters};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Sink, Source, Staging, TRAINING_JSON, TensorInfo};
 use crate::{Cancel, Error, Result};
@@ -150,8 +150,39 @@ pub(super) struct Snapshot<'a> {
     pub weights: Named,
     pub adapter: Option<&'a AdapterMetadata>,
     pub optimizer: Named,
-    /// The folder whose files become `context/`.
-    pub context: &'a Path,
+    pub context: &'a Context,
+}
+
+/// What becomes `context/`.
+pub(super) struct Context {
+    /// The folder whose files are copied.
+    from: Option<PathBuf>,
+    /// The file that says which model it is, where that folder has it under another name.
+    model_yaml: Option<String>,
+}
+
+impl Context {
+    /// That of the checkpoint `opened`, which was loaded.
+    pub fn of(opened: &NemoCheckpoint, loaded: &Loaded) -> Result<Self> {
+        let from = opened.context().map(Path::to_path_buf);
+        let has_it = from.as_ref().is_some_and(|dir| dir.join(MODEL_YAML).is_file());
+        let make = || {
+            let config = serde_json::to_value(&loaded.config)
+                .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
+            model_yaml(loaded.registration.model, &config)
+        };
+        Ok(Context { from, model_yaml: (!has_it).then(make).transpose()? })
+    }
+
+    /// Writes it into the new folder `to`.
+    pub fn write(&self, to: &Path) -> Result<()> {
+        fs::create_dir(to).map_err(Error::io("create", to))?;
+        if let Some(from) = &self.from {
+            copy_sidecars(from, to, &[], &Cancel::default())?;
+        }
+        let Some(model_yaml) = &self.model_yaml else { return Ok(()) };
+        write_new(&to.join(MODEL_YAML), model_yaml.as_bytes())
+    }
 }
 
 impl Snapshot<'_> {
@@ -170,9 +201,7 @@ impl Snapshot<'_> {
             write_new(&weights.join(ADAPTER_METADATA), &to_json(adapter)?)?;
         }
         write_tensors(&root.join(OPTIMIZER), &self.optimizer)?;
-        let context = root.join(CONTEXT);
-        fs::create_dir(&context).map_err(Error::io("create", &context))?;
-        copy_sidecars(self.context, &context, &[], &Cancel::default())?;
+        self.context.write(&root.join(CONTEXT))?;
         write_new(&root.join(TRAINING_JSON), &to_json(self.state)?)?;
         failpoint("training.written")?;
         staging.publish()
@@ -276,7 +305,7 @@ mod tests {
         }
     }
 
-    fn snapshot<'a>(state: &'a RunState, context: &'a Path, value: f32) -> Snapshot<'a> {
+    fn snapshot<'a>(state: &'a RunState, context: &'a Context, value: f32) -> Snapshot<'a> {
         let tensor = Tensor::new(&[value, 2.0], &Device::Cpu).unwrap();
         let weights = [("w".to_string(), tensor.clone())].into();
         let optimizer = [("optimizer.state.exp_avg.w".to_string(), tensor)].into();
@@ -292,6 +321,7 @@ mod tests {
         let target = dir.path().join("runs/a-last");
         for step in 1..3 {
             let state = RunState { step, ..state() };
+            let context = Context { from: Some(context.clone()), model_yaml: None };
             snapshot(&state, &context, step as f32).save(&target).unwrap();
             assert_eq!(RunState::read(&target).unwrap(), Some(state));
             let optimizer = read_optimizer(&target, &Device::Cpu).unwrap();

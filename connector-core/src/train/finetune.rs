@@ -2,7 +2,8 @@
 
 use super::adamw::{Gradients, Optimizer};
 use super::checkpoint::{
-    AdapterMetadata, Named, RunState, Snapshot, read_adapter, read_optimizer, refused, types,
+    AdapterMetadata, Context, Named, RunState, Snapshot, read_adapter, read_optimizer, refused,
+    types,
 };
 use super::data::{Batch, Sampler};
 use super::log::{Log, replace};
@@ -17,13 +18,11 @@ use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
-use serde_json::Value;
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tokenizers::Tokenizer;
 
 /// What is fine-tuned: the type of a family, or [`AutoModel`] for whatever the checkpoint holds.
 pub trait Trainee {
@@ -148,8 +147,8 @@ struct Run<'a> {
     /// The type in which each parameter is saved.
     saved_as: BTreeMap<String, DType>,
     adapter: Option<AdapterMetadata>,
-    /// The folder of the files that each checkpoint gets.
-    context: PathBuf,
+    /// The files that each checkpoint gets.
+    context: Context,
     device: Device,
     dataset: Dataset,
     state: RunState,
@@ -178,8 +177,8 @@ impl<'a> Run<'a> {
         let device = trainer.device;
         let loaded = Loaded::open(base, &LoadOptions { dtype: Some(dtype), device, model: None })?;
         check_model::<M>(base, &loaded, data)?;
-        let (tokenizer, end) = (tokenizer(base, &loaded)?, end_of_text(&loaded)?);
-        let dataset = data.load(&tokenizer, end)?;
+        let end = loaded.stop_tokens()?.first().copied();
+        let dataset = data.load(&loaded.tokenizer()?, end)?;
         let now = RunState::new(
             loaded.registration.model,
             trainer.seed,
@@ -190,6 +189,7 @@ impl<'a> Run<'a> {
             earlier.check_same(&now)?;
         }
         let opened = NemoCheckpoint::open(base)?;
+        let context = Context::of(&opened, &loaded)?;
         let mut parameters = loaded.parameters;
         let saved_as = types(opened.source().tensors(), &parameters);
         let (variables, adapter) = match &trainer.peft {
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
             optimizer: Optimizer::new(trainer.optim, variables)?,
             saved_as,
             adapter,
-            context: opened.context().into(),
+            context,
             device,
             dataset,
             state: now,
@@ -405,7 +405,7 @@ impl<'a> Run<'a> {
                 }
             }
         }
-        let (state, adapter, context) = (&self.state, self.adapter.as_ref(), &*self.context);
+        let (state, adapter, context) = (&self.state, self.adapter.as_ref(), &self.context);
         Snapshot { state, weights, adapter, optimizer, context }.save(&self.trainer.checkpoint())
     }
 
@@ -438,21 +438,4 @@ fn check_model<M: Trainee>(path: &Path, loaded: &Loaded, data: &FineTuningData) 
 
 fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
-}
-
-fn tokenizer(path: &Path, loaded: &Loaded) -> Result<Tokenizer> {
-    let Some(file) = loaded.file("tokenizer.json") else {
-        return Err(refused(path, "has no tokenizer.json"));
-    };
-    let mut t = Tokenizer::from_file(&file)
-        .map_err(|error| Error::Tokenizer { problem: error.to_string() })?;
-    t.with_padding(None);
-    t.with_truncation(None).map_err(|error| Error::Tokenizer { problem: error.to_string() })?;
-    Ok(t)
-}
-
-fn end_of_text(loaded: &Loaded) -> Result<Option<u32>> {
-    let Some(file) = loaded.file("generation_config.json") else { return Ok(None) };
-    let value: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
-    Ok(value["eos_token_id"].as_u64().map(|x| x as u32))
 }

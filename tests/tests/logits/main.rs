@@ -2,4 +2,6 @@
 
 mod fixtures;
 mod gradients;
+mod naive;
+mod shapes;
 mod support;

@@ -1,9 +1,9 @@
 //! The files of a checkpoint to be written, computed before the first byte is.
 
-use super::index::to_json;
 use super::json::Entry;
 use super::rules::{shown, size_of};
-use super::{INDEX, InvalidTensor, MAX_HEADER, METADATA, SINGLE};
+use super::{FORM, InvalidTensor, MAX_HEADER, METADATA};
+use crate::checkpoint::files::to_json;
 use crate::store::{Dtype, FileId};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
@@ -137,7 +137,7 @@ impl Layout {
 
     /// The name and the bytes of the index, if there is more than one file.
     pub fn index(&self) -> Option<(&'static str, &[u8])> {
-        self.index.as_deref().map(|bytes| (INDEX, bytes))
+        self.index.as_deref().map(|bytes| (FORM.index, bytes))
     }
 }
 
@@ -158,7 +158,7 @@ fn split(sizes: &[u64], max_shard_size: u64) -> Vec<Range<usize>> {
 
 fn shard_name(file: FileId, count: usize) -> String {
     match count {
-        1 => SINGLE.into(),
+        1 => FORM.single.into(),
         _ => format!("model-{:05}-of-{count:05}.safetensors", file + 1),
     }
 }

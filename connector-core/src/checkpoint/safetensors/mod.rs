@@ -16,44 +16,42 @@
 //! [`Reader`] reads headers by position and trusts none of them; [`Layout`] computes the bytes
 //! that surround the tensors, and [`Writer`] puts them on disk.
 
-mod found;
 mod header;
 mod header_error;
-mod index;
 mod json;
 mod layout;
-mod open_error;
-mod problem;
 mod reader;
 mod rules;
-mod shards;
 mod writer;
 
-pub use found::Found;
 pub use header::{Header, HeaderTensor, read_header};
 pub use header_error::{HeaderError, HeaderErrorKind};
+pub(super) use json::StringMap;
 pub use layout::{Layout, LayoutError, OutputTensor, Placement, ShardFile};
-pub use open_error::{OpenError, OpenErrorKind};
-pub use problem::Problem;
 pub use reader::Reader;
 pub use rules::InvalidTensor;
 pub(super) use rules::shown;
-pub(crate) use shards::missing_files;
-#[cfg(feature = "hub")]
-pub(crate) use shards::{weight_files, weight_files_of};
 pub use writer::Writer;
 
+use super::files::{self, Form};
+
+/// What is wrong with a set of safetensors files.
+pub type Problem = files::Problem<HeaderError>;
+
 /// The longest header, as the safetensors crate has it.
-const MAX_HEADER: u64 = 100_000_000;
+pub(super) const MAX_HEADER: u64 = 100_000_000;
 
 /// The key of a header that is no tensor.
 const METADATA: &str = "__metadata__";
 
-/// The file of a checkpoint that fits in one.
-pub(crate) const SINGLE: &str = "model.safetensors";
-
-/// The file that says which tensor is in which shard.
-pub(crate) const INDEX: &str = "model.safetensors.index.json";
+/// How the files are called.
+pub(crate) const FORM: Form = Form {
+    extensions: &["safetensors"],
+    single: "model.safetensors",
+    index: "model.safetensors.index.json",
+    shard: "model-",
+    any_name: true,
+};
 
 #[cfg(test)]
 mod round_trip;

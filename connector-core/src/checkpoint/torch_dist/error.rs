@@ -1,6 +1,6 @@
-use super::pickle::PickleError;
-use super::zip::ZipError;
 use crate::checkpoint::safetensors::shown;
+use crate::checkpoint::torch::pickle::PickleError;
+use crate::checkpoint::torch::zip::ZipError;
 use crate::store::Dtype;
 use std::path::PathBuf;
 
@@ -27,6 +27,12 @@ pub enum Problem {
     /// `.metadata` is no pickle, or not that of a checkpoint.
     #[error(transparent)]
     Pickle(#[from] PickleError),
+    /// A file that should be an archive of torch is none.
+    #[error(transparent)]
+    Archive(ZipError),
+    /// What is the same on all ranks cannot be read.
+    #[error("{0}")]
+    Common(&'static str),
     /// Two entries of `.metadata` are for one tensor or piece.
     #[error("`{}` is described twice", shown(.0))]
     Twice(String),

@@ -1,9 +1,10 @@
 use super::metadata::{self, Chunk, Place, Stored};
-use super::pickle::Writer;
 use super::stack::{Stack, StackError, extra_states, stacks};
-use super::zip::{Frame, frame, objects};
-use super::{LayerLayout, record, types};
+use super::{LayerLayout, record};
 use crate::checkpoint::safetensors::OutputTensor;
+use crate::checkpoint::torch::pickle::Writer;
+use crate::checkpoint::torch::types;
+use crate::checkpoint::torch::zip::{Frame, frame, objects};
 use crate::store::{Dtype, Part};
 use std::ops::Range;
 

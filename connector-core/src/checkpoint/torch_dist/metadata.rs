@@ -15,7 +15,7 @@
 //! All else (plans of the ranks, names of the run) is passed over.
 
 use super::Problem;
-use super::pickle::{Pickle, PickleError, View, Writer};
+use crate::checkpoint::torch::pickle::{Pickle, PickleError, View, Writer};
 use std::collections::HashMap;
 
 /// A tensor as `.metadata` describes it.
@@ -50,10 +50,7 @@ pub(super) fn read(
     wanted: impl Fn(&str) -> bool,
 ) -> Result<(Vec<Stored>, usize), Problem> {
     let pickle = Pickle::read(bytes)?;
-    let top = pickle.top("the checkpoint's metadata");
-    let state = top
-        .object("Metadata", "Metadata")
-        .or_else(|_| top.object("MCoreMetadata", "an object of torch's Metadata"))?;
+    let state = state(&pickle)?;
     let mut records = records(state.field("storage_data")?, &wanted)?;
     let described = state.field("state_dict_metadata")?;
     // Tensors may share one list of pieces, which a hostile file has thousands of refer to. Each
@@ -94,6 +91,38 @@ pub(super) fn read(
     Ok((tensors, others))
 }
 
+/// Where the object `key` is, if the pickle describes it.
+pub(super) fn object(bytes: &[u8], key: &str) -> Result<Option<Place>, Problem> {
+    let pickle = Pickle::read(bytes)?;
+    for (index, info) in state(&pickle)?.field("storage_data")?.dict()? {
+        if index.object("MetadataIndex", "MetadataIndex")?.field("fqn")?.text()? == key {
+            return place(info).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// The attributes of the metadata.
+fn state<'p, 'a>(pickle: &'p Pickle<'a>) -> Result<View<'p, 'a>, PickleError> {
+    let top = pickle.top("the checkpoint's metadata");
+    top.object("Metadata", "Metadata")
+        .or_else(|_| top.object("MCoreMetadata", "an object of torch's Metadata"))
+}
+
+/// The place of a record.
+fn place(info: View<'_, '_>) -> Result<Place, Problem> {
+    let info = info.object("_StorageInfo", "_StorageInfo")?;
+    if info.get("transform_descriptors")?.is_some_and(|list| !list.is_none()) {
+        let error = info.named("transform_descriptors").unexpected("records as they are");
+        return Err(error.into());
+    }
+    Ok(Place {
+        file: info.field("relative_path")?.text()?.into(),
+        offset: info.field("offset")?.count()?,
+        length: info.field("length")?.count()?,
+    })
+}
+
 /// The name in torch of the type in the properties. They are a tuple, or attributes in old files.
 fn dtype(properties: View<'_, '_>) -> Result<String, PickleError> {
     let dtype = match properties.list() {
@@ -125,17 +154,7 @@ fn records<'a>(
         }
         // Objects have no place inside a tensor.
         let Some(start) = index.get("offset")?.filter(|offset| !offset.is_none()) else { continue };
-        let info = info.object("_StorageInfo", "_StorageInfo")?;
-        if info.get("transform_descriptors")?.is_some_and(|list| !list.is_none()) {
-            let error = info.named("transform_descriptors").unexpected("records as they are");
-            return Err(error.into());
-        }
-        let place = Place {
-            file: info.field("relative_path")?.text()?.into(),
-            offset: info.field("offset")?.count()?,
-            length: info.field("length")?.count()?,
-        };
-        if records.insert((key, start.dimensions()?), place).is_some() {
+        if records.insert((key, start.dimensions()?), place(info)?).is_some() {
             return Err(Problem::Twice(key.into()));
         }
     }

@@ -26,27 +26,24 @@
 //! [`Reader`] checks that the pieces of a tensor tile it and gives the parameters of each layer and
 //! expert the names that they have in the model, `decoder.layers.0.mlp.linear_fc1.weight`.
 
+mod common;
 mod error;
 mod layout;
 mod metadata;
 mod names;
-mod pickle;
 mod reader;
 mod record;
 mod stack;
 mod tiling;
-mod types;
 mod writer;
-mod zip;
 
+pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
 pub(crate) use names::canonical;
-pub use pickle::PickleError;
 pub use reader::Reader;
 pub use stack::StackError;
 pub use writer::Writer;
-pub use zip::ZipError;
 
 /// The pickle that says what lies where.
 const METADATA: &str = ".metadata";

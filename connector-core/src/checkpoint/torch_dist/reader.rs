@@ -1,8 +1,9 @@
 use super::metadata::{self, Chunk, Place, Stored};
 use super::record::{RecordProblem, locate};
 use super::tiling::{self, Box_};
-use super::{METADATA, METADATA_JSON, Malformed, Problem, names, types};
+use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
 use crate::checkpoint::small::Small;
+use crate::checkpoint::torch::types;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Encoding, FileId, Piece, Source, TensorInfo};
 use crate::{Error, Result};
@@ -87,6 +88,15 @@ impl Reader {
     }
 }
 
+/// Whether the path `name`, which a file gives, stays inside of the directory it is joined to.
+pub(super) fn is_inside(name: &str) -> bool {
+    let mut parts = Path::new(name).components().peekable();
+    // A backslash or a drive's letter is part of a name here and a path elsewhere.
+    parts.peek().is_some()
+        && parts.all(|part| matches!(part, Component::Normal(_)))
+        && !name.contains(['\\', ':', '\0'])
+}
+
 /// Whether `metadata.json`, which very old checkpoints lack, names another container.
 fn check_backend(dir: &Path) -> Result<Option<Problem>> {
     let text = match Small::read(&dir.join(METADATA_JSON))? {
@@ -151,11 +161,7 @@ impl Opening<'_> {
     }
 
     fn open_file(&mut self, name: &str, records: &[(&Place, &str)]) -> Result<Option<FileId>> {
-        let mut parts = Path::new(name).components().peekable();
-        let inside =
-            parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)));
-        // A backslash or a drive's letter is part of a name here and a path elsewhere.
-        if !inside || name.contains(['\\', ':', '\0']) {
+        if !is_inside(name) {
             let tensor = records.first().map_or("", |(_, tensor)| tensor).to_string();
             let problem = Problem::Outside { tensor, file: name.into() };
             self.problem(METADATA, problem);

@@ -1,14 +1,9 @@
 //! One piece of a tensor: a zip archive whose `data.pkl` says what the bytes of `data/0` are.
-//!
-//! ```text
-//! torch._utils._rebuild_tensor_v2(
-//!     ('storage', torch.BFloat16Storage, '0', 'cpu', numel),    a persistent id: the file data/0
-//!     storage_offset, sizes, strides, requires_grad, hooks)     in elements
-//! ```
 
-use super::pickle::{Pickle, PickleError, View, Writer};
-use super::types;
-use super::zip::{Archive, ZipError};
+use crate::checkpoint::torch::pickle::{Pickle, PickleError, Writer};
+use crate::checkpoint::torch::tensor::Rebuilt;
+use crate::checkpoint::torch::types;
+use crate::checkpoint::torch::zip::{Archive, ZipError};
 use crate::store::Dtype;
 use std::fs::File;
 use std::ops::Range;
@@ -53,7 +48,11 @@ pub(super) fn locate(
     }
     let bytes = archive.read(archive.member("data.pkl")?, LONGEST_PICKLE)?;
     let pickle = Pickle::read(&bytes)?;
-    let tensor = Tensor::parse(pickle.top("data.pkl"))?;
+    let top = pickle.top("data.pkl");
+    let tensor = Rebuilt::parse(top)?;
+    if tensor.storage != "0" {
+        return Err(top.unexpected("a tensor in data/0").into());
+    }
     if tensor.dtype != Some(dtype) || tensor.size != size {
         return Err(RecordProblem::Other(tensor.dtype, tensor.size));
     }
@@ -90,57 +89,4 @@ pub(super) fn pickle(dtype: Dtype, size: &[usize]) -> Option<Vec<u8>> {
         args.call("collections", "OrderedDict", |_| {});
     });
     Some(writer.finish())
-}
-
-struct Tensor {
-    dtype: Option<Dtype>,
-    offset: u64,
-    size: Vec<usize>,
-    strides: Vec<usize>,
-}
-
-impl Tensor {
-    fn parse(top: View<'_, '_>) -> Result<Self, PickleError> {
-        let mut rebuilt = top;
-        // A parameter is a call around the call.
-        if let Some(((_, "_rebuild_parameter"), args)) = top.call() {
-            rebuilt = args.list()?.next().ok_or_else(|| args.unexpected("a tensor"))?;
-        }
-        let (function, args) = rebuilt.call().ok_or_else(|| rebuilt.unexpected("a tensor"))?;
-        let args: Vec<_> = args.list()?.collect();
-        let ("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor_v3") = function else {
-            return Err(rebuilt.unexpected("a tensor"));
-        };
-        let [storage, offset, size, strides, ..] = args[..] else {
-            return Err(rebuilt.unexpected("a tensor with its storage, sizes and strides"));
-        };
-        let id: Vec<_> = storage.persistent()?.list()?.collect();
-        let [kind, class, file, ..] = id[..] else {
-            return Err(storage.unexpected("a storage with its class and file"));
-        };
-        if (kind.text()?, file.text()?) != ("storage", "0") {
-            return Err(storage.unexpected("the storage in data/0"));
-        }
-        // The third version names the type itself, behind hooks.
-        let dtype = match (function.1, args.get(6)) {
-            ("_rebuild_tensor_v3", Some(dtype)) => types::dtype(dtype.global()?.1),
-            _ => types::of_storage(class.global()?.1),
-        };
-        let (size, strides) = (size.dimensions()?, strides.dimensions()?);
-        Ok(Tensor { dtype, offset: offset.count()?, size, strides })
-    }
-
-    fn is_contiguous(&self) -> bool {
-        if self.size.contains(&0) {
-            return true;
-        }
-        let mut expected = 1usize;
-        self.size.len() == self.strides.len()
-            && self.size.iter().zip(&self.strides).rev().all(|(&size, &stride)| {
-                // The stride along a single index says nothing.
-                let fits = size == 1 || stride == expected;
-                expected = expected.saturating_mul(size);
-                fits
-            })
-    }
 }

@@ -1,9 +1,9 @@
 //! Files laid out by a [`Layout`], as a [`Sink`].
 
 use super::layout::{DistFile, Record};
-use super::zip::Crc;
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
 use crate::cancel::Cancel;
+use crate::checkpoint::torch::zip::Crc;
 use crate::store::positioned::{read_exact_at, write_all_at};
 use crate::store::{FileId, Sink, allocate};
 use crate::{Error, Result};

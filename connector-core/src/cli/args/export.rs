@@ -1,6 +1,7 @@
 //! `connector export`.
 
 use super::conversion::{How, Publish, What};
+use super::trained::Trained;
 use crate::ExportOptions;
 use crate::cli::failure::Failure;
 use clap::{Args, ValueHint};
@@ -20,10 +21,8 @@ pub(in crate::cli) struct Export {
     pub to: String,
     #[command(flatten)]
     pub what: What,
-    /// Take the config, the tokenizer and all other files from this Hugging Face directory, for a
-    /// checkpoint without a context/model.yaml that says what model it is
-    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What")]
-    pub hf_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub trained: Trained,
     /// Write the rows that pad the vocabulary too, and count them in config.json's vocab_size
     #[arg(long, help_heading = "What")]
     pub keep_vocab_padding: bool,
@@ -46,7 +45,7 @@ impl Export {
         Ok(ExportOptions {
             format: self.to.clone(),
             model: self.model.clone(),
-            hf_config: self.hf_config.clone(),
+            trained: self.trained.options(),
             plan: self.what.options(),
             engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,

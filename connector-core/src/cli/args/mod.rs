@@ -6,12 +6,14 @@ mod conversion;
 mod export;
 mod import;
 mod resources;
+mod trained;
 mod verify;
 
 pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
 pub(super) use export::Export;
 pub(super) use import::Import;
+pub(super) use trained::{Iteration, Trained};
 pub(super) use verify::{Diff, Verify};
 
 use super::exit::EXIT_CODES;
@@ -52,17 +54,21 @@ pub(super) enum Command {
     Export(Export),
     /// Show what an import would do, and check it; reads headers only and writes nothing
     ///
-    /// For a directory that `import` wrote: what an export would do.
+    /// For a directory that `import` or training wrote: what an export would do.
     #[command(after_help = EXIT_CODES)]
     Plan {
         #[command(flatten)]
         selection: Selection,
+        #[command(flatten)]
+        trained: Trained,
     },
     /// Follow one tensor: where it lies, which rule takes it, where it goes
     #[command(after_help = EXIT_CODES)]
     Explain {
         #[command(flatten)]
         selection: Selection,
+        #[command(flatten)]
+        trained: Trained,
         /// A key of either side; of a group (`layers.{0..31}.…`, `layers.*.…`) the first one
         key: String,
     },
@@ -85,6 +91,8 @@ pub(super) enum Command {
         /// Every tensor by itself, with its place
         #[arg(long)]
         all: bool,
+        #[command(flatten)]
+        iteration: Iteration,
     },
     /// Draft a schema and an importer, in Rust, from a checkpoint's keys and shapes
     #[command(after_help = EXIT_CODES)]
@@ -121,7 +129,7 @@ impl Command {
     pub fn sources(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Command::Import(Import { selection, .. })
-            | Command::Plan { selection }
+            | Command::Plan { selection, .. }
             | Command::Explain { selection, .. } => vec![&mut selection.source],
             Command::Cache { action: CacheAction::Path { selection, .. } } => {
                 vec![&mut selection.source]

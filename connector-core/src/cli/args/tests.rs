@@ -12,7 +12,7 @@ fn the_definition_is_sound() {
 fn selection(line: &str) -> Result<Selection, clap::Error> {
     let words = ["connector", "plan", "."].into_iter().chain(line.split_whitespace());
     match Cli::try_parse_from(words)?.command {
-        Command::Plan { selection } => Ok(selection),
+        Command::Plan { selection, .. } => Ok(selection),
         other => panic!("{other:?}"),
     }
 }

@@ -2,8 +2,9 @@
 
 use super::conversion::pattern;
 use super::resources::Resources;
+use super::trained::{Iteration, Trained};
 use crate::cli::failure::Failure;
-use crate::connector::VerifyOptions;
+use crate::connector::{TrainedOptions, VerifyOptions};
 use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
@@ -25,6 +26,8 @@ pub(in crate::cli) struct Verify {
     #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
     pub ignore: Vec<String>,
     #[command(flatten)]
+    pub trained: Trained,
+    #[command(flatten)]
     pub resources: Resources,
 }
 
@@ -40,6 +43,8 @@ pub(in crate::cli) struct Diff {
     #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
     pub ignore: Vec<String>,
     #[command(flatten)]
+    pub iteration: Iteration,
+    #[command(flatten)]
     pub resources: Resources,
 }
 
@@ -54,6 +59,7 @@ impl Verify {
             format: self.format.clone(),
             model: self.model.clone(),
             ignore: self.ignore.clone(),
+            trained: self.trained.options(),
             engine: self.resources.engine(),
             device: self.resources.device,
             ..VerifyOptions::default()
@@ -65,6 +71,8 @@ impl Diff {
     /// The library's options.
     pub fn options(&self) -> VerifyOptions {
         let (ignore, engine) = (self.ignore.clone(), self.resources.engine());
-        VerifyOptions { ignore, engine, ..VerifyOptions::default() }
+        let Iteration { iteration } = self.iteration;
+        let trained = TrainedOptions { iteration, ..TrainedOptions::default() };
+        VerifyOptions { ignore, trained, engine, ..VerifyOptions::default() }
     }
 }

@@ -6,10 +6,9 @@
 //! branch is written last. It also cannot be stopped within a file: a program that is to end at
 //! once exits, and the next run goes on from the bytes that lie in the staging folder.
 
-use super::files::{has_pickle, needed};
+use super::files::needed;
 use super::local::is_commit;
 use super::{Address, Hub, HubError, HubErrorKind, HubProgress};
-use crate::checkpoint::safetensors::{INDEX, weight_files_of};
 use crate::failpoint::failpoint;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Lock, Place, available_space};
@@ -65,8 +64,7 @@ pub(super) fn download(
     let names: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
     let wanted = needed(&names).map_err(protocol)?;
     if wanted.weights.is_empty() {
-        let kind = HubErrorKind::NoWeights { pickle: has_pickle(&names) };
-        return Err(HubError::new(address, kind).into());
+        return Err(HubError::new(address, HubErrorKind::NoWeights).into());
     }
 
     // All files of one commit, whatever becomes of the branch meanwhile.
@@ -77,10 +75,7 @@ pub(super) fn download(
     let repo = api.repo(repo);
     let run = Run { hub, address, cancel, progress, api, repo, commit, folder, staging };
     run.all(&wanted.beside)?;
-    let weights = match snapshot.join(INDEX) {
-        index if index.exists() => weight_files_of(&index)?,
-        _ => wanted.weights,
-    };
+    let weights = wanted.form.listed_in(&snapshot)?.unwrap_or(wanted.weights);
     run.all(&weights)?;
     run.finish(address.revision())?;
     Ok(snapshot)

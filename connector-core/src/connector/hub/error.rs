@@ -35,11 +35,8 @@ pub enum HubErrorKind {
     #[error("it is not in the hub's cache{}, and this build cannot download", missing(.0))]
     NoDownload(Vec<String>),
     /// There are no weights that can be read.
-    #[error("there are no safetensors files{}", if *.pickle { "; its weights are pickled (pytorch_model.bin)" } else { "" })]
-    NoWeights {
-        /// Whether there are weights in PyTorch's format.
-        pickle: bool,
-    },
+    #[error("there are no safetensors files and no pytorch_model.bin")]
+    NoWeights,
     /// What was downloaded is not what the hub announced. It was thrown away.
     #[error("{file} arrived damaged: {problem}; it was thrown away")]
     Damaged {
@@ -97,8 +94,8 @@ impl HubError {
             HubErrorKind::NoDownload(_) => {
                 "build with the feature `hub`, or fill the cache with `hf download`".into()
             }
-            HubErrorKind::NoWeights { .. } => {
-                "save it as safetensors first; transformers does with `model.save_pretrained(DIR)`".into()
+            HubErrorKind::NoWeights => {
+                "look at the model's files on its page: it may be in another format, or an adapter".into()
             }
             HubErrorKind::Damaged { .. } => "try again; the other files are kept".into(),
             HubErrorKind::Protocol(_) => "check HF_ENDPOINT".into(),

@@ -1,7 +1,7 @@
 //! Which files of a model on the hub an import reads.
 
-use crate::checkpoint::holds_weights;
-use crate::checkpoint::safetensors::{INDEX, weight_files};
+use crate::checkpoint::{Form, holds_weights, safetensors, torch_save};
+use std::path::PathBuf;
 
 /// Endings of what people look at, which no program reads.
 const PICTURES: [&str; 8] = [".png", ".jpg", ".jpeg", ".gif", ".svg", ".webp", ".mp4", ".pdf"];
@@ -12,41 +12,43 @@ const OTHERS: [&str; 8] =
 const TEMPLATES: &str = "additional_chat_templates/";
 
 /// The files to download.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Needed {
     /// Configs, tokenizer files, the index: small, and first.
     pub beside: Vec<String>,
     /// Files of tensors. If there is an index, only it tells which.
     pub weights: Vec<String>,
+    /// The form that these have.
+    pub form: &'static Form,
 }
 
-/// Chooses among the files that the hub lists. Names that lead out of a directory are an error.
+/// Chooses among the files that the hub lists: weights in safetensors, or where there are none those
+/// that torch saved. Names that lead out of a directory are an error.
 pub(super) fn needed(listed: &[String]) -> Result<Needed, String> {
     if let Some(name) = listed.iter().find(|name| !is_inside(name)) {
         return Err(format!("the file name {name:?}"));
     }
+    let here = listed.iter().filter(|name| !name.contains('/') && !name.starts_with('.'));
+    let weights = |form: &Form| -> Vec<String> {
+        let named = here.clone().filter(|name| name.ends_with(&format!(".{}", form.extensions[0])));
+        let paths = form.weight_files(named.map(PathBuf::from).collect());
+        paths.into_iter().filter_map(|path| path.to_str().map(Into::into)).collect()
+    };
+    let of = |form| (form, weights(form));
+    let (form, weights) = match of(&safetensors::FORM) {
+        (_, none) if none.is_empty() => of(&torch_save::FORM),
+        found => found,
+    };
     let beside = |name: &&String| {
         let plain = name.strip_prefix(TEMPLATES).unwrap_or(name);
         let any = |endings: &[&str]| endings.iter().any(|ending| plain.ends_with(ending));
         !plain.contains('/')
             && !plain.starts_with('.')
-            && (*plain == *INDEX || !holds_weights(plain))
+            && (*plain == *form.index || !holds_weights(plain))
             && !any(&PICTURES)
             && !any(&OTHERS)
     };
-    let weights = listed.iter().filter(|name| !name.contains('/') && !name.starts_with('.'));
-    let weights = weights.filter(|name| name.ends_with(".safetensors")).map(Into::into).collect();
-    let weights =
-        weight_files(weights).into_iter().filter_map(|path| path.to_str().map(Into::into));
-    Ok(Needed {
-        beside: listed.iter().filter(beside).cloned().collect(),
-        weights: weights.collect(),
-    })
-}
-
-/// Whether there are weights that Python's pickle wrote.
-pub(super) fn has_pickle(listed: &[String]) -> bool {
-    listed.iter().any(|name| name.ends_with(".bin") || name.ends_with(".pth"))
+    Ok(Needed { beside: listed.iter().filter(beside).cloned().collect(), weights, form })
 }
 
 /// Whether a name stays inside the directory that it is joined to, on any system.
@@ -95,7 +97,20 @@ mod tests {
         assert_eq!(needed.beside, beside);
         let weights = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
         assert_eq!(needed.weights, weights);
-        assert!(has_pickle(&listed));
+    }
+
+    #[test]
+    fn without_safetensors_what_torch_saved() {
+        let listed = names(&[
+            "config.json",
+            "optimizer.bin",
+            "pytorch_model-00001-of-00002.bin",
+            "pytorch_model-00002-of-00002.bin",
+            "pytorch_model.bin.index.json",
+        ]);
+        let needed = needed(&listed).unwrap();
+        assert_eq!(needed.beside, ["config.json", "pytorch_model.bin.index.json"]);
+        assert_eq!(needed.weights, listed[2..4]);
     }
 
     #[test]

@@ -174,8 +174,9 @@ impl Declared {
 
 /// The config of a checkpoint that an import wrote, if its model is known.
 fn model_config(path: &Path, options: &VerifyOptions) -> Option<Config> {
-    let checkpoint = NemoCheckpoint::open(path).ok()?;
-    let model = options.model.as_deref().or(checkpoint.model())?;
+    let model = options.model.as_deref();
+    let checkpoint = options.trained.open(path, &options.format, model).ok()?;
+    let model = model.or(checkpoint.model())?;
     let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
     Some(connector.restore(checkpoint.config()?).ok()?.model)
 }

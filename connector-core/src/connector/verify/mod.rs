@@ -7,7 +7,7 @@ mod value;
 use super::format_config::differing;
 use super::planned::Planned;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
-use super::{ImportOptions, PlannedImport, Registration};
+use super::{ImportOptions, PlannedImport, Registration, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{NemoCheckpoint, Tensors};
 use crate::device::DeviceChoice;
@@ -33,6 +33,8 @@ pub struct VerifyOptions {
     pub model: Option<String>,
     /// Tensors of either side that need no counterpart.
     pub ignore: Vec<String>,
+    /// Of checkpoints of training, which iteration, and what says which model it is.
+    pub trained: TrainedOptions,
     /// Threads and memory.
     pub engine: EngineOptions,
     /// Where user functions run.
@@ -47,6 +49,7 @@ impl Default for VerifyOptions {
             format: "hf".into(),
             model: None,
             ignore: Vec::new(),
+            trained: TrainedOptions::default(),
             engine: EngineOptions::default(),
             device: DeviceChoice::default(),
             cancel: Cancel::default(),
@@ -258,7 +261,7 @@ fn mapped(
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
-    let trained = NemoCheckpoint::open(model)?;
+    let trained = options.trained.open(model, &options.format, options.model.as_deref())?;
     if !trained.findings().is_empty() {
         return Err(Error::refused(trained.findings().to_vec()));
     }
@@ -328,7 +331,8 @@ fn named(
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
-    let [source, checkpoint] = [reader(source)?, reader(checkpoint)?];
+    let iteration = options.trained.iteration;
+    let [source, checkpoint] = [reader(source, iteration)?, reader(checkpoint, iteration)?];
     let (nothing, plan_options) = (Config::from_json(Value::Null), PlanOptions::default());
     let plan = Plan::new(&Request {
         mapping: &FlatMapping::new(&SAME_NAMES, &[]),
@@ -363,9 +367,9 @@ fn named(
 }
 
 /// The tensors of a directory of either kind, or of a file.
-fn reader(path: &Path) -> Result<Tensors> {
+fn reader(path: &Path, iteration: Option<u64>) -> Result<Tensors> {
     let is_model = NemoCheckpoint::is_at(path);
-    let path = if is_model { NemoCheckpoint::weights(path)? } else { path.into() };
+    let path = if is_model { NemoCheckpoint::weights(path, iteration)? } else { path.into() };
     let tensors = Tensors::open(&path)?;
     match tensors.findings(&path.display().to_string()) {
         findings if findings.is_empty() => Ok(tensors),

@@ -10,10 +10,10 @@ pub(super) use batch::{Batch, Sampler};
 use self::lines::Problems;
 use self::rows::Row;
 use self::tokens::{Encoder, Template};
+use crate::model::Tokenizer;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use std::path::PathBuf;
-use tokenizers::Tokenizer;
 
 /// Where training data is, and how it becomes what the model reads. NeMo's `FineTuningDataModule`.
 ///
@@ -53,7 +53,7 @@ impl FineTuningData {
     ///
     /// # Errors
     /// [`Error::Refused`] with the number of each line that is no example or has no tokens to learn,
-    /// and of each that is too long; [`Error::Tokenizer`]; [`Error::Io`].
+    /// and of each that is too long; [`Error::Model`]; [`Error::Io`].
     pub fn load(&self, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
         let refuse = |field: &str, problem: String| {
             Error::refused(vec![Finding::new(FindingKind::Config, field, problem)])
@@ -165,7 +165,7 @@ mod tests {
         change(&mut data);
         let path =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf/tokenizer.json");
-        data.load(&Tokenizer::from_file(path).unwrap(), Some(2))
+        data.load(&Tokenizer::open(path.as_ref()).unwrap(), Some(2))
     }
 
     const LINES: &str = "{\"input\": \"the sand\", \"output\": \"is on\"}\n{\"text\": \"we ride\"}";

@@ -1,8 +1,8 @@
 //! Examples as tokens, each with whether it is to be learnt.
 
 use super::lines::{Example, Problems};
-use crate::{Error, Result};
-use tokenizers::Tokenizer;
+use crate::Result;
+use crate::model::Tokenizer;
 
 /// Where the answer stands in a template.
 const OUTPUT: &str = "{output}";
@@ -89,9 +89,7 @@ impl Encoder<'_> {
                     }
                 })
                 .unzip();
-            let encodings = self.tokenizer.encode_batch(texts, true);
-            let encodings =
-                encodings.map_err(|error| Error::Tokenizer { problem: error.to_string() })?;
+            let encodings = self.tokenizer.encode_all(texts)?;
             for (((line, _), start), encoding) in batch.iter().zip(starts).zip(encodings) {
                 // Special tokens that a tokenizer adds are at the start of a text, and have no offsets.
                 let special = encoding.get_special_tokens_mask();
@@ -124,7 +122,7 @@ mod tests {
     fn tokenizer() -> Tokenizer {
         let path =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf/tokenizer.json");
-        Tokenizer::from_file(path).unwrap()
+        Tokenizer::open(path.as_ref()).unwrap()
     }
 
     fn encode(template: &str, example: Example) -> Result<Tokens> {
@@ -142,9 +140,8 @@ mod tests {
     #[test]
     fn only_the_answer_is_learnt() {
         let tokenizer = tokenizer();
-        let text = |ids: &[u32]| {
-            ids.iter().map(|&id| tokenizer.id_to_token(id).unwrap()).collect::<String>()
-        };
+        let text =
+            |ids: &[u32]| ids.iter().map(|&id| tokenizer.spelling(id).unwrap()).collect::<String>();
         for (template, input, output, prompt, learnt) in [
             ("{input} {output}", "the sand", "is", "<s>▁the▁sand", "▁is</s>"),
             ("{input}{output}", "the ", "sea", "<s>▁the", "▁sea</s>"),

@@ -1,5 +1,6 @@
 use super::*;
-use crate::checkpoint::safetensors::{Found, HeaderErrorKind, INDEX, OpenErrorKind};
+use crate::checkpoint::files::{Found, OpenErrorKind};
+use crate::checkpoint::safetensors::HeaderErrorKind;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize};
 use serde_json::json;
@@ -28,7 +29,7 @@ fn shard(path: &Path, tensors: &[&str]) {
 }
 
 fn write_index(dir: &TempDir, json: impl AsRef<[u8]>) {
-    fs::write(dir.path().join(INDEX), json).unwrap();
+    fs::write(dir.path().join(FORM.index), json).unwrap();
 }
 
 fn names(reader: &Reader) -> Vec<&str> {
@@ -90,7 +91,7 @@ fn paths_that_are_no_checkpoint() {
     let dir = tempfile::tempdir().unwrap();
     let missing = dir.path().join("missing");
     assert!(matches!(refusal(&missing), OpenErrorKind::Missing));
-    assert!(matches!(refusal(&dir), OpenErrorKind::NotSafetensors(Found::Nothing)));
+    assert!(matches!(refusal(&dir), OpenErrorKind::NoCheckpoint(Found::Nothing)));
     let pickle = dir.path().join("pytorch_model.bin");
     fs::write(&pickle, "").unwrap();
     for path in [dir.path(), &pickle] {
@@ -116,7 +117,7 @@ fn unreadable_indices() {
         write_index(&dir, json);
         let error = Reader::open(&dir).unwrap_err();
         assert!(error.to_string().contains(message), "{json}: {error}");
-        assert!(error.path.ends_with(INDEX));
+        assert!(error.path.ends_with(FORM.index));
     }
 }
 
@@ -200,7 +201,7 @@ fn shard_names_that_lead_elsewhere() {
         ["../secret.safetensors", "..", "a/b.safetensors", "..\\x", absolute.to_str().unwrap()]
     {
         let json = json!({"weight_map": {"a": name}}).to_string();
-        fs::write(dir.join(INDEX), json).unwrap();
+        fs::write(dir.join(FORM.index), json).unwrap();
         let reader = Reader::open(&dir).unwrap();
         let [Problem::ShardName { shard }] = reader.problems() else {
             panic!("{:?}", reader.problems());

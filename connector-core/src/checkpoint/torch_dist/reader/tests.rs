@@ -1,9 +1,10 @@
 //! Checkpoints that lie.
 
-use super::super::{LayerLayout, Layout, Writer, record, zip};
+use super::super::{LayerLayout, Layout, Writer, record};
 use super::*;
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
+use crate::checkpoint::torch::zip;
 use crate::store::{Dtype, Sink};
 
 /// Two layers of a matrix, bytes 0 to 7 and 8 to 15, each gated: 4 pieces; and a norm.

@@ -1,0 +1,42 @@
+use crate::store::positioned::read_exact_at;
+use crate::{Error, Result};
+use std::fs::File;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// A file of a checkpoint, open for as long as it is read.
+#[derive(Debug)]
+pub(in crate::checkpoint) struct OpenFile {
+    pub file: File,
+    pub path: PathBuf,
+    pub len: u64,
+    /// When it was last written to, if the system says.
+    modified: Option<SystemTime>,
+}
+
+impl OpenFile {
+    pub fn new(file: File, path: PathBuf, len: u64) -> Self {
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
+        OpenFile { file, path, len, modified }
+    }
+
+    /// Fills `buffer` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`Error::Io`], also if the file ends before the buffer is full.
+    pub fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        read_exact_at(&self.file, buffer, offset).map_err(Error::io("read", &self.path))
+    }
+
+    /// Passes if it has not changed since it was opened, as far as the system tells.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`], [`Error::Io`].
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = self.file.metadata().map_err(Error::io("read", &self.path))?;
+        if now.len() != self.len || now.modified().ok() != self.modified {
+            return Err(Error::SourceChanged { path: self.path.clone() });
+        }
+        Ok(())
+    }
+}

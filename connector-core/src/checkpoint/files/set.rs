@@ -1,0 +1,110 @@
+//! Which files make up a checkpoint.
+
+use super::index::{Index, is_plain_name};
+use super::{Form, Found, OpenError, OpenErrorKind, OpenFile, Problem};
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// The files of a checkpoint, which need not exist or be well-formed.
+pub(in crate::checkpoint) struct FileSet {
+    pub(super) shards: Vec<Shard>,
+    pub(super) index: Option<Index>,
+    /// The names in the index under which nothing is looked for.
+    pub(super) refused: Vec<String>,
+    /// A whole model that lies beside an index of another one.
+    pub(super) ambiguous: Option<&'static str>,
+}
+
+/// A file of a checkpoint.
+pub(super) struct Shard {
+    /// The name as the index has it, or fit for a message.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// How many tensors the index lists in it.
+    pub(super) listed: usize,
+}
+
+impl FileSet {
+    /// Looks at a file, or for the files of a directory.
+    pub fn find(form: &Form, path: &Path) -> Result<Self, OpenError> {
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(OpenErrorKind::Missing.at(path));
+            }
+            Err(error) => return Err(OpenError::io("open", path)(error)),
+        };
+        if metadata.is_dir() {
+            return FileSet::of_dir(form, path);
+        }
+        if !form.is_at(path) {
+            return Err(OpenErrorKind::NoCheckpoint(Found::file(path)).at(path));
+        }
+        Ok(FileSet::unlisted(vec![path.into()]))
+    }
+
+    fn of_dir(form: &Form, dir: &Path) -> Result<Self, OpenError> {
+        if let Some(index) = Index::read(&dir.join(form.index))? {
+            return Ok(FileSet::listed(form, dir, index));
+        }
+        let paths = form.paths_in(dir).map_err(OpenError::io("read", dir))?;
+        if paths.is_empty() {
+            let found = Found::in_dir(dir).map_err(OpenError::io("read", dir))?;
+            return Err(OpenErrorKind::NoCheckpoint(found).at(dir));
+        }
+        Ok(FileSet::unlisted(paths))
+    }
+
+    fn listed(form: &Form, dir: &Path, index: Index) -> Self {
+        let mut counts = BTreeMap::<&str, usize>::new();
+        for shard in index.weight_map.map.values() {
+            *counts.entry(shard).or_default() += 1;
+        }
+        let (plain, refused): (Vec<_>, Vec<_>) =
+            counts.into_iter().partition(|(name, _)| is_plain_name(name));
+        let shard = |(name, listed): (&str, usize)| Shard {
+            name: name.into(),
+            path: dir.join(name),
+            listed,
+        };
+        let shards = plain.into_iter().map(shard).collect();
+        let refused = refused.into_iter().map(|(name, _)| name.into()).collect();
+        let is_listed = index.weight_map.map.values().any(|shard| shard == form.single);
+        let ambiguous = (!is_listed && dir.join(form.single).exists()).then_some(form.single);
+        FileSet { shards, index: Some(index), refused, ambiguous }
+    }
+
+    fn unlisted(paths: Vec<PathBuf>) -> Self {
+        let shard = |path: PathBuf| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Shard { name, path, listed: 0 }
+        };
+        let shards = paths.into_iter().map(shard).collect();
+        FileSet { shards, index: None, refused: Vec::new(), ambiguous: None }
+    }
+}
+
+impl Shard {
+    /// Opens the file.
+    pub(super) fn open<E>(&self) -> Result<Result<OpenFile, Problem<E>>, OpenError> {
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        match fs::metadata(&self.path) {
+            Ok(metadata) if !metadata.is_file() => {
+                return Ok(Err(Problem::NotAFile { shard: self.name.clone() }));
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(self.missing())),
+            Err(error) => return Err(OpenError::io("open", &self.path)(error)),
+        }
+        let file = File::open(&self.path).map_err(OpenError::io("open", &self.path))?;
+        let len = file.metadata().map_err(OpenError::io("read", &self.path))?.len();
+        Ok(Ok(OpenFile::new(file, self.path.clone(), len)))
+    }
+
+    fn missing<E>(&self) -> Problem<E> {
+        let link = fs::read_link(&self.path).ok();
+        Problem::MissingShard { shard: self.name.clone(), tensors: self.listed, link }
+    }
+}

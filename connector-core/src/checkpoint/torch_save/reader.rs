@@ -1,0 +1,184 @@
+//! `pytorch_model.bin` as a [`Source`].
+
+use super::strided::Strided;
+use super::{FORM, Malformed, Problem, archive, legacy, state};
+use crate::Result;
+use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
+use crate::checkpoint::torch::pickle::Pickle;
+use crate::checkpoint::torch::tensor::Rebuilt;
+use crate::store::positioned::read_exact_at;
+use crate::store::{Dtype, FileId, Source, TensorInfo};
+use std::collections::HashMap;
+use std::fs::File;
+use std::ops::Range;
+use std::path::Path;
+
+/// A model as `torch.save` wrote it: one file, or shards.
+///
+/// Opening reads the pickle of every file, runs nothing of it, and keeps the files open. What is
+/// wrong does not stop it: [`problems`](Reader::problems) has all of it. As long as there are any,
+/// the tensors are not the whole checkpoint.
+#[derive(Debug)]
+pub struct Reader {
+    files: Vec<OpenFile>,
+    /// The pickle of each file.
+    pickles: Vec<Vec<u8>>,
+    /// Views of files, whose numbers follow those of the files.
+    views: Vec<Strided>,
+    tensors: Vec<TensorInfo>,
+    problems: Vec<files::Problem<Malformed>>,
+}
+
+impl Reader {
+    /// Opens a file of `torch.save`, or a directory: the shards that its
+    /// `pytorch_model.bin.index.json` names; without one its `pytorch_model.bin`; without that its
+    /// `pytorch_model-00001-of-00002.bin` and so on. Links are followed.
+    ///
+    /// # Errors
+    /// If there is no such checkpoint, its index is not readable, or the system refuses to read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        let set = FileSet::find(&FORM, path.as_ref())?;
+        let mut pickles = Vec::new();
+        let mut strided = HashMap::new();
+        let read = read_set(set, |file, id| {
+            let mut magic = [0; legacy::MAGIC.len()];
+            let len = file.len.min(magic.len() as u64) as usize;
+            read_exact_at(&file.file, &mut magic[..len], 0)
+                .map_err(OpenError::io("read", &file.path))?;
+            Ok(open_file(file, &magic)
+                .and_then(|(pickle, storages)| {
+                    let found = describe(id, &pickle, &storages, &mut strided)?;
+                    pickles.push(pickle);
+                    Ok(found)
+                })
+                .map_err(|problems| {
+                    let path = || file.path.clone();
+                    problems
+                        .into_iter()
+                        .map(|problem| Malformed { path: path(), problem })
+                        .collect()
+                }))
+        })?;
+        let files::ReadSet { files, mut tensors, problems } = read;
+        let mut views = Vec::new();
+        for tensor in &mut tensors {
+            let piece = &mut tensor.pieces[0];
+            if let Some(view) = strided.remove(&(piece.file, tensor.name.clone())) {
+                piece.file = files.len() + views.len();
+                views.push(view);
+            }
+        }
+        Ok(Reader { files, pickles, views, tensors, problems })
+    }
+
+    /// Everything that is wrong with the set of files; empty if all is well.
+    pub fn problems(&self) -> &[files::Problem<Malformed>] {
+        &self.problems
+    }
+
+    /// The file itself, or the one that is viewed.
+    fn file(&self, file: FileId) -> &OpenFile {
+        let view = file.checked_sub(self.files.len()).map(|view| &self.views[view]);
+        &self.files[view.map_or(file, |view| view.file)]
+    }
+}
+
+type Storages = HashMap<String, Range<u64>>;
+
+/// The pickle of the state and the storages, in either form.
+fn open_file(file: &OpenFile, magic: &[u8]) -> Result<(Vec<u8>, Storages), Vec<Problem>> {
+    if magic.starts_with(archive::MAGIC) {
+        archive::read(file).map_err(|problem| vec![problem])
+    } else if magic == legacy::MAGIC {
+        legacy::read(file)
+    } else {
+        Err(vec![Problem::NotTorch])
+    }
+}
+
+/// The tensors of file number `file`; those that are not contiguous are noted in `strided` too.
+fn describe(
+    file: FileId,
+    pickle: &[u8],
+    storages: &Storages,
+    strided: &mut HashMap<(FileId, String), Strided>,
+) -> Result<Vec<TensorInfo>, Vec<Problem>> {
+    let pickle = Pickle::read(pickle).map_err(|error| vec![Problem::Pickle(error)])?;
+    let (mut found, mut problems) = (Vec::new(), Vec::new());
+    for (name, tensor) in state::tensors(&pickle)? {
+        match place(name, &tensor, storages) {
+            Ok((dtype, first)) => {
+                if !tensor.is_contiguous() {
+                    let size = dtype.bits() / 8;
+                    let view = Strided::new(file, first, size, &tensor.size, &tensor.strides);
+                    strided.insert((file, name.to_string()), view);
+                }
+                found.push(TensorInfo::whole(name.into(), tensor.size, dtype, file, first));
+            }
+            Err(problem) => problems.push(problem),
+        }
+    }
+    if problems.is_empty() { Ok(found) } else { Err(problems) }
+}
+
+/// The type of a tensor and the first byte of its first element, if all of them are within its
+/// storage.
+fn place(name: &str, tensor: &Rebuilt<'_>, storages: &Storages) -> Result<(Dtype, u64), Problem> {
+    let Some(dtype) = tensor.dtype else {
+        let (tensor, dtype) = (name.into(), tensor.dtype_name.into());
+        return Err(Problem::Dtype { tensor, dtype });
+    };
+    let Some(storage) = storages.get(tensor.storage) else {
+        let (tensor, storage) = (name.into(), tensor.storage.into());
+        return Err(Problem::NoStorage { tensor, storage });
+    };
+    let elements = tensor.size.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim as u64));
+    let fits = elements.and_then(|elements| dtype.size(elements)).is_some();
+    let end = tensor.reach().and_then(|reach| dtype.size(reach));
+    let bytes = storage.end - storage.start;
+    match (end, dtype.size(tensor.offset)) {
+        (Some(end), Some(skip)) if fits && end <= bytes => Ok((dtype, storage.start + skip)),
+        _ => Err(Problem::Beyond { tensor: name.into(), shape: tensor.size.clone(), bytes }),
+    }
+}
+
+impl Source for Reader {
+    fn tensors(&self) -> &[TensorInfo] {
+        &self.tensors
+    }
+
+    fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn path(&self, file: FileId) -> &Path {
+        &self.file(file).path
+    }
+
+    fn file_len(&self, file: FileId) -> u64 {
+        self.file(file).len
+    }
+
+    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+        Ok(self.pickles[file].clone())
+    }
+
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        match file.checked_sub(self.files.len()) {
+            None => self.files[file].read_at(offset, buffer),
+            Some(view) => self.views[view].read_at(self.file(file), offset, buffer),
+        }
+    }
+
+    fn check_unchanged(&self) -> Result<()> {
+        self.files.iter().try_for_each(OpenFile::check_unchanged)
+    }
+
+    fn local_file(&self, file: FileId) -> Option<&File> {
+        // A view has to be rearranged: the kernel cannot copy it.
+        self.files.get(file).map(|open| &open.file)
+    }
+}
+
+#[cfg(test)]
+mod tests;

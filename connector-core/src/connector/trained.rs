@@ -1,0 +1,75 @@
+//! Opening a checkpoint of the model's side: which iteration, and what says which model it is.
+
+use super::planned::{Input, catch, name_subject};
+use super::registry::{VOCAB_DIVISOR, VOCABULARY};
+use super::{Direction, Registry};
+use crate::checkpoint::{Checkpoint, NemoCheckpoint};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// How a checkpoint of training is opened.
+#[derive(Clone, Debug, Default)]
+pub struct TrainedOptions {
+    /// Of a directory of several iterations this one; `None` for the newest.
+    pub iteration: Option<u64>,
+    /// A directory of the format whose `config.json` says what model it is, if the checkpoint does
+    /// not, or says what cannot be translated. The files beside it, the tokenizer, are taken from
+    /// there too.
+    pub hf_config: Option<PathBuf>,
+}
+
+impl TrainedOptions {
+    /// Opens the checkpoint at `path`. What is wrong with it is among its findings.
+    ///
+    /// # Errors
+    /// As [`NemoCheckpoint::open`]; with [`hf_config`](Self::hf_config) [`Error::Refused`] with what
+    /// is wrong with that, [`Error::NoImporter`].
+    pub(super) fn open(
+        &self,
+        path: &Path,
+        format: &str,
+        model: Option<&str>,
+    ) -> Result<NemoCheckpoint> {
+        let checkpoint = NemoCheckpoint::open_iteration(path, self.iteration)?;
+        match &self.hf_config {
+            Some(dir) => described(checkpoint, dir, format, model),
+            None => Ok(checkpoint),
+        }
+    }
+}
+
+/// The checkpoint as the model that the `config.json` in `dir` describes.
+fn described(
+    checkpoint: NemoCheckpoint,
+    dir: &Path,
+    format: &str,
+    model: Option<&str>,
+) -> Result<NemoCheckpoint> {
+    let config = Checkpoint::config_of(dir)?;
+    let Some(original) = config.config().cloned() else {
+        return Err(Error::refused(config.findings()));
+    };
+    let registry = Registry::get()?;
+    let registration = registry.importer(format, model, &config.architectures())?;
+    let named = |error| name_subject(error, registration, Direction::Import);
+    let configured = catch(|| {
+        let configured = registration.connector.configure(&config, &[])?;
+        config.fields().settle_rest(&[]);
+        config.fields().finish().map(|()| configured)
+    });
+    let mut fields = match configured {
+        Ok(configured) => configured.map_err(named)?.model.json().clone(),
+        Err(panic) => return Err(named(Input::Format(config).cannot_compute(panic))),
+    };
+    // A vocabulary that training padded: its rows are the multiple.
+    let tokens = fields.get(VOCABULARY).and_then(Value::as_u64);
+    if let (Some(rows), Some(tokens)) = (checkpoint.vocab_rows(), tokens)
+        && tokens < rows as u64
+        && let Some(divisor) = fields.get_mut(VOCAB_DIVISOR)
+    {
+        *divisor = rows.into();
+    }
+    let text = config.config_text().to_vec();
+    Ok(checkpoint.described(dir, registration.model, fields, (text, original)))
+}

@@ -1,0 +1,171 @@
+//! The original, computed by others: candle-transformers, which reads the Hugging Face checkpoint with
+//! its own code.
+
+use super::ModelError;
+use crate::checkpoint::Checkpoint;
+use crate::{Error, Result};
+use candle_core::{DType, Device, Result as CandleResult, Tensor};
+use candle_nn::VarBuilder;
+use candle_transformers::models::{gemma, llama, mistral, mixtral};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::path::Path;
+
+/// The logits that candle-transformers computes, in f32, with the Hugging Face checkpoint in `source`,
+/// for `tokens`: of `[sequences, tokens]`, `[sequences, tokens, vocabulary]`.
+///
+/// # Errors
+/// [`ModelError::NotCovered`] if it does not compute models of this config; [`Error::Open`],
+/// [`Error::Candle`].
+pub fn oracle_logits(source: &Path, tokens: &Tensor, device: &Device) -> Result<Tensor> {
+    let checkpoint = Checkpoint::open(source)?;
+    let Some(config) = checkpoint.config().and_then(Value::as_object) else {
+        return Err(Error::refused(checkpoint.findings()));
+    };
+    let not_covered = |reason: String| ModelError::NotCovered { reason };
+    let architecture = checkpoint.architectures().first().map(ToString::to_string);
+    let architecture = architecture.unwrap_or_default();
+    let length = tokens.dims().last().copied().unwrap_or_default();
+    covered(&architecture, config, length).map_err(not_covered)?;
+    let fields = Value::Object(respelt(config));
+    let weights = weights(&checkpoint, device)?;
+    let mut all = Vec::new();
+    for sequence in 0..tokens.dim(0).map_err(Error::candle)? {
+        let tokens = tokens.get(sequence).and_then(|t| t.to_dtype(DType::U32)?.to_vec1::<u32>());
+        let tokens = tokens.map_err(Error::candle)?;
+        let model = Original::new(&architecture, &fields, weights.clone()).map_err(not_covered)?;
+        all.push(model.logits(&tokens, device).map_err(Error::candle)?);
+    }
+    Tensor::stack(&all, 0).map_err(Error::candle)
+}
+
+/// All tensors in f32, read by candle.
+fn weights(checkpoint: &Checkpoint, device: &Device) -> Result<VarBuilder<'static>> {
+    let source = checkpoint.source();
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    for file in 0..source.file_count() {
+        for (name, tensor) in
+            candle_core::safetensors::load(source.path(file), device).map_err(Error::candle)?
+        {
+            tensors.insert(name, tensor.to_dtype(DType::F32).map_err(Error::candle)?);
+        }
+    }
+    Ok(VarBuilder::from_tensors(tensors, DType::F32, device))
+}
+
+/// A model of candle-transformers, before it has seen a token.
+enum Original {
+    Llama(Box<llama::Llama>, llama::Cache),
+    Mistral(Box<mistral::Model>),
+    Mixtral(Box<mixtral::Model>),
+    Gemma(Box<gemma::Model>),
+}
+
+impl Original {
+    fn new(architecture: &str, fields: &Value, weights: VarBuilder<'_>) -> Result<Self, String> {
+        fn config<C: DeserializeOwned>(fields: &Value) -> Result<C, String> {
+            C::deserialize(fields).map_err(|error| format!("config.json: {error}"))
+        }
+        let built = match architecture {
+            "LlamaForCausalLM" => {
+                let config = config::<llama::LlamaConfig>(fields)?.into_config(false);
+                let cache = llama::Cache::new(true, DType::F32, &config, weights.device());
+                cache.and_then(|cache| {
+                    Ok(Original::Llama(Box::new(llama::Llama::load(weights, &config)?), cache))
+                })
+            }
+            "MistralForCausalLM" => mistral::Model::new(&config(fields)?, weights)
+                .map(|model| Original::Mistral(Box::new(model))),
+            "MixtralForCausalLM" => mixtral::Model::new(&config(fields)?, weights)
+                .map(|model| Original::Mixtral(Box::new(model))),
+            "GemmaForCausalLM" => gemma::Model::new(false, &config(fields)?, weights)
+                .map(|model| Original::Gemma(Box::new(model))),
+            other => return Err(format!("there is no {other}")),
+        };
+        built.map_err(|error| Error::candle(error).to_string())
+    }
+
+    /// The logits of every token, `[tokens, vocabulary]`. These models give those of the last token
+    /// only, so that they see one at a time.
+    fn logits(mut self, tokens: &[u32], device: &Device) -> CandleResult<Tensor> {
+        let mut rows = Vec::with_capacity(tokens.len());
+        for (position, &token) in tokens.iter().enumerate() {
+            let token = Tensor::new(&[[token]], device)?;
+            let logits = match &mut self {
+                Original::Llama(model, cache) => model.forward(&token, position, cache)?,
+                Original::Mistral(model) => model.forward(&token, position)?,
+                Original::Mixtral(model) => model.forward(&token, position)?,
+                Original::Gemma(model) => model.forward(&token, position)?,
+            };
+            rows.push(logits.flatten_all()?);
+        }
+        Tensor::stack(&rows, 0)
+    }
+}
+
+/// The config in the spelling that candle-transformers reads, which is that of transformers 4.
+fn respelt(config: &Map<String, Value>) -> Map<String, Value> {
+    let mut fields = config.clone();
+    if let Some(Value::Object(rope)) = fields.remove("rope_parameters") {
+        if let Some(base) = rope.get("rope_theta") {
+            fields.entry("rope_theta").or_insert(base.clone());
+        }
+        let is_plain = rope.get("rope_type").is_none_or(|kind| kind == "default");
+        if !is_plain {
+            fields.entry("rope_scaling").or_insert(Value::Object(rope));
+        }
+    }
+    // The one of the two that transformers looks at.
+    if fields.get("hidden_activation").is_some_and(|name| !name.is_null()) {
+        fields.remove("hidden_act");
+    }
+    // Mixtral's has no default for these; a window as long as the model's sequences is none.
+    fields.entry("use_flash_attn").or_insert(json!(false));
+    if fields.get("sliding_window").is_none_or(Value::is_null)
+        && let Some(longest) = fields.get("max_position_embeddings").cloned()
+    {
+        fields.insert("sliding_window".into(), longest);
+    }
+    fields
+}
+
+/// Whether candle-transformers computes models of this config as they are meant, for as many tokens;
+/// of what it does not know it says nothing.
+fn covered(architecture: &str, config: &Map<String, Value>, tokens: usize) -> Result<(), String> {
+    let number = |name: &str| config.get(name).and_then(Value::as_u64);
+    let on = |name: &str| config.get(name).and_then(Value::as_bool).unwrap_or(false);
+    let rope = ["rope_parameters", "rope_scaling"].into_iter().find_map(|name| {
+        let scaling = config.get(name)?.as_object()?;
+        scaling.get("rope_type").or_else(|| scaling.get("type"))?.as_str()
+    });
+    let rope = rope.unwrap_or("default");
+    let refuse = |what: String| Err(format!("its {architecture} {what}"));
+    let (hidden, heads) = (number("hidden_size"), number("num_attention_heads"));
+    let plain_heads = match (number("head_dim"), hidden, heads) {
+        (Some(size), Some(hidden), Some(heads)) => size * heads == hidden,
+        _ => true,
+    };
+    let is = |name: &str| architecture == name;
+    if (is("LlamaForCausalLM") || is("MixtralForCausalLM")) && !plain_heads {
+        return refuse("takes a head to be hidden_size over num_attention_heads".into());
+    }
+    if !(rope == "default" || rope == "llama3" && is("LlamaForCausalLM")) {
+        return refuse(format!("does not know the rope_type \"{rope}\""));
+    }
+    for name in ["attention_bias", "mlp_bias"] {
+        if on(name) && !(is("GemmaForCausalLM") && name == "attention_bias") {
+            return refuse(format!("does not know \"{name}\""));
+        }
+    }
+    if on("tie_word_embeddings") && (is("MistralForCausalLM") || is("MixtralForCausalLM")) {
+        return refuse("does not know \"tie_word_embeddings\"".into());
+    }
+    // One token at a time, it masks nothing.
+    match number("sliding_window").filter(|&window| tokens as u64 > window) {
+        Some(window) if !is("LlamaForCausalLM") => {
+            refuse(format!("would not be held to its window of {window} tokens"))
+        }
+        _ => Ok(()),
+    }
+}

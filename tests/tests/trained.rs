@@ -1,0 +1,146 @@
+//! Checkpoints as training leaves them: several iterations, and a config that Megatron-Bridge or
+//! Megatron-LM wrote.
+
+use connector_core::connector::{PlannedExport, Verification, VerifyOptions, verify};
+use connector_core::engine::NoProgress;
+use connector_core::{Error, ExportOptions, export_ckpt};
+use connector_tests::{Bench, assert_same_tensors, export_options, fixture, read_tensors, tree};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn sample(path: &str) -> PathBuf {
+    fixture(&format!("torch_dist/{path}"))
+}
+
+/// Copies the files of a folder.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// A directory of a run that is at iteration 120.
+fn run(model: &str, kind: &str) -> (Bench, PathBuf) {
+    let bench = Bench::empty();
+    let iteration = bench.source().join("iter_0000120");
+    copy(&sample(&format!("{model}/{kind}")), &iteration);
+    fs::write(bench.source().join("latest_checkpointed_iteration.txt"), "120").unwrap();
+    (bench, iteration)
+}
+
+fn export(bench: &Bench, change: impl FnOnce(&mut ExportOptions)) -> Result<(), String> {
+    let before = tree(&bench.source());
+    let done = export_ckpt(&bench.source(), &bench.back(), export_options(change));
+    assert_eq!(tree(&bench.source()), before, "the source is not touched");
+    done.map(drop).map_err(|error| error.to_string())
+}
+
+/// Exports, and holds the result against the original: its tensors and what its config means.
+fn assert_exports(bench: &Bench, model: &str) {
+    export(bench, |_| {}).unwrap();
+    let hf = sample(&format!("{model}/hf"));
+    assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
+    assert_equal(&verified(&hf, &bench.back(), |_| {}));
+    assert_equal(&verified(&hf, &bench.source(), |_| {}));
+}
+
+fn verified(
+    source: &Path,
+    checkpoint: &Path,
+    change: impl FnOnce(&mut VerifyOptions),
+) -> Verification {
+    let mut options = VerifyOptions::default();
+    change(&mut options);
+    verify(source, checkpoint, &options, &NoProgress).unwrap()
+}
+
+fn assert_equal(verification: &Verification) {
+    assert!(verification.is_equal(), "{:?}", verification.differences);
+}
+
+#[test]
+fn a_run_of_megatron_bridge_exports_with_its_config_and_tokenizer() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    fs::copy(sample("llama/run_config.yaml"), iteration.join("run_config.yaml")).unwrap();
+    let tokenizer = iteration.join("tokenizer");
+    fs::create_dir(&tokenizer).unwrap();
+    fs::write(tokenizer.join("tokenizer.json"), "{}").unwrap();
+    // Without a word on how weights were initialised it is Megatron-core's default.
+    export(&bench, |_| {}).unwrap();
+    let hf = sample("llama/hf");
+    assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
+    let names: Vec<_> = tree(&bench.back()).into_keys().collect();
+    assert_eq!(names, ["config.json", "conversion.json", "model.safetensors", "tokenizer.json"]);
+    let differences = verified(&hf, &bench.back(), |_| {}).differences;
+    let keys: Vec<_> = differences.iter().map(|difference| difference.key()).collect();
+    assert_eq!(keys, ["init_method_std"]);
+}
+
+#[test]
+fn a_run_of_megatron_lm_exports_by_its_command_line() {
+    for (model, kind) in [("llama", "mcore-per_layer"), ("mixtral", "mcore-nemo")] {
+        let (bench, iteration) = run(model, kind);
+        fs::copy(sample(&format!("{model}/args.pt")), iteration.join("common.pt")).unwrap();
+        assert_exports(&bench, model);
+        assert!(!bench.back().join("run_config.yaml").exists());
+    }
+}
+
+#[test]
+fn a_field_that_is_missing_is_named_and_hf_config_supplies_it() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    let config = fs::read_to_string(sample("llama/run_config.yaml")).unwrap();
+    let without = |name: &str| -> String {
+        config.lines().filter(|line| !line.contains(name)).map(|line| format!("{line}\n")).collect()
+    };
+    for name in ["hidden_size", "vocab_size: ", "layernorm_epsilon"] {
+        fs::write(iteration.join("run_config.yaml"), without(name)).unwrap();
+        let error = export(&bench, |_| {}).unwrap_err();
+        let name = name.trim_end_matches(": ");
+        assert!(error.contains("run_config.yaml") && error.contains("--hf-config DIR"), "{error}");
+        assert!(error.contains(&format!("\"{name}\" is not given")), "{error}");
+        bench.assert_tidy();
+    }
+    fs::write(iteration.join("run_config.yaml"), without("  _target_: mega")).unwrap();
+    let error = export(&bench, |_| {}).unwrap_err();
+    assert!(error.contains("model._target_"), "{error}");
+    let hf = sample("llama/hf");
+    export(&bench, |options| options.trained.hf_config = Some(hf.clone())).unwrap();
+    let with = |options: &mut VerifyOptions| options.trained.hf_config = Some(hf.clone());
+    assert_equal(&verified(&hf, &bench.source(), with));
+}
+
+#[test]
+fn an_iteration_can_be_asked_for() {
+    let (bench, _) = run("llama", "mcore-per_layer");
+    copy(&sample("mixtral/mcore-nemo"), &bench.source().join("iter_0000060"));
+    let export = |iteration, hf: &str| {
+        let options = export_options(|options| {
+            options.trained.iteration = iteration;
+            options.trained.hf_config = Some(sample(hf));
+        });
+        PlannedExport::new(&bench.source(), options)
+    };
+    assert_eq!(export(None, "llama/hf").unwrap().registration().model, "LlamaModel");
+    let earlier = export(Some(60), "mixtral/hf").unwrap();
+    assert_eq!(earlier.registration().model, "MixtralModel");
+    let error = export(Some(61), "mixtral/hf").err().unwrap();
+    assert!(matches!(error, Error::NoSuchIteration { iteration: 61, .. }), "{error}");
+    assert!(error.to_string().contains("60, 120"), "{error}");
+    let hf = sample("mixtral/hf");
+    assert_equal(&verified(&hf, &bench.source(), |options| {
+        options.trained.iteration = Some(60);
+        options.trained.hf_config = Some(hf.clone());
+    }));
+}
+
+#[test]
+fn a_command_line_that_is_no_data_is_refused() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    fs::write(iteration.join("common.pt"), b"PK but no archive").unwrap();
+    let error = export(&bench, |_| {}).unwrap_err();
+    assert!(error.contains("common.pt") && error.contains("--hf-config"), "{error}");
+    bench.assert_tidy();
+}
