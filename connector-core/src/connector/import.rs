@@ -3,7 +3,7 @@ use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subj
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{
-    Configuration, Direction, Planned, Record, Registration, Registry, Wish, format_config,
+    Configuration, Direction, Planned, Record, Registry, Wish, format_config,
 };
 use crate::cancel::Cancel;
 use crate::checkpoint::torch_dist::LayerLayout;

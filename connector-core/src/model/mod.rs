@@ -5,6 +5,7 @@ mod cache;
 mod compare;
 mod error;
 mod experts;
+mod frozen;
 mod generate;
 mod gpt;
 mod kernels;

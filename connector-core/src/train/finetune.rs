@@ -16,7 +16,7 @@ use crate::families::gpt::GptConfig;
 use crate::model::{GPTModel, GptFamily, LoadOptions, Loaded, Parameters};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging};
-use crate::{Error, Result};
+use crate::{Error, Refusal, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -120,6 +120,20 @@ pub fn finetune<M: Trainee>(
 /// # Errors
 /// As [`finetune`].
 pub fn finetune_watched<M: Trainee>(
+    data: &FineTuningData,
+    trainer: &Trainer,
+    resume: &AutoResume,
+    watch: &dyn Watch,
+) -> Result<FineTuned> {
+    begin_and_train::<M>(data, trainer, resume, watch).map_err(|error| match error {
+        Error::Refused(refusal) if refusal.subject.is_empty() => {
+            Error::Refused(Refusal { subject: "this run cannot begin".into(), ..refusal })
+        }
+        error => error,
+    })
+}
+
+fn begin_and_train<M: Trainee>(
     data: &FineTuningData,
     trainer: &Trainer,
     resume: &AutoResume,
