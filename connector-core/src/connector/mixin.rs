@@ -142,11 +142,11 @@ pub trait ConnectorMixin: Model {
         Ok(output)
     }
 
-    /// The model in memory: config, tokenizer files and all parameters. It is imported into the
-    /// cache, if it is not there yet, and loaded from it.
+    /// The model in memory: config, tokenizer files and all parameters. Nothing is written, but for
+    /// what is downloaded.
     ///
     /// # Errors
-    /// As [`import_ckpt`](Self::import_ckpt); [`Error::Candle`](crate::Error::Candle) for a type that candle has not.
+    /// As [`importer`](Self::importer) and [`Planned::in_memory`](super::Planned::in_memory).
     #[cfg(feature = "candle")]
     fn import_from(source: &str) -> Result<Pretrained<Self>>
     where
@@ -164,10 +164,7 @@ pub trait ConnectorMixin: Model {
     where
         Self: Sized,
     {
-        let (device, place) = (options.device.open()?, Place::new(None, &options));
-        let planned = Self::importer_with(source, options)?;
-        let path = place.import(&planned)?;
-        Pretrained::load(path, planned.registration(), &device)
+        Pretrained::import(&Self::importer_with(source, options)?)
     }
 }
 
@@ -263,7 +260,7 @@ impl Place {
     }
 }
 
-/// A model in memory, as its checkpoint has it.
+/// A model in memory.
 #[cfg(feature = "candle")]
 #[non_exhaustive]
 pub struct Pretrained<M: Model> {
@@ -273,33 +270,20 @@ pub struct Pretrained<M: Model> {
     pub tensors: std::collections::BTreeMap<String, candle_core::Tensor>,
     /// The files of its tokenizer.
     pub tokenizer: Vec<PathBuf>,
-    /// The converted checkpoint, with all other files in `context/`.
+    /// The directory that it was imported from, with all other files.
     pub path: PathBuf,
 }
 
 #[cfg(feature = "candle")]
 impl<M: Model> Pretrained<M> {
-    /// Loads the checkpoint that an import wrote to `path`.
-    fn load(
-        path: PathBuf,
-        registration: &super::Registration,
-        device: &candle_core::Device,
-    ) -> Result<Self> {
-        use crate::checkpoint::{CONTEXT, NemoCheckpoint, sidecars};
-        let checkpoint = NemoCheckpoint::open(&path)?;
-        let (Some(fields), []) = (checkpoint.config(), checkpoint.findings()) else {
-            return Err(crate::Error::refused(checkpoint.findings().to_vec()));
-        };
-        let config = super::registry::parse(fields)?;
-        let source = checkpoint.source();
-        let mut tensors = std::collections::BTreeMap::new();
-        for file in 0..source.file_count() {
-            let loaded = candle_core::safetensors::load(source.path(file), device);
-            tensors.extend(loaded.map_err(crate::Error::candle)?);
-        }
-        let context = path.join(CONTEXT);
-        let tokenizer = registration.connector.tokenizer(&sidecars(&context, &[])?);
-        let tokenizer = tokenizer.iter().map(|name| context.join(name)).collect();
+    fn import(planned: &PlannedImport) -> Result<Self> {
+        let config = planned.model_config().downcast::<M::Config>().cloned();
+        let reason = || "it is another model's".into();
+        let config = config.ok_or_else(|| crate::Error::ModelConfig { reason: reason() })?;
+        let tensors = planned.in_memory()?;
+        let path = planned.path().to_path_buf();
+        let tokenizer = planned.registration().connector.tokenizer(&planned.sidecars()?);
+        let tokenizer = tokenizer.iter().map(|name| path.join(name)).collect();
         Ok(Pretrained { config, tensors, tokenizer, path })
     }
 }

@@ -258,7 +258,7 @@ pub(super) fn refuse(config: &GptConfig) -> Result<Activation> {
         let problem = "is false; this model computes gated linear units";
         findings.push(finding("gated_linear_unit", problem.into()));
     }
-    if config.kv_channels % 2 != 0 {
+    if !config.kv_channels.is_multiple_of(2) {
         let problem = format!("is {}; rotations take pairs", config.kv_channels);
         findings.push(finding("kv_channels", problem));
     }
