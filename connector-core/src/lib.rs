@@ -103,6 +103,8 @@ pub mod scaffold;
 pub mod schema;
 pub mod store;
 pub mod testing;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod transform;
 
 #[doc(hidden)]

@@ -69,6 +69,7 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
+            Error::Diverged { .. } => (Exit::Failed, "diverged"),
             #[cfg(feature = "candle")]
             Error::Model(error) => match error {
                 ModelError::Tokenizer { .. } | ModelError::GenerationConfig { .. } => {

@@ -2,9 +2,7 @@ use super::cache::Cache;
 use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
-use super::{
-    Configuration, Direction, Planned, Record, Registration, Registry, Wish, format_config,
-};
+use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
 use crate::cancel::Cancel;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{CONFIG_JSON, CONTEXT, Checkpoint, Container, MODEL_YAML, WEIGHTS};
@@ -177,7 +175,8 @@ impl PlannedImport {
                 return Err(named(Input::Format(checkpoint).cannot_compute(panic)));
             }
         };
-        let yaml = model_yaml(registration, &configuration, &options).map_err(named)?;
+        let config = written_config(&configuration, &options);
+        let yaml = model_yaml(registration.model, &config).map_err(named)?;
         if source.join(MODEL_YAML).exists() {
             tracing::warn!(file = MODEL_YAML, "left out: the model's own config takes this name");
         }
@@ -250,18 +249,8 @@ impl ImportOptions {
     }
 }
 
-/// `model.yaml`: the model's type and config, with the keys that NeMo 2 writes.
-fn model_yaml(
-    registration: &Registration,
-    configuration: &Configuration,
-    options: &ImportOptions,
-) -> Result<String> {
-    #[derive(Serialize)]
-    struct ModelYaml<'a> {
-        #[serde(rename = "_target_")]
-        target: &'a str,
-        config: &'a Value,
-    }
+/// The model's config as it will be after the import.
+fn written_config(configuration: &Configuration, options: &ImportOptions) -> Value {
     let mut config = configuration.model.json().clone();
     // After a cast the type is no longer the source's.
     if let (Some(dtype), Some(field)) =
@@ -269,6 +258,17 @@ fn model_yaml(
     {
         *field = dtype.into();
     }
-    serde_saphyr::to_string(&ModelYaml { target: registration.model, config: &config })
+    config
+}
+
+/// `model.yaml`: a model's type and config, with the keys that NeMo 2 writes.
+pub(crate) fn model_yaml(model: &str, config: &Value) -> Result<String> {
+    #[derive(Serialize)]
+    struct ModelYaml<'a> {
+        #[serde(rename = "_target_")]
+        target: &'a str,
+        config: &'a Value,
+    }
+    serde_saphyr::to_string(&ModelYaml { target: model, config })
         .map_err(|error| Error::ModelConfig { reason: error.to_string() })
 }

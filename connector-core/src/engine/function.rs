@@ -32,7 +32,7 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
         )?;
         for (&output, result) in step.outputs.iter().zip(&results) {
             let first = check(job.plan, output, result, calls, call)?;
-            store(result, |bytes| write_part(job, output, first, bytes, tally))?;
+            with_bytes(result, |bytes| write_part(job, output, first, bytes, tally))?;
         }
     }
     Ok(())
@@ -281,7 +281,7 @@ fn load(
 }
 
 /// Lends the tensor's bytes, in row-major order.
-fn store(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn with_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     fn typed<T: WithDType + bytemuck::Pod>(storage: &CpuStorage) -> Result<&[u8]> {
         Ok(bytemuck::cast_slice(T::cpu_storage_as_slice(storage).map_err(Error::candle)?))
     }

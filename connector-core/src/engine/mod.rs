@@ -20,6 +20,8 @@ mod whole;
 
 pub(crate) use against::{Against, Mismatch};
 pub use cast::Loss;
+#[cfg(feature = "train")]
+pub(crate) use function::with_bytes;
 pub use prepare::{Bound, EngineOptions, Prepared};
 pub use progress::{NoProgress, Progress};
 #[cfg(feature = "candle")]

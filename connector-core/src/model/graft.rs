@@ -35,7 +35,11 @@ struct OnOne<F>(F);
 /// Gives its third argument.
 struct OnBoth<F>(F);
 
-fn copy<S: BackendStorage>(made: &S, layout: &Layout) -> Result<(S, Shape)> {
+fn copy<S>(made: &S, layout: &Layout) -> Result<(S, Shape)>
+where
+    S: BackendStorage,
+    S::Device: BackendDevice<Storage = S>,
+{
     // The part of the storage that the tensor is, wherever that begins.
     let mut copy = made.device().zeros_impl(layout.shape(), made.dtype())?;
     made.copy_strided_src(&mut copy, 0, layout)?;

@@ -80,6 +80,18 @@ impl Parameters {
         &self.tensors
     }
 
+    /// The same parameters in `dtype`, with gradients that go back to these. What is of the type
+    /// already is shared.
+    ///
+    /// # Errors
+    /// [`Error::Candle`].
+    #[cfg(feature = "train")]
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let cast = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_dtype(dtype)?));
+        let tensors = self.tensors.iter().map(cast).collect::<candle_core::Result<_>>();
+        Ok(Parameters { tensors: tensors.map_err(Error::candle)? })
+    }
+
     /// Makes variables of the parameters whose names `which` picks, so that what is computed with
     /// them has gradients. Returns them; a model that is made from these parameters afterwards
     /// computes with what they are set to.
