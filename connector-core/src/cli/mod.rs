@@ -35,12 +35,17 @@ mod explain;
 mod failure;
 mod fetch;
 mod findings;
+#[cfg(feature = "candle")]
+mod generate;
 mod inspect;
 mod layout;
 mod list;
 mod logging;
+#[cfg(feature = "candle")]
+mod logits;
 mod memory;
 mod nearest;
+mod new_file;
 mod overview;
 mod page;
 mod plan;
@@ -113,6 +118,10 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
             explain::run(selection, trained, key, screen)
         }
         Command::Verify(args) => verify::verify_command(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Generate(args) => generate::run(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Logits(args) => logits::run(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all, check, iteration } => {
             inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)

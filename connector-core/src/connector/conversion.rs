@@ -215,7 +215,7 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
 }
 
 /// Writes a small file whole.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))
 }

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
-pub(super) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
+pub(crate) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
 
 /// A conversion that is planned and checked; nothing is written yet.
 pub struct Planned {
