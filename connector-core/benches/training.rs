@@ -44,14 +44,21 @@ fn main() -> Result<(), Error> {
 
     let forward = products(true)?;
     let products = forward + products(false)?;
-    println!("matrix products alone: forward {:.0} ms, both {:.0} ms", forward * 1e3, products * 1e3);
+    println!(
+        "matrix products alone: forward {:.0} ms, both {:.0} ms",
+        forward * 1e3,
+        products * 1e3
+    );
     for peft in [None, Some(Lora { dim: 16, alpha: 16.0, ..Lora::default() })] {
         let name = if peft.is_some() { "lora" } else { "full" };
         let trainer = Trainer {
             max_steps: STEPS,
             micro_batch_size: ROWS,
             peft,
-            lr_scheduler: connector_core::train::CosineAnnealing { warmup_steps: 1, ..Default::default() },
+            lr_scheduler: connector_core::train::CosineAnnealing {
+                warmup_steps: 1,
+                ..Default::default()
+            },
             every_n_train_steps: STEPS,
             ..Trainer::new(dir.path().join(name))
         };
@@ -148,7 +155,8 @@ fn write_model(dir: &Path) -> Result<(), Error> {
         }
     }
     let norms = (0..LAYERS).flat_map(|layer| {
-        ["input", "post_attention"].map(|name| format!("model.layers.{layer}.{name}_layernorm.weight"))
+        ["input", "post_attention"]
+            .map(|name| format!("model.layers.{layer}.{name}_layernorm.weight"))
     });
     for name in norms.chain(["model.norm.weight".to_string()]) {
         tensors.insert(name, Tensor::ones(HIDDEN, DType::F32, &Device::Cpu)?);

@@ -2,9 +2,7 @@ use super::cache::Cache;
 use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
-use super::{
-    Configuration, Direction, Planned, Record, Registry, Wish, format_config,
-};
+use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
 use crate::cancel::Cancel;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{CONFIG_JSON, CONTEXT, Checkpoint, Container, MODEL_YAML, WEIGHTS};

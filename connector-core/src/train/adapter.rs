@@ -74,7 +74,7 @@ impl Adapted {
             ));
         };
         let step = RunState::read(path)?.map_or(0, |state| state.step);
-        let options = LoadOptions { dtype: Some(DType::F32), device, model: None };
+        let options = LoadOptions { dtype: Some(DType::F32), device, ..LoadOptions::default() };
         let base = Loaded::open(&metadata.model_ckpt_path, &options)?;
         let tensors = read_adapter(path, &device.open()?)?;
         check(&tensors, &metadata.peft, &base)?;

@@ -189,7 +189,10 @@ impl<'a> Run<'a> {
             None => DType::F32,
         };
         let device = trainer.device;
-        let loaded = Loaded::open(base, &LoadOptions { dtype: Some(dtype), device, model: None })?;
+        let loaded = Loaded::open(
+            base,
+            &LoadOptions { dtype: Some(dtype), device, ..LoadOptions::default() },
+        )?;
         check_model::<M>(base, &loaded, data)?;
         let end = loaded.stop_tokens()?.first().copied();
         let dataset = data.load(&loaded.tokenizer()?, end)?;

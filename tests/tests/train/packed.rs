@@ -13,7 +13,8 @@ fn documents_of_a_row_do_not_see_each_other() {
         options.dtype = Some(DType::F32);
         let loaded = Loaded::open(&fixture(&format!("{name}/hf")), &options).unwrap();
         let model = loaded.model().unwrap();
-        let tokens = [[1u32, 60, 61, 1, 62, 90, 95, 96, 4, 5], [1, 20, 30, 40, 50, 60, 70, 80, 90, 10]];
+        let tokens =
+            [[1u32, 60, 61, 1, 62, 90, 95, 96, 4, 5], [1, 20, 30, 40, 50, 60, 70, 80, 90, 10]];
         let lengths = [vec![3, 5, 2], vec![10]];
         let row = Tensor::new(&tokens, model.device()).unwrap();
         let packed = model.hidden_packed(&row, &lengths).unwrap();
@@ -39,7 +40,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     let desk = Desk::of("llama");
     let desk = Desk { data: FineTuningData { seq_length: 20, ..desk.data }, ..desk };
     let trainer = |name, micro_batch_size, accumulate_grad_batches| Trainer {
-        max_steps: 4,
+        max_steps: 2,
         micro_batch_size,
         accumulate_grad_batches,
         ..desk.trainer(name)
@@ -56,9 +57,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
 /// Weights of 16 bits are trained in 32: small steps are not lost, and a run goes on with all bits.
 #[test]
 fn weights_of_few_bits_are_trained_in_f32() {
-    for (name, precision) in
-        [("mistral", Precision::F32), ("gemma", Precision::Bf16Mixed)]
-    {
+    for (name, precision) in [("mistral", Precision::F32), ("gemma", Precision::Bf16Mixed)] {
         let desk = Desk::of(name);
         let trainer = |run| Trainer {
             precision,

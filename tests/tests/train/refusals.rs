@@ -30,7 +30,10 @@ fn bad_data_is_named_by_its_line() {
     let mut desk = Desk::of("llama");
     fs::write(&desk.data.path, "{\"input\": \"a\", \"output\": \"b\"}\n{\"input\": 1}\n").unwrap();
     let text = refusal(desk.run(&desk.trainer("run")));
-    assert!(text.contains("this run cannot begin") && text.contains("training.jsonl:2: "), "{text}");
+    assert!(
+        text.contains("this run cannot begin") && text.contains("training.jsonl:2: "),
+        "{text}"
+    );
     desk.data = FineTuningData { seq_length: 500, ..desk.data };
     let text = refusal(desk.run(&desk.trainer("run")));
     assert!(text.contains("seq_length: is 500; the model is for at most 256 tokens"), "{text}");
@@ -41,7 +44,8 @@ fn a_run_goes_on_only_as_what_it_began() {
     let desk = Desk::of("llama");
     let trainer = Trainer { max_steps: 1, ..desk.trainer("run") };
     desk.run(&trainer).unwrap();
-    let other = Trainer { seed: 9, peft: Some(Lora { dim: 2, ..Lora::default() }), ..trainer.clone() };
+    let other =
+        Trainer { seed: 9, peft: Some(Lora { dim: 2, ..Lora::default() }), ..trainer.clone() };
     let text = refusal(desk.run(&other));
     assert!(text.contains("seed: the run began with 1234, now it is 9"), "{text}");
     assert!(text.contains("peft: the run began with none, now it is dim 2"), "{text}");

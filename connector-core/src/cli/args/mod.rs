@@ -4,6 +4,8 @@
 mod cache;
 mod conversion;
 mod export;
+#[cfg(feature = "train")]
+mod finetune;
 mod import;
 #[cfg(feature = "candle")]
 mod model;
@@ -14,6 +16,8 @@ mod verify;
 pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
 pub(super) use export::Export;
+#[cfg(feature = "train")]
+pub(super) use finetune::{FineTune, Merge};
 pub(super) use import::Import;
 #[cfg(feature = "candle")]
 pub(super) use model::{CompareLogits, Computed, Generate, Logits};
@@ -90,6 +94,14 @@ pub(super) enum Command {
     #[cfg(feature = "candle")]
     #[command(after_help = EXIT_CODES)]
     Logits(Logits),
+    /// Fine-tune a model on examples, in full or with a low-rank adapter; killed, it goes on
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Finetune(FineTune),
+    /// Add a low-rank adapter to the weights of its model
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Merge(Merge),
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
@@ -151,6 +163,10 @@ impl Command {
             #[cfg(feature = "candle")]
             Command::Generate(Generate { computed, .. })
             | Command::Logits(Logits { computed, .. }) => vec![&mut computed.checkpoint],
+            #[cfg(feature = "train")]
+            Command::Finetune(finetune) => vec![&mut finetune.source],
+            #[cfg(feature = "train")]
+            Command::Merge(_) => Vec::new(),
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],
