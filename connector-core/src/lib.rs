@@ -48,6 +48,11 @@
 //!
 //! `model` computes what was imported, on candle: logits, text, gradients.
 //!
+//! # Training it
+//!
+//! `train::finetune` goes on from there, in full or with a low-rank adapter, and what it writes is
+//! exported as any checkpoint is.
+//!
 //! # In NeMo's words
 //!
 //! | NeMo 2 | here |
@@ -61,6 +66,7 @@
 //! | `io.ModelConnector` | [`ModelConnector`] |
 //! | `io.ConnectorMixin` | [`ConnectorMixin`] |
 //! | `AutoResume` | [`AutoResume`] |
+//! | `llm.finetune(model, data, trainer, resume)` | `train::finetune` |
 //! | `llm.import_ckpt` | [`import_ckpt`] |
 //! | `llm.export_ckpt` | [`export_ckpt`] |
 //!
@@ -75,6 +81,7 @@
 //! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms`, `model` | yes |
 //! | `cli` | the command line | yes |
 //! | `hub` | downloads from the Hugging Face hub; its cache is read without | yes |
+//! | `train` | `train`, `connector finetune` and `merge` | no |
 //! | `oracle` | `verify --logits` computes the source with candle-transformers | no |
 //! | `cuda`, `metal` | devices for functions on tensors and models | no |
 //!

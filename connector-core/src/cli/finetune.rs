@@ -73,10 +73,14 @@ fn written(screen: &mut Screen, adapted: &Adapted, output: &Path, made: &str) {
     page.more(&format!("on {}", adapted.base().display()));
     page.styled_field("done", GOOD, &output.display().to_string());
     let output_text = text::quoted(output);
-    page.styled_field("next", STRONG, &match made {
-        "merged" => format!("`connector export {output_text} --output DIR`"),
-        _ => format!("`PeftModel.from_pretrained(base, \"{}\")` of peft", output.display()),
-    });
+    page.styled_field(
+        "next",
+        STRONG,
+        &match made {
+            "merged" => format!("`connector export {output_text} --output DIR`"),
+            _ => format!("`PeftModel.from_pretrained(base, \"{}\")` of peft", output.display()),
+        },
+    );
     screen.show(&page);
     screen.document(|| {
         json!({
@@ -122,7 +126,11 @@ fn show(screen: &mut Screen, trainer: &Trainer, tuned: &FineTuned, time: Duratio
         } else {
             "writes it for transformers"
         };
-        page.styled_field("next", STRONG, &format!("`connector export {path} --output DIR` {what}"));
+        page.styled_field(
+            "next",
+            STRONG,
+            &format!("`connector export {path} --output DIR` {what}"),
+        );
     } else {
         let line = format!("{checkpoint} has all up to step {}", tuned.step);
         page.styled_field("stopped", STRONG, &line);

@@ -35,6 +35,8 @@ mod explain;
 mod failure;
 mod fetch;
 mod findings;
+#[cfg(feature = "train")]
+mod finetune;
 #[cfg(feature = "candle")]
 mod generate;
 mod inspect;
@@ -122,6 +124,10 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         Command::Generate(args) => generate::run(args, screen),
         #[cfg(feature = "candle")]
         Command::Logits(args) => logits::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Merge(args) => finetune::merge(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all, check, iteration } => {
             inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)

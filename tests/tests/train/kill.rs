@@ -13,8 +13,8 @@ fn child(desk: &Desk, run: &Path) -> Child {
     let data = path(&desk.data.path);
     Child::new(PROGRAM, &["finetune", &path(&desk.base), "--data", &data, "--output", &path(run)])
         .arg("--seq-length=32")
-        .arg("--max-steps=5")
-        .arg("--save-every=2")
+        .arg("--max-steps=3")
+        .arg("--save-every=1")
         .arg("--lr=0.01")
 }
 
@@ -34,10 +34,8 @@ fn a_killed_run_ends_as_an_unbroken_one() {
     assert!(text.contains("5 examples in") && text.contains("next"), "{text}");
     let checkpoint = |run: &Path| files(&run.join("checkpoints/default-last"));
     for (number, points) in [
-        "training.weights=abort@1",
         "training.weights=abort@2",
         "training.written=abort@2",
-        "publish.rename=abort@2",
         "publish.renamed=abort@2",
         "training.saved=abort@1",
     ]
@@ -67,5 +65,5 @@ fn a_checkpoint_that_cannot_be_written_leaves_the_one_before() {
     let Ended { code, text } = child(&desk, &run).failpoints("training.written=error@2").run();
     assert_eq!(code, Some(4), "{text}");
     let state = fs::read_to_string(run.join("checkpoints/default-last/training.json")).unwrap();
-    assert!(state.contains("\"step\": 2"), "{state}");
+    assert!(state.contains("\"step\": 1"), "{state}");
 }

@@ -53,7 +53,7 @@ fn an_adapter_goes_on_as_if_it_had_not_stopped() {
 fn merging_changes_no_logit() {
     for family in ["llama", "gemma", "mixtral"] {
         let desk = Desk::in_f32(family);
-        let trainer = Trainer { max_steps: 3, ..lora(&desk, "run") };
+        let trainer = Trainer { max_steps: 2, ..lora(&desk, "run") };
         let tuned = desk.run(&trainer).unwrap();
         let adapted = Adapted::open(&tuned.checkpoint, DeviceChoice::Cpu).unwrap();
         let want = logits(&adapted.model().unwrap());

@@ -40,7 +40,7 @@ fn accumulated_gradients_are_those_of_the_whole_batch() {
     let desk = Desk::of("llama");
     let desk = Desk { data: FineTuningData { seq_length: 20, ..desk.data }, ..desk };
     let trainer = |name, micro_batch_size, accumulate_grad_batches| Trainer {
-        max_steps: 4,
+        max_steps: 2,
         micro_batch_size,
         accumulate_grad_batches,
         ..desk.trainer(name)

@@ -6,6 +6,8 @@ mod container;
 mod conversion;
 mod convert;
 mod export;
+#[cfg(feature = "train")]
+mod finetune;
 mod import;
 #[cfg(feature = "candle")]
 mod model;
@@ -17,6 +19,8 @@ pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
 pub(super) use convert::Convert;
 pub(super) use export::Export;
+#[cfg(feature = "train")]
+pub(super) use finetune::{FineTune, Merge};
 pub(super) use import::Import;
 #[cfg(feature = "candle")]
 pub(super) use model::{CompareLogits, Computed, Generate, Logits};
@@ -102,6 +106,14 @@ pub(super) enum Command {
     #[cfg(feature = "candle")]
     #[command(after_help = EXIT_CODES)]
     Logits(Logits),
+    /// Fine-tune a model on examples, in full or with a low-rank adapter; killed, it goes on
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Finetune(FineTune),
+    /// Add a low-rank adapter to the weights of its model
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Merge(Merge),
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
@@ -167,6 +179,10 @@ impl Command {
             #[cfg(feature = "candle")]
             Command::Generate(Generate { computed, .. })
             | Command::Logits(Logits { computed, .. }) => vec![&mut computed.checkpoint],
+            #[cfg(feature = "train")]
+            Command::Finetune(finetune) => vec![&mut finetune.source],
+            #[cfg(feature = "train")]
+            Command::Merge(_) => Vec::new(),
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],
