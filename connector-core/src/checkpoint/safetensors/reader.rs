@@ -3,13 +3,16 @@
 use super::index::Index;
 use super::shards::ShardSet;
 use super::{Header, HeaderError, HeaderTensor, OpenError, Problem, header};
-use crate::Error;
 use crate::store::positioned::read_exact_at;
 use crate::store::{FileId, Source, TensorInfo};
+use crate::{Error, parallel};
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+/// How many headers are read at once.
+const AT_ONCE: usize = 4;
 
 /// A safetensors checkpoint: one file, or shards.
 ///
@@ -51,12 +54,16 @@ impl Reader {
             contents.unread.insert(shard.clone());
             reader.problems.push(Problem::ShardName { shard });
         }
-        for shard in shards {
-            let opened = match shard.open()? {
-                Ok((file, len)) => read_shard(file, shard.path, len)?,
-                Err(problem) => Err(problem),
-            };
-            match opened {
+        // A file server answers several questions in the time of one.
+        let opened = parallel::map(AT_ONCE, shards.len(), |number| {
+            let shard = &shards[number];
+            match shard.open()? {
+                Ok((file, len)) => read_shard(file, shard.path.clone(), len),
+                Err(problem) => Ok(Err(problem)),
+            }
+        });
+        for (shard, opened) in shards.into_iter().zip(opened) {
+            match opened? {
                 Ok((file, header)) => {
                     let id = reader.files.len();
                     reader.files.push(file);
