@@ -22,6 +22,10 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// As `connector` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: cargo bench -p connector-core --bench vs_cp -- --dir DIR [--pairs N] \
                      [--keep] [CASE …]";
 

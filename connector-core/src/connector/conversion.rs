@@ -200,7 +200,8 @@ impl Conversion {
 
 /// The blake3 hash of a tensor's bytes.
 pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
-    const PART: u64 = 512 << 10;
+    // What was read is hashed while it is in the nearest caches.
+    const PART: u64 = 128 << 10;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     for run in tensor.runs(0, tensor.elements()) {

@@ -11,7 +11,7 @@ use crate::store::{Dtype, FileId, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A model as `torch.save` wrote it: one file, or shards.
 ///
@@ -40,25 +40,22 @@ impl Reader {
         let set = FileSet::find(&FORM, path.as_ref())?;
         let mut pickles = Vec::new();
         let mut strided = HashMap::new();
-        let read = read_set(set, |file, id| {
+        let read = |file: &OpenFile| {
             let mut magic = [0; legacy::MAGIC.len()];
             let len = file.len.min(magic.len() as u64) as usize;
             read_exact_at(&file.file, &mut magic[..len], 0)
                 .map_err(OpenError::io("read", &file.path))?;
-            Ok(open_file(file, &magic)
-                .and_then(|(pickle, storages)| {
-                    let found = describe(id, &pickle, &storages, &mut strided)?;
-                    pickles.push(pickle);
-                    Ok(found)
-                })
-                .map_err(|problems| {
-                    let path = || file.path.clone();
-                    problems
-                        .into_iter()
-                        .map(|problem| Malformed { path: path(), problem })
-                        .collect()
-                }))
-        })?;
+            let wrong = |problems| malformed(&file.path, problems);
+            let opened = open_file(file, &magic).map_err(wrong);
+            Ok(opened.map(|(pickle, storages)| (file.path.clone(), pickle, storages)))
+        };
+        let tell = |(path, pickle, storages): (PathBuf, Vec<u8>, Storages), id| {
+            let found = describe(id, &pickle, &storages, &mut strided);
+            let found = found.map_err(|problems| malformed(&path, problems))?;
+            pickles.push(pickle);
+            Ok(found)
+        };
+        let read = read_set(set, read, tell)?;
         let files::ReadSet { files, mut tensors, problems } = read;
         let mut views = Vec::new();
         for tensor in &mut tensors {
@@ -81,6 +78,11 @@ impl Reader {
         let view = file.checked_sub(self.files.len()).map(|view| &self.views[view]);
         &self.files[view.map_or(file, |view| view.file)]
     }
+}
+
+fn malformed(path: &Path, problems: Vec<Problem>) -> Vec<Malformed> {
+    let at = |problem| Malformed { path: path.into(), problem };
+    problems.into_iter().map(at).collect()
 }
 
 type Storages = HashMap<String, Range<u64>>;
