@@ -44,6 +44,10 @@
 //! [`scaffold`] drafts all of it from a checkpoint; `docs/tutorial.md` begins there, and
 //! `examples/own_model` has everything by hand.
 //!
+//! # Running it
+//!
+//! `model` computes what was imported, on candle: logits, text, gradients.
+//!
 //! # In NeMo's words
 //!
 //! | NeMo 2 | here |
@@ -68,10 +72,11 @@
 //!
 //! | feature | what it adds | default |
 //! |---|---|---|
-//! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms` | yes |
+//! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms`, `model` | yes |
 //! | `cli` | the command line | yes |
 //! | `hub` | downloads from the Hugging Face hub; its cache is read without | yes |
-//! | `cuda`, `metal` | devices for functions on tensors | no |
+//! | `oracle` | `verify --logits` computes the source with candle-transformers | no |
+//! | `cuda`, `metal` | devices for functions on tensors and models | no |
 //!
 //! Everything that only moves bytes works without candle.
 
@@ -97,8 +102,11 @@ pub mod plan;
 mod proof;
 pub mod scaffold;
 pub mod schema;
+mod stage;
 pub mod store;
 pub mod testing;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod transform;
 
 #[doc(hidden)]

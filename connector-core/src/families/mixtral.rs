@@ -75,7 +75,7 @@ impl ModelConnector for HfMixtral {
             llama3_config: None,
             also: &[
                 ("max_position_embeddings", NemoValue::Of("seq_length")),
-                // Mixtures are large: their weights are not initialised to be overwritten.
+                // Weights that are loaded need not be initialised.
                 ("use_cpu_initialization", NemoValue::Is(true)),
                 ("perform_initialization", NemoValue::Is(false)),
             ],

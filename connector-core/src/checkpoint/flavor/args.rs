@@ -45,7 +45,7 @@ const CONSTANT: [(&str, &str); 47] = [
     ("rotary_percent", "1.0"),
     ("spec", "null"),
     ("squared_relu", "false"),
-    ("use_rotary_position_embeddings", "true"),
+    ("use_rotary_position_embeddings", "false"),
     // How it is run.
     ("attention_softmax_in_fp32", "false"),
     ("bias_gelu_fusion", "false"),

@@ -7,6 +7,8 @@ mod conversion;
 mod convert;
 mod export;
 mod import;
+#[cfg(feature = "candle")]
+mod model;
 mod resources;
 mod trained;
 mod verify;
@@ -16,6 +18,8 @@ pub(super) use conversion::{How, Publish, Selection};
 pub(super) use convert::Convert;
 pub(super) use export::Export;
 pub(super) use import::Import;
+#[cfg(feature = "candle")]
+pub(super) use model::{CompareLogits, Computed, Generate, Logits};
 pub(super) use trained::{Iteration, Trained};
 pub(super) use verify::{Diff, Verify};
 
@@ -42,6 +46,9 @@ pub(super) struct Show {
     /// Tell what is done meanwhile; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Show how long each stage took
+    #[arg(long, global = true)]
+    pub timings: bool,
     /// Print nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -87,6 +94,14 @@ pub(super) enum Command {
     /// importer's mapping is followed; within one kind tensors are compared by name.
     #[command(after_help = EXIT_CODES)]
     Verify(Verify),
+    /// Continue a text with a model, token by token, as it is computed
+    #[cfg(feature = "candle")]
+    #[command(after_help = EXIT_CODES)]
+    Generate(Generate),
+    /// Compute a model's logits for tokens, into a file that any other program can compare
+    #[cfg(feature = "candle")]
+    #[command(after_help = EXIT_CODES)]
+    Logits(Logits),
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
@@ -100,6 +115,9 @@ pub(super) enum Command {
         /// Every tensor by itself, with its place
         #[arg(long)]
         all: bool,
+        /// Read every byte, and hold it against the checksums that torch_dist has
+        #[arg(long)]
+        check: bool,
         #[command(flatten)]
         iteration: Iteration,
     },
@@ -146,6 +164,9 @@ impl Command {
             Command::Export(export) => vec![&mut export.checkpoint],
             Command::Convert(convert) => vec![&mut convert.checkpoint],
             Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            #[cfg(feature = "candle")]
+            Command::Generate(Generate { computed, .. })
+            | Command::Logits(Logits { computed, .. }) => vec![&mut computed.checkpoint],
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],
