@@ -106,8 +106,7 @@ impl Conversion {
     /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
-        input: &Path,
-        source: &dyn Source,
+        (input, source): (&Path, &dyn Source),
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,

@@ -333,8 +333,7 @@ impl Planned {
         let finish =
             |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
-            self.path(),
-            self.source(),
+            (self.path(), self.source()),
             self.context(),
             &target,
             record,

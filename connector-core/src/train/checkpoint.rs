@@ -13,7 +13,7 @@ use crate::checkpoint::{
     CONTEXT, MODEL_YAML, NemoCheckpoint, Tensors, WEIGHTS, copy_sidecars, model_yaml,
 };
 use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
-use crate::engine::{from_candle_dtype, read_tensor, to_candle_dtype, tensor_bytes};
+use crate::engine::{from_candle_dtype, read_tensor, tensor_bytes, to_candle_dtype};
 use crate::failpoint::failpoint;
 use crate::model::{Loaded, Parameters};
 use crate::plan::{Finding, FindingKind};

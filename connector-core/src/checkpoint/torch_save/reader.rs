@@ -1,7 +1,7 @@
 //! `pytorch_model.bin` as a [`Source`].
 
 use super::strided::Strided;
-use super::{FORM, Malformed, Problem, archive, legacy, state};
+use super::{FORM, Malformed, Problem, Storages, archive, legacy, state};
 use crate::Result;
 use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
 use crate::checkpoint::torch::pickle::Pickle;
@@ -10,7 +10,6 @@ use crate::store::positioned::read_exact_at;
 use crate::store::{Dtype, FileId, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// A model as `torch.save` wrote it: one file, or shards.
@@ -84,8 +83,6 @@ fn malformed(path: &Path, problems: Vec<Problem>) -> Vec<Malformed> {
     let at = |problem| Malformed { path: path.into(), problem };
     problems.into_iter().map(at).collect()
 }
-
-type Storages = HashMap<String, Range<u64>>;
 
 /// The pickle of the state and the storages, in either form.
 fn open_file(file: &OpenFile, magic: &[u8]) -> Result<(Vec<u8>, Storages), Vec<Problem>> {
