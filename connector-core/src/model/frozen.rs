@@ -8,8 +8,8 @@ use candle_core::{
 
 /// `x·Wᵀ` for a weight `[out, in]` that is not trained, and `x`, `[rows, in]`, that has gradients.
 ///
-/// candle's product computes the weight's gradient too, and keeps it until the whole pass is over: an adapter
-/// would take the time and the memory of full training.
+/// candle's product computes the weight's gradient too, and keeps it until the whole pass is over:
+/// an adapter would take the time and the memory of full training.
 pub(super) fn product(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let y = matmul(&x.detach(), &weight.t()?)?;
     x.apply_op2(&y, Frozen { weight: weight.clone() })

@@ -27,9 +27,9 @@ impl Row {
 
 /// Packs examples into rows of at most `seq_length` inputs, in their order.
 ///
-/// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text is
-/// cut wherever a row is full. An example that is longer than a row is cut, which the caller has decided
-/// on.
+/// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text
+/// is cut wherever a row is full. An example that is longer than a row is cut, which the caller has
+/// decided on.
 pub(super) fn pack<'a>(
     examples: impl IntoIterator<Item = &'a Tokens>,
     seq_length: usize,
@@ -125,8 +125,10 @@ mod tests {
                 tokens(next - len - 1..next, 0, is_text)
             }).collect();
             let rows = pack(&examples, seq_length);
-            let packed: Vec<_> = rows.iter().flat_map(|row| row.inputs.iter().zip(&row.labels)).map(|(a, b)| (*a, *b)).collect();
-            let want: Vec<_> = examples.iter().flat_map(|t| t.ids.windows(2).map(|w| (w[0], w[1]))).collect();
+            let packed = rows.iter().flat_map(|row| row.inputs.iter().zip(&row.labels));
+            let packed: Vec<_> = packed.map(|(a, b)| (*a, *b)).collect();
+            let want = examples.iter().flat_map(|t| t.ids.windows(2).map(|w| (w[0], w[1])));
+            let want: Vec<_> = want.collect();
             prop_assert_eq!(packed, want);
             prop_assert!(rows.iter().all(|row| row.inputs.len() <= seq_length));
             prop_assert!(rows.iter().all(|row| row.lengths.iter().sum::<usize>() == row.inputs.len()));
