@@ -34,9 +34,11 @@
 //! # Gradients
 //!
 //! [`Parameters::train`] makes variables of parameters; everything that is computed with one has
-//! gradients. An [`Adapter`] adds to any of [`GPTModel::projections`]. candle's fused kernels for the
-//! softmax, RMS norms and rotary embeddings have no backward pass: they are used where nothing is a
-//! variable, else the same is made of operations that have one.
+//! gradients. An [`Adapter`] adds to any of [`GPTModel::projections`]; the weights below it then get no
+//! gradients, nor is time spent on them.
+//!
+//! candle's fused kernels for the softmax, RMS norms and rotary embeddings have no backward pass. They are
+//! used all the same: each has one here, which is grafted on its result.
 //!
 //! # Types
 //!
@@ -55,9 +57,9 @@ mod cache;
 mod compare;
 mod error;
 mod experts;
-mod frozen;
 mod generate;
 mod gpt;
+mod graft;
 mod kernels;
 mod linear;
 mod load;

@@ -43,9 +43,11 @@ impl Parameters {
         let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
         let declared = Declared::of(instance);
         let order = declared.settle(tensors.iter().map(|(name, t)| (name.as_str(), t.dims())))?;
+        // Each is let go once it is cast, so that not all are there twice.
+        let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(|(_, t)| Some(t)).collect();
         let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
-            let tensor = tensors[at].1.to_dtype(dtype).map_err(Error::candle)?;
-            Ok((wanted.name, tensor))
+            let tensor = tensors[at].take().expect("each is one parameter's");
+            Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
         });
         Ok(Parameters { tensors: named.collect::<Result<_>>()? })
     }
