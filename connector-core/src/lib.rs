@@ -104,10 +104,12 @@ mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
+mod parallel;
 pub mod plan;
 mod proof;
 pub mod scaffold;
 pub mod schema;
+mod stage;
 pub mod store;
 pub mod testing;
 #[cfg(feature = "train")]
@@ -117,6 +119,10 @@ pub mod transform;
 #[doc(hidden)]
 #[path = "private.rs"]
 pub mod __private_v0_1_0;
+
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use checkpoint::fuzzing as __fuzzing;
 
 pub use cancel::Cancel;
 pub use connector::{

@@ -1,6 +1,7 @@
 use crate::args;
 use crate::core_path;
 use crate::errors::Errors;
+use crate::fingerprint::fingerprint;
 use crate::mapping;
 use proc_macro2::{Delimiter, Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, format_ident, quote};
@@ -8,6 +9,9 @@ use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
 use syn::{Attribute, Generics, LitStr, Path, Token, Type};
+
+/// The function that a connector moves its state with in its own way.
+const CONVERT_STATE: &str = "convert_state";
 
 /// Which of the two attributes.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -42,7 +46,7 @@ pub fn expand(direction: Direction, arguments: TokenStream, item: TokenStream) -
         let errors = errors.finish();
         return quote!(#item #errors);
     };
-    block.check(direction, &errors);
+    block.check(direction, &arguments, &errors);
     let missing = block.missing(&private, &arguments, direction, &errors);
     let block_with_missing = block.with(missing);
     let registration =
@@ -175,7 +179,7 @@ impl Parse for ImplBlock {
 }
 
 impl ImplBlock {
-    fn check(&self, direction: Direction, errors: &Errors) {
+    fn check(&self, direction: Direction, arguments: &Arguments, errors: &Errors) {
         let attribute = direction.attribute();
         if self.of_trait.is_none() {
             let ty = self.self_ty.to_token_stream();
@@ -188,6 +192,16 @@ impl ImplBlock {
         if !self.generics.params.is_empty() {
             let message = "an importer or exporter is registered as one type and cannot be generic";
             errors.on(&self.generics, message);
+        }
+        if let Some(function) = self.item("fn", CONVERT_STATE)
+            && !arguments.dynamic
+        {
+            let message = format!(
+                "an own `{CONVERT_STATE}` needs `dynamic` in `#[{attribute}(…)]`\nthe rows no longer \
+                 say what the tensors are, so that the compiler can prove nothing of them; `apply` \
+                 needs no `dynamic`"
+            );
+            errors.on(function, message);
         }
     }
 
@@ -226,9 +240,15 @@ impl ImplBlock {
 
     /// Whether an item of the body begins with `keyword name`.
     fn has(&self, keyword: &str, name: &str) -> bool {
+        self.item(keyword, name).is_some()
+    }
+
+    /// The name of the item of the body that begins with `keyword name`.
+    fn item(&self, keyword: &str, name: &str) -> Option<TokenTree> {
         let is = |token: &TokenTree, text: &str| matches!(token, TokenTree::Ident(i) if i == text);
         let tokens: Vec<TokenTree> = self.body.stream().into_iter().collect();
-        tokens.windows(2).any(|pair| is(&pair[0], keyword) && is(&pair[1], name))
+        let mut pairs = tokens.windows(2);
+        pairs.find(|pair| is(&pair[0], keyword) && is(&pair[1], name)).map(|pair| pair[1].clone())
     }
 
     /// What stands in `const MAPPING: Mapping = mapping! { … }`, if it is written so.
@@ -274,6 +294,8 @@ fn registration(
         Span::call_site(),
     );
     let at = core_path::location(private, ty.span());
+    let own_state = block.has("fn", CONVERT_STATE);
+    let fingerprint = fingerprint(block.body.stream());
     let cfgs: Vec<&Attribute> = cfgs.collect();
     quote! {
         #proof
@@ -287,6 +309,11 @@ fn registration(
                     architectures: &[#(#architectures),*],
                     exports: #exports,
                     dynamic: #dynamic,
+                    own_state: #own_state,
+                    fingerprint: #private::fingerprint(
+                        #fingerprint,
+                        ::core::option_env!("CARGO_PKG_VERSION"),
+                    ),
                     name: ::core::concat!(::core::module_path!(), "::", ::core::stringify!(#ty)),
                     at: #at,
                     connector: &#private::Erased::<#ty>(#private::PhantomData),

@@ -179,7 +179,7 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 /// | `architectures = ["…"]` | the names in `architectures` of a `config.json` that it is for |
 /// | `source_schema = MyModelOnHub` | the parameters of the other side, declared with [`param_schema!`]: the compiler also proves that each is read |
 /// | `export` | the mapping read backwards is the exporter; every row needs an inverse |
-/// | `dynamic` | it converts in its own way, which no compiler proves |
+/// | `dynamic` | its rows are not proven; a `convert_state` of its own needs it |
 /// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
 ///
 /// # What the compiler proves

@@ -1,7 +1,7 @@
 //! What a model's type can do: NeMo's `ConnectorMixin`, `AutoModel`, `AutoResume`.
 
+use connector_core::connector::Resume;
 use connector_core::connector::cache::Cache;
-use connector_core::connector::{Job, Record, Resume};
 use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::{
@@ -20,7 +20,7 @@ fn cached(dir: &Path) -> ImportOptions {
     options(|options| options.cache = Some(Cache::at(dir.join("cache"))))
 }
 
-/// Llama in a format of its own, that refuses to write what is called `forbidden`.
+/// Llama in a format of its own; what else it may do in its own way, `overrides.rs` shows.
 struct Picky;
 
 #[model_importer(LlamaModel, "picky")]
@@ -29,18 +29,6 @@ impl ModelConnector for Picky {
 
     fn config(source: &connector_core::checkpoint::Checkpoint) -> Result<GptConfig> {
         HfLlama::config(source)
-    }
-
-    fn tokenizer(files: &[String]) -> Vec<String> {
-        files.iter().filter(|name| name.starts_with("special_")).cloned().collect()
-    }
-
-    fn apply(job: &Job<'_>) -> Result<Record> {
-        if job.output().ends_with("forbidden") {
-            let reason = format!("{} tensors are too many", job.source().tensors().len());
-            return Err(Error::ModelConfig { reason });
-        }
-        job.convert()
     }
 }
 
@@ -101,18 +89,6 @@ fn a_format_is_any_string() {
     assert!(matches!(&error, Error::NoImporter { format, .. } if format == "unknown"), "{error}");
     let error = LlamaModel::importer("hf://no/such/model").err().unwrap();
     assert!(matches!(error, Error::Hub(_)));
-}
-
-#[test]
-fn a_connector_may_have_its_own_way() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = format!("picky://{}", llama());
-    let model = LlamaModel::import_from_with(&source, cached(dir.path())).unwrap();
-    assert_eq!(model.tokenizer, [model.path.join("special_tokens_map.json")]);
-    let forbidden = dir.path().join("forbidden");
-    let error = LlamaModel::import_ckpt(&source, Some(&forbidden), false).unwrap_err();
-    assert!(error.to_string().contains("21 tensors are too many"), "{error}");
-    assert!(!forbidden.exists());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use connector_core::checkpoint::Tensors;
 use connector_core::checkpoint::torch_dist::LayerLayout;
-use connector_core::connector::{Experts, VerifyOptions, diff, verify};
+use connector_core::connector::{Experts, TorchDist, VerifyOptions, diff, verify};
 use connector_core::engine::NoProgress;
 use connector_core::store::{Source, TensorInfo};
 use connector_core::{Error, ExportOptions, ImportOptions, export_ckpt};
@@ -53,7 +53,7 @@ fn from_hf(dir: &Path) -> ExportOptions {
 
 fn to_torch_dist(layers: LayerLayout, change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {
     options(|options| {
-        options.torch_dist = Some(layers);
+        options.torch_dist = Some(TorchDist { layers, ..TorchDist::default() });
         change(options);
     })
 }

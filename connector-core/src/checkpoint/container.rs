@@ -1,28 +1,22 @@
 //! The containers that outputs are written in, as one.
 
 use super::safetensors::{self, OutputTensor};
-use super::torch_dist::{self, LayerLayout};
+use super::torch_dist::{self, DistOptions};
 use crate::cancel::Cancel;
 use crate::store::{Part, Sink};
 use crate::{Error, Result};
 use std::path::Path;
 
 /// How tensors lie on disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Container {
     /// One file or shards with an index.
     #[default]
     Safetensors,
-    /// A distributed checkpoint of PyTorch, with the names of Megatron-core and NeMo's prefix: what
-    /// NeMo loads.
-    TorchDist {
-        /// How layers are stored.
-        layers: LayerLayout,
-        /// Whether `linear_fc1` is two halves on top of each other, which then are pieces of their
-        /// own.
-        gated: bool,
-    },
+    /// A distributed checkpoint of PyTorch, with the names of Megatron-core: what NeMo, Megatron-LM
+    /// and Megatron-Bridge load.
+    TorchDist(DistOptions),
 }
 
 /// Where every tensor will lie, in its container.
@@ -34,21 +28,29 @@ pub(crate) enum Layout {
 
 impl Container {
     /// The container's name.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &'static str {
         match self {
             Container::Safetensors => "safetensors",
-            Container::TorchDist { .. } => "torch_dist",
+            Container::TorchDist(_) => "torch_dist",
         }
     }
 
-    /// Lays tensors out in files of at most `max_file_size` bytes.
-    pub(crate) fn layout(self, tensors: &[OutputTensor], max_file_size: u64) -> Result<Layout> {
+    /// Lays tensors out in files of at most `max_file_size` bytes. `origins` says for each at which
+    /// byte of its file it begins, if it moves as it is.
+    pub(crate) fn layout(
+        &self,
+        tensors: &[OutputTensor],
+        origins: &[Option<u64>],
+        max_file_size: u64,
+    ) -> Result<Layout> {
         match self {
-            Container::Safetensors => safetensors::Layout::new(tensors, max_file_size)
-                .map(Layout::Safetensors)
-                .map_err(Error::from),
-            Container::TorchDist { layers, gated } => {
-                torch_dist::Layout::new(tensors, max_file_size, layers, gated)
+            Container::Safetensors => {
+                safetensors::Layout::with_origins(tensors, origins, max_file_size)
+                    .map(Layout::Safetensors)
+                    .map_err(Error::from)
+            }
+            Container::TorchDist(options) => {
+                torch_dist::Layout::new(tensors, max_file_size, options)
                     .map(Layout::TorchDist)
                     .map_err(Error::from)
             }
@@ -56,10 +58,10 @@ impl Container {
     }
 
     /// The name under which a reader of this container finds a tensor that was written as `name`.
-    pub(crate) fn read_back(self, name: &str) -> String {
+    pub(crate) fn read_back(&self, name: &str) -> String {
         match self {
             Container::Safetensors => name.into(),
-            Container::TorchDist { .. } => torch_dist::canonical(name),
+            Container::TorchDist(_) => torch_dist::canonical(name),
         }
     }
 }
@@ -116,7 +118,7 @@ impl Writer {
         }
     }
 
-    /// Completes the files and makes them durable.
+    /// Completes the files.
     pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
         match self {
             Writer::Safetensors(writer) => writer.finish(),

@@ -3,7 +3,7 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Tensors, flavor, megatron_config};
+use super::{Home, Tensors, flavor, megatron_config, torch_dist};
 use crate::Result;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
@@ -21,14 +21,13 @@ pub(crate) const MODEL_YAML: &str = "model.yaml";
 pub(crate) const IO_JSON: &str = "io.json";
 /// The folder of [`CONTEXT`] in which NeMo keeps the original's `generation_config.json`.
 const ARTIFACTS: &str = "artifacts";
-/// The folder in which Megatron-Bridge keeps the tokenizer.
-const TOKENIZER: &str = "tokenizer";
 /// The format's config, in [`CONTEXT`] as it was imported.
 pub(crate) const CONFIG_JSON: &str = "config.json";
 
 /// A checkpoint as import writes it and training goes on with it: `weights/` in safetensors or
 /// torch_dist, `context/model.yaml` with the model's config, and beside it the files of the
-/// original. A directory of Megatron-LM or Megatron-Bridge is one without a `context/`.
+/// original. In a directory of Megatron-LM or Megatron-Bridge they are in the folder `tokenizer` of
+/// an iteration.
 pub struct NemoCheckpoint {
     path: PathBuf,
     tensors: Tensors,
@@ -120,21 +119,16 @@ impl NemoCheckpoint {
     /// As [`open`](NemoCheckpoint::open); [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
     pub fn open_iteration(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<Self> {
         let path = path.as_ref();
-        let weights = flavor::weights(path, iteration)?;
+        let Home { weights, beside, name } = Home::of(path, iteration)?;
         let tensors = Tensors::open(&weights)?;
         let mut findings = tensors.findings(WEIGHTS);
-        let mut context = path.join(CONTEXT);
-        let mut model = read(&context, MODEL_YAML, &mut findings, model_yaml)?;
+        let at = (beside.as_path(), name);
+        let mut model = read(at, MODEL_YAML, &mut findings, model_yaml)?;
         if let Some(Text { value, .. }) = &mut model {
             value.translate(tensors.tensors(), &mut findings);
         }
         if model.is_none() && findings.is_empty() {
             model = of_framework(&weights, tensors.tensors(), &mut findings)?;
-            // Megatron-Bridge keeps the tokenizer with each iteration.
-            let tokenizer = weights.join(TOKENIZER);
-            if model.is_some() && tokenizer.is_dir() {
-                context = tokenizer;
-            }
         }
         if model.is_none() && findings.is_empty() {
             let problem =
@@ -142,10 +136,10 @@ impl NemoCheckpoint {
             let note = "`connector import` and NeMo write it; Megatron-Bridge writes \
                         run_config.yaml, Megatron-LM `args` in common.pt; `--hf-config DIR` takes \
                         the config.json in DIR instead";
-            findings.push(config_finding(MODEL_YAML, problem).note(note));
+            findings.push(config_finding(CONTEXT, MODEL_YAML, problem).note(note));
         }
-        let original = read(&context, CONFIG_JSON, &mut findings, json_object)?;
-        let context = Some(context).filter(|context| context.is_dir());
+        let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
+        let context = Some(beside).filter(|folder| folder.is_dir());
         Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
     }
 
@@ -156,7 +150,7 @@ impl NemoCheckpoint {
     /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
     /// which iteration is meant, [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
     pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
-        flavor::weights(path, iteration)
+        Home::of(path, iteration).map(|home| home.weights)
     }
 
     /// The same tensors, as those of another model: its config and all files beside it are those
@@ -177,6 +171,15 @@ impl NemoCheckpoint {
             original: Some(Text { path, bytes: original.0, value: original.1 }),
             findings: self.findings.into_iter().filter(is_about_files).collect(),
             ..self
+        }
+    }
+
+    /// Names the experts of a mixture as its config says. A distributed checkpoint has them in one
+    /// tensor, and names none.
+    pub(crate) fn spell_experts(&mut self) {
+        let is_grouped = self.config().and_then(|config| config.get("moe_grouped_gemm")?.as_bool());
+        if is_grouped == Some(true) {
+            self.tensors.rename(|name| torch_dist::grouped(&torch_dist::canonical(name)));
         }
     }
 
@@ -206,10 +209,14 @@ impl NemoCheckpoint {
     /// The file that says which model this is, as messages name it: `context/model.yaml`,
     /// `run_config.yaml`, `common.pt`, or of the format `config.json`.
     pub(crate) fn config_file(&self) -> String {
-        let name = |text: &Text<ModelYaml>| text.path.file_name().map(|n| n.display().to_string());
-        match self.model.as_ref().and_then(name) {
+        let last = |path: &Path| path.file_name().map(|name| name.display().to_string());
+        let path = self.model.as_ref().map(|model| model.path.as_path());
+        match path.and_then(last) {
             Some(name) if name != MODEL_YAML => name,
-            _ => format!("{CONTEXT}/{MODEL_YAML}"),
+            _ => {
+                let folder = path.and_then(Path::parent).and_then(last);
+                format!("{}/{MODEL_YAML}", folder.as_deref().unwrap_or(CONTEXT))
+            }
         }
     }
 
@@ -221,6 +228,11 @@ impl NemoCheckpoint {
     /// The tensors.
     pub fn source(&self) -> &dyn Source {
         &self.tensors
+    }
+
+    /// The name of the container that the tensors are in.
+    pub fn container(&self) -> &'static str {
+        self.tensors.container()
     }
 
     /// The name of the model's type, `LlamaModel`; NeMo writes its module before it.
@@ -271,14 +283,14 @@ fn of_framework(
     Ok(Some(Text { path: file, bytes, value }))
 }
 
-/// A finding about a file in `context/`.
-fn config_finding(name: &str, problem: impl Into<String>) -> Finding {
-    Finding::new(FindingKind::Config, format!("{CONTEXT}/{name}"), problem)
+/// A finding about a file in `context/`, or whatever `folder` is called.
+fn config_finding(folder: &str, name: &str, problem: impl Into<String>) -> Finding {
+    Finding::new(FindingKind::Config, format!("{folder}/{name}"), problem)
 }
 
-/// Reads a file in `context/`; what is wrong with it is a finding.
+/// Reads a file in `context/`, a folder and its name; what is wrong with it is a finding.
 fn read<T>(
-    context: &Path,
+    (context, folder): (&Path, &str),
     name: &str,
     findings: &mut Vec<Finding>,
     parse: impl Fn(&[u8]) -> Result<T, String>,
@@ -292,7 +304,7 @@ fn read<T>(
             Err(problem) => problem,
         },
     };
-    findings.push(config_finding(name, problem));
+    findings.push(config_finding(folder, name, problem));
     Ok(None)
 }
 

@@ -1,4 +1,5 @@
 use crate::{Cancel, Error, Result};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -58,21 +59,26 @@ pub(crate) fn sidecars(from: &Path, but: &[&str]) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Copies every [sidecar](sidecars) and returns the names.
+/// Copies every [sidecar](sidecars), and returns the names of the copies: the same, but for those
+/// that are `moved`.
 pub(crate) fn copy_sidecars(
     from: &Path,
     to: &Path,
     but: &[&str],
+    moved: &BTreeMap<String, String>,
     cancel: &Cancel,
 ) -> Result<Vec<String>> {
-    let names = sidecars(from, but)?;
-    for name in &names {
-        let target = to.join(name);
+    let mut copies = Vec::new();
+    for name in sidecars(from, but)? {
+        let copy = moved.get(&name).unwrap_or(&name);
+        let target = to.join(copy);
         let parent = target.parent().unwrap_or(to);
         fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        copy_file(&from.join(name), &target, cancel)?;
+        copy_file(&from.join(&name), &target, cancel)?;
+        copies.push(copy.clone());
     }
-    Ok(names)
+    copies.sort();
+    Ok(copies)
 }
 
 fn list_folder(
@@ -148,11 +154,14 @@ mod tests {
         ] {
             fs::write(from.join(name), name).unwrap();
         }
-        let copied = copy_sidecars(&from, &to, &["model.yaml"], &Cancel::default()).unwrap();
-        let want = ["config.json", "original/params.json", "tokenizer.model", "weird name.txt"];
+        let moved = [("tokenizer.model".to_string(), "t/tokenizer.model".to_string())];
+        let but = ["model.yaml"];
+        let copied = copy_sidecars(&from, &to, &but, &moved.into(), &Cancel::default()).unwrap();
+        let want = ["config.json", "original/params.json", "t/tokenizer.model", "weird name.txt"];
         assert_eq!(copied, want);
         for name in want {
-            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), name);
+            let original = name.strip_prefix("t/").unwrap_or(name);
+            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), original);
         }
         assert!(!to.join("original/onnx").exists());
     }

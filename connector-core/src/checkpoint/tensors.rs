@@ -1,5 +1,7 @@
 use super::files::Form;
 use super::{form_at, safetensors, torch_dist, torch_save};
+use crate::cancel::Cancel;
+use crate::engine::Progress;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result};
@@ -41,6 +43,16 @@ impl Tensors {
         safetensors::Reader::open(path).map(Tensors::Safetensors).map_err(Error::from)
     }
 
+    /// Gives every tensor the name that `name` makes of its own.
+    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        let tensors = match self {
+            Tensors::Safetensors(reader) => reader.tensors_mut(),
+            Tensors::TorchDist(reader) => reader.tensors_mut(),
+            Tensors::TorchSave(reader) => reader.tensors_mut(),
+        };
+        tensors.iter_mut().for_each(|tensor| tensor.name = name(&tensor.name));
+    }
+
     /// The container's name.
     pub fn container(&self) -> &'static str {
         match self {
@@ -62,6 +74,23 @@ impl Tensors {
             Tensors::TorchSave(reader) => {
                 reader.problems().iter().map(ToString::to_string).collect()
             }
+        }
+    }
+
+    /// Reads every byte and holds it against the checksums in the files; `None` for containers of
+    /// which none are read: safetensors has none.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn check(
+        &self,
+        threads: usize,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Option<torch_dist::Checked>> {
+        match self {
+            Tensors::TorchDist(reader) => reader.check(threads, progress, cancel).map(Some),
+            Tensors::Safetensors(_) | Tensors::TorchSave(_) => Ok(None),
         }
     }
 

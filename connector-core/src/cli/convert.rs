@@ -9,8 +9,8 @@ use super::screen::Screen;
 use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
-use crate::checkpoint::Container;
-use crate::connector::cache::{Cache, Cached, Entry};
+use crate::checkpoint::Flavor;
+use crate::connector::cache::{Cache, Cached, Entry, nemo_place};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
 use crate::plan::{PlanOptions, group_keys};
@@ -23,14 +23,16 @@ use std::time::{Duration, Instant};
 const MOST: usize = 3;
 
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Import { selection, output, publish, .. } = args;
+    let Import { selection, output, nemo_cache, publish, .. } = args;
     let mut options = selection.options()?;
-    options.torch_dist = args.torch_dist();
+    options.torch_dist = args.torch_dist()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan(&selection.source, options);
-    let (source, to) = (&selection.source, output.as_deref());
+    let place = if *nemo_cache { Some(nemo_place(&selection.source)?) } else { output.clone() };
+    let (source, to) = (&selection.source, place.as_deref());
     Run { source, to, publish, cancel, asked, how: &selection.how }.run(plan, screen)
 }
 
@@ -49,6 +51,7 @@ pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
+    options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan_export(checkpoint, options);
     Run { source: checkpoint, to: Some(output), publish, cancel, asked, how }.run(plan, screen)
@@ -177,11 +180,14 @@ impl From<Cached> for Outcome {
     }
 }
 
+/// What `--hash` adds.
+pub(super) const HASHES: &str = "conversion.json has a blake3 hash of every tensor";
+
 /// A conversion that came to its end.
-struct Done {
-    record: Box<Record>,
-    time: Duration,
-    peak_memory: Option<u64>,
+pub(super) struct Done {
+    pub record: Box<Record>,
+    pub time: Duration,
+    pub peak_memory: Option<u64>,
 }
 
 fn convert(
@@ -204,11 +210,24 @@ fn convert(
 }
 
 impl Done {
+    /// `done  DIR · 14.5 GB in 3 files · 7.6 s · 1.9 GB/s · 212 MB memory`
+    pub fn show(&self, page: &mut Page, output: &Path) {
+        let files = text::count(self.record.weights.len(), "file");
+        let mut parts = vec![
+            output.display().to_string(),
+            format!("{} in {files}", text::bytes(self.bytes())),
+            text::duration(self.time),
+            text::speed(self.bytes(), self.time),
+        ];
+        parts.extend(self.peak_memory.map(|peak| format!("{} memory", text::bytes(peak))));
+        page.styled_field("done", GOOD, &parts.join(" · "));
+    }
+
     fn bytes(&self) -> u64 {
         self.record.weights.iter().map(|file| file.bytes).sum()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         let seconds = self.time.as_secs_f64();
         json!({
             "record": self.record,
@@ -232,17 +251,10 @@ fn show_found(page: &mut Page, entry: &Entry, planned: &Planned) {
 
 fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planned, done: &Done) {
     let record = &done.record;
-    let mut parts = vec![
-        output.display().to_string(),
-        format!("{} in {}", text::bytes(done.bytes()), text::count(record.weights.len(), "file")),
-        text::duration(done.time),
-        text::speed(done.bytes(), done.time),
-    ];
-    parts.extend(done.peak_memory.map(|peak| format!("{} memory", text::bytes(peak))));
-    page.styled_field("done", GOOD, &parts.join(" · "));
+    done.show(page, output);
     page.more(&beside(planned, record));
     if publish.hash {
-        page.more("conversion.json has a blake3 hash of every tensor");
+        page.more(HASHES);
     }
     show_losses(page, record);
     let next = match planned.direction() {
@@ -256,7 +268,8 @@ fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planne
 fn beside(planned: &Planned, record: &Record) -> String {
     let copied = text::count(record.copied.len(), "file");
     if planned.direction() == Direction::Import {
-        return format!("context/ has model.yaml and {copied} copied from the source");
+        let folder = planned.beside();
+        return format!("{folder}/ has model.yaml and {copied} copied from the source");
     }
     let changed: Vec<&String> = record.config.changed.keys().collect();
     let config = match (record.config.carried.is_empty(), changed.len()) {
@@ -270,15 +283,28 @@ fn beside(planned: &Planned, record: &Record) -> String {
 
 /// Which tools can open the result of an import.
 fn imported(planned: &Planned) -> &'static str {
-    match planned.container() {
-        Container::TorchDist { .. } => {
-            "weights/ is torch_dist with NeMo's names: Megatron-core and NeMo load it into a model \
-             that is built in code (`restore_config`); `nemo_load` also wants context/io.json, \
-             which connector does not write yet"
+    opened_by(planned.flavor())
+}
+
+/// Which tools can open what is laid out so; `None` for safetensors.
+pub(super) fn opened_by(flavor: Option<Flavor>) -> &'static str {
+    match flavor {
+        Some(Flavor::Nemo) => {
+            "NeMo takes it where it takes what `llm.import_ckpt` wrote: `RestoreConfig`, `nemo_load`, \
+             `llm.export_ckpt`; Megatron-core loads weights/"
+        }
+        Some(Flavor::MegatronLm) => {
+            "Megatron-LM loads it with --load, and its size with --use-checkpoint-args; for \
+             --tokenizer-type HuggingFaceTokenizer, --tokenizer-model is release/tokenizer"
+        }
+        Some(Flavor::MegatronBridge) => {
+            "Megatron-Bridge loads it: `load_megatron_model` takes iter_0000000, \
+             `checkpoint.pretrained_checkpoint` the directory"
         }
         _ => {
             "weights/ is safetensors with Megatron-core's names: candle and `connector inspect` \
-             open it; for NeMo and Megatron-core, import with --container torch_dist"
+             open it; for NeMo and Megatron, import with --flavor nemo, megatron-lm or \
+             megatron-bridge"
         }
     }
 }

@@ -52,6 +52,7 @@ mod overview;
 mod page;
 mod plan;
 mod progress;
+mod repack;
 mod scaffold;
 mod screen;
 mod scripts;
@@ -60,6 +61,7 @@ mod size;
 mod source;
 mod style;
 mod text;
+mod timings;
 mod verify;
 
 use args::{Cli, Command};
@@ -70,6 +72,7 @@ use screen::Screen;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use timings::Timings;
 
 /// Runs the command that the process's arguments give, to its exit code.
 pub fn main() -> ExitCode {
@@ -84,8 +87,10 @@ fn run(args: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
-    logging::init(cli.show.verbose, cli.show.quiet);
+    let timings = cli.show.timings.then(Timings::default);
+    logging::init(cli.show.verbose, cli.show.quiet, timings.as_ref());
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
+    screen.timings = timings;
     let exit = match fetch::sources(&mut cli.command, &screen)
         .and_then(|()| dispatch(&cli.command, &program, &mut screen))
     {
@@ -109,6 +114,7 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
     match command {
         Command::Import(args) => convert::import(args, screen),
         Command::Export(args) => convert::export(args, screen),
+        Command::Convert(args) => repack::run(args, screen),
         Command::Plan { selection, trained } => plan::run(selection, trained, screen),
         Command::Explain { selection, trained, key } => {
             explain::run(selection, trained, key, screen)
@@ -123,7 +129,9 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
         #[cfg(feature = "train")]
         Command::Merge(args) => finetune::merge(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
-        Command::Inspect { path, all, iteration } => inspect::run(path, *all, iteration, screen),
+        Command::Inspect { path, all, check, iteration } => {
+            inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)
+        }
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }

@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use super::text::{self, JOINED};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, NemoCheckpoint};
 use crate::connector::{Direction, Planned, Registration};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
@@ -36,6 +36,18 @@ impl<'a> From<&'a Planned> for About<'a> {
             },
             names,
             source: planned.source(),
+        }
+    }
+}
+
+impl<'a> From<&'a NemoCheckpoint> for About<'a> {
+    fn from(checkpoint: &'a NemoCheckpoint) -> Self {
+        About {
+            path: checkpoint.path(),
+            hub_revision: None,
+            names: checkpoint.model().into_iter().collect(),
+            architectures: Vec::new(),
+            source: checkpoint.source(),
         }
     }
 }

@@ -40,12 +40,13 @@ pub(super) fn run(
 
 /// Options without effect; an error if with them nothing would be written at all.
 pub(super) fn warnings(planned: &Planned, asked: &PlanOptions) -> Result<Vec<String>, Failure> {
-    let warnings = overview::unmatched(planned.plan(), asked);
+    let mut warnings = overview::unmatched(planned.plan(), asked);
     if planned.plan().outputs.is_empty() && !asked.only.is_empty() {
         let source = text::quoted(planned.path());
         return Err(Failure::usage(warnings.join("; "))
             .help(format!("`connector plan {source}` without --only shows what there is")));
     }
+    warnings.extend(planned.warnings().iter().cloned());
     Ok(warnings)
 }
 

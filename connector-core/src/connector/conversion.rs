@@ -6,7 +6,9 @@ use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
+use crate::parallel::in_parallel;
 use crate::plan::{Finding, FindingKind, Plan};
+use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
 use crate::{Error, Result};
 use std::fs::{self, File};
@@ -32,6 +34,7 @@ pub(super) struct Target<'a> {
     /// The folder of the tensors inside the output; empty for the output itself.
     pub weights: &'a str,
     pub overwrite: Overwrite,
+    pub sync: bool,
     pub hash: bool,
     pub progress: &'a dyn Progress,
     pub cancel: &'a Cancel,
@@ -48,6 +51,7 @@ impl Conversion {
         engine: &EngineOptions,
         context: &Context<'_>,
     ) -> Result<Self> {
+        stage!("lay out");
         Prepared::check(&plan, source, engine).map_err(Error::refused)?;
         #[cfg(feature = "candle")]
         engine::probe(&mut plan, source, dtype, context)?;
@@ -62,7 +66,8 @@ impl Conversion {
                 shape: output.shape.clone().unwrap_or_default(),
             })
             .collect();
-        let layout = container.layout(&outputs, max_shard_size)?;
+        let origins = engine::origins(&plan, source);
+        let layout = container.layout(&outputs, &origins, max_shard_size)?;
         let places = layout.places();
         let prepared = Prepared::new(&plan, source, &places, engine).map_err(Error::refused)?;
         let threads = engine.threads;
@@ -77,6 +82,7 @@ impl Conversion {
     /// The checks that need the disk: that nothing overlaps, that there is room, that tensors
     /// which must be equal are. Nothing has been written.
     pub fn check(&self, input: &Path, source: &dyn Source, target: &Target<'_>) -> Result<()> {
+        stage!("check");
         check_separate(input, target.output)?;
         // The files themselves may be links to elsewhere, as in a hub cache.
         for file in 0..source.file_count() {
@@ -96,8 +102,8 @@ impl Conversion {
         engine::check_equal(&self.plan, source, &self.prepared, target.cancel)
     }
 
-    /// Converts into a staging directory, checks what was written and publishes it. `finish`
-    /// writes what is not tensors and completes the record.
+    /// Converts into a staging directory, checks what was written and publishes it. `convert` writes
+    /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
         input: &Path,
@@ -105,15 +111,19 @@ impl Conversion {
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,
+        convert: impl FnOnce(&Job<'_>) -> Result<Done>,
         finish: impl FnOnce(&Path, &mut Record) -> Result<()>,
     ) -> Result<(Record, Done)> {
         self.check(input, source, target)?;
-        let staging = Staging::begin(target.output, target.overwrite)?;
+        let staging = Staging::begin(target.output, target.overwrite)?.sync(target.sync);
         let weights = staging.path().join(target.weights);
         fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
-        let writer = self.layout.create(&weights)?;
+        let writer = {
+            stage!("create");
+            self.layout.create(&weights)?
+        };
         failpoint("conversion.created")?;
-        let done = engine::run(&Job {
+        let done = convert(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,
@@ -124,25 +134,37 @@ impl Conversion {
             cancel: target.cancel,
         })?;
         failpoint("conversion.written")?;
-        writer.finish(self.threads, target.cancel)?;
+        {
+            stage!("finish");
+            writer.finish(self.threads, target.cancel)?;
+        }
         record.add_losses(&self.plan, &done);
-        self.check_written(&weights, target, &mut record)?;
-        finish(staging.path(), &mut record)?;
+        let written = self.check_written(&weights, target, &mut record)?;
+        if target.hash {
+            self.hash(&written, target.cancel, &mut record)?;
+        }
+        drop(written);
+        {
+            stage!("other files");
+            finish(staging.path(), &mut record)?;
+        }
         source.check_unchanged()?;
         write_new(&staging.path().join(CONVERSION_JSON), &record.to_json()?)?;
         failpoint("conversion.finished")?;
         target.cancel.check()?;
+        stage!("publish");
         staging.publish()?;
         Ok((record, done))
     }
 
-    /// Reads the output's headers back and holds them against the plan; hashes tensors if asked.
+    /// Reads the output's headers back and holds them against the plan.
     fn check_written(
         &self,
         weights: &Path,
         target: &Target<'_>,
         record: &mut Record,
-    ) -> Result<()> {
+    ) -> Result<Tensors> {
+        stage!("read back");
         let reader = Tensors::open(weights)?;
         let wrong = |what: String| Error::WrittenWrong { path: target.output.into(), what };
         if let Some(problem) = reader.problems().first() {
@@ -160,19 +182,25 @@ impl Conversion {
             return Err(wrong("the tensors on disk are not those of the plan".into()));
         }
         record.weights = FileRecord::of(&reader)?;
-        if target.hash {
-            for tensor in reader.tensors() {
-                target.cancel.check()?;
-                record.hashes.insert(tensor.name.clone(), hash(&reader, tensor)?);
-            }
-        }
+        Ok(reader)
+    }
+
+    /// Hashes what was written, while the disk takes it.
+    fn hash(&self, written: &Tensors, cancel: &Cancel, record: &mut Record) -> Result<()> {
+        stage!("hash");
+        let tensors = written.tensors();
+        let hashes = in_parallel(self.threads, tensors.len(), |number| {
+            cancel.check()?;
+            hash(written, &tensors[number])
+        })?;
+        record.hashes = tensors.iter().map(|t| t.name.clone()).zip(hashes).collect();
         Ok(())
     }
 }
 
 /// The blake3 hash of a tensor's bytes.
 pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
-    const PART: u64 = 4 << 20;
+    const PART: u64 = 512 << 10;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     for run in tensor.runs(0, tensor.elements()) {
@@ -186,8 +214,8 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Writes a small file whole and syncs it.
+/// Writes a small file whole.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(Error::io("write", path))
+    file.write_all(bytes).map_err(Error::io("write", path))
 }

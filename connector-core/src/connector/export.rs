@@ -10,6 +10,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::stage::stage;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -124,7 +125,10 @@ impl PlannedExport {
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Error::Open`].
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let checkpoint = options.trained.open(path, &options.format, options.model.as_deref())?;
+        let checkpoint = {
+            stage!("open");
+            options.trained.open(path, &options.format, options.model.as_deref())?
+        };
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())
         else {
@@ -167,7 +171,9 @@ impl PlannedExport {
                 folders: checkpoint.folders(),
                 read: checkpoint.files_read(),
                 but: vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON],
-                made: vec![(CONFIG_JSON, config_json)],
+                moved: BTreeMap::new(),
+                made: vec![(CONFIG_JSON.into(), config_json)],
+                warnings: Vec::new(),
             },
             work: options.work(),
             input: Input::Model(checkpoint),
@@ -208,7 +214,19 @@ impl ExportOptions {
         let ExportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
             self;
         let container = Container::Safetensors;
-        Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
+        let flavor = None;
+        Work {
+            plan,
+            engine,
+            container,
+            flavor,
+            max_shard_size,
+            device,
+            overwrite,
+            hash,
+            cancel,
+            record,
+        }
     }
 }
 

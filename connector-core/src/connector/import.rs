@@ -4,12 +4,16 @@ use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
 use crate::cancel::Cancel;
-use crate::checkpoint::torch_dist::LayerLayout;
-use crate::checkpoint::{CONFIG_JSON, CONTEXT, Checkpoint, Container, MODEL_YAML, WEIGHTS};
+use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
+use crate::checkpoint::{
+    CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Surroundings,
+    sidecars,
+};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::stage::stage;
 use crate::store::Overwrite;
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -37,8 +41,9 @@ pub struct ImportOptions {
     pub plan: PlanOptions,
     /// Threads and memory.
     pub engine: EngineOptions,
-    /// How layers are stored, to write torch_dist, which NeMo loads, and not safetensors.
-    pub torch_dist: Option<LayerLayout>,
+    /// How a distributed checkpoint is written, which NeMo, Megatron-LM and Megatron-Bridge load;
+    /// `None` writes safetensors.
+    pub torch_dist: Option<TorchDist>,
     /// The largest file of tensors, in bytes.
     pub max_shard_size: u64,
     /// Adds rows of zeros until the vocabulary is a multiple of this.
@@ -75,6 +80,32 @@ impl Default for ImportOptions {
             cache: None,
             cancel: Cancel::default(),
         }
+    }
+}
+
+/// How a distributed checkpoint is written. The default is what NeMo takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TorchDist {
+    /// The framework whose directory is put around it.
+    pub flavor: Flavor,
+    /// How layers are stored.
+    pub layers: LayerLayout,
+    /// The number of files of tensors, if they are not more because of
+    /// [`max_shard_size`](ImportOptions::max_shard_size); 0 is as many as that makes.
+    pub files: usize,
+}
+
+impl TorchDist {
+    /// The container, for a model of this config with these surroundings.
+    pub(super) fn container(self, around: &mut Surroundings, config: &Value) -> Container {
+        let gated = config.get(GATED).and_then(Value::as_bool);
+        Container::TorchDist(DistOptions {
+            layers: self.layers,
+            gated: gated.unwrap_or(false),
+            prefix: around.directory.prefix,
+            files: self.files,
+            common: std::mem::take(&mut around.common),
+        })
     }
 }
 
@@ -150,9 +181,12 @@ impl PlannedImport {
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoImporter`], [`Error::Open`].
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
-        let checkpoint = match options.format.as_str() {
-            PYTORCH => Checkpoint::open_torch_save(source)?,
-            _ => Checkpoint::open(source)?,
+        let checkpoint = {
+            stage!("open");
+            match options.format.as_str() {
+                PYTORCH => Checkpoint::open_torch_save(source)?,
+                _ => Checkpoint::open(source)?,
+            }
         };
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
@@ -176,11 +210,31 @@ impl PlannedImport {
             }
         };
         let config = written_config(&configuration, &options);
-        let yaml = model_yaml(registration.model, &config).map_err(named)?;
-        if source.join(MODEL_YAML).exists() {
-            tracing::warn!(file = MODEL_YAML, "left out: the model's own config takes this name");
+        // Files of the source that would stand in the way of those that are made.
+        let but = match options.torch_dist {
+            Some(TorchDist { flavor: Flavor::Nemo, .. }) => vec![MODEL_YAML, IO_JSON],
+            _ => vec![MODEL_YAML],
+        };
+        for file in but.iter().filter(|file| source.join(file).exists()) {
+            tracing::warn!(file, "left out: what is made from the model's config takes this name");
         }
-        let container = options.container(&configuration);
+        let files = sidecars(source, &but)?;
+        let described = Described {
+            model: registration.model,
+            config: &config,
+            frameworks: connector.frameworks(),
+            files: &files,
+            tokenizer: &connector.tokenizer(&files),
+        };
+        let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
+            .torch_dist
+        {
+            Some(dist) => {
+                let mut around = described.surroundings(dist.flavor, dist.layers).map_err(named)?;
+                (dist.container(&mut around, &config), around)
+            }
+            None => (Container::Safetensors, described.plain().map_err(named)?),
+        };
         let draft = Draft {
             direction: Direction::Import,
             registration,
@@ -189,13 +243,15 @@ impl PlannedImport {
             mapping: FlatMapping::new(&connector.mapping(), &[]),
             report: checkpoint.field_report(),
             files: Files {
-                weights: WEIGHTS,
+                weights: directory.weights,
                 from: Some(source.into()),
-                to: CONTEXT,
+                to: directory.beside,
                 folders: Vec::new(),
                 read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
-                but: vec![MODEL_YAML],
-                made: vec![(MODEL_YAML, yaml.into_bytes())],
+                but,
+                moved,
+                made,
+                warnings,
             },
             work: options.work(container),
             input: Input::Format(checkpoint),
@@ -228,28 +284,31 @@ impl Deref for PlannedImport {
 }
 
 impl ImportOptions {
-    /// The container, for a model of this config.
-    fn container(&self, configuration: &Configuration) -> Container {
-        let gated = configuration.model.json().get(GATED).and_then(Value::as_bool);
-        match self.torch_dist {
-            Some(layers) => Container::TorchDist { layers, gated: gated.unwrap_or(false) },
-            None => Container::Safetensors,
-        }
-    }
-
     fn work(self, container: Container) -> Work {
         let record = OptionsRecord {
             pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of,
             experts: self.experts,
             ..OptionsRecord::new(&self.plan)
         };
+        let flavor = self.torch_dist.map(|dist| dist.flavor);
         let ImportOptions { plan, engine, max_shard_size, device, overwrite, hash, cancel, .. } =
             self;
-        Work { plan, engine, container, max_shard_size, device, overwrite, hash, cancel, record }
+        Work {
+            plan,
+            engine,
+            container,
+            flavor,
+            max_shard_size,
+            device,
+            overwrite,
+            hash,
+            cancel,
+            record,
+        }
     }
 }
 
-/// The model's config as it will be after the import.
+/// The model's config as it is written.
 fn written_config(configuration: &Configuration, options: &ImportOptions) -> Value {
     let mut config = configuration.model.json().clone();
     // After a cast the type is no longer the source's.
@@ -259,16 +318,4 @@ fn written_config(configuration: &Configuration, options: &ImportOptions) -> Val
         *field = dtype.into();
     }
     config
-}
-
-/// `model.yaml`: a model's type and config, with the keys that NeMo 2 writes.
-pub(crate) fn model_yaml(model: &str, config: &Value) -> Result<String> {
-    #[derive(Serialize)]
-    struct ModelYaml<'a> {
-        #[serde(rename = "_target_")]
-        target: &'a str,
-        config: &'a Value,
-    }
-    serde_saphyr::to_string(&ModelYaml { target: model, config })
-        .map_err(|error| Error::ModelConfig { reason: error.to_string() })
 }

@@ -164,7 +164,8 @@ pub trait ConnectorMixin: Model {
     where
         Self: Sized,
     {
-        Pretrained::import(&Self::importer_with(source, options)?)
+        let place = Place::new(None, &options);
+        Pretrained::import(&Self::importer_with(source, options)?, place)
     }
 }
 
@@ -276,14 +277,35 @@ pub struct Pretrained<M: Model> {
 
 #[cfg(feature = "candle")]
 impl<M: Model> Pretrained<M> {
-    fn import(planned: &PlannedImport) -> Result<Self> {
+    /// Imports into memory, or, where the connector moves the state of a checkpoint in its own way,
+    /// into `place`.
+    fn import(planned: &PlannedImport, place: Place) -> Result<Self> {
         let config = planned.model_config().downcast::<M::Config>().cloned();
         let reason = || "it is another model's".into();
         let config = config.ok_or_else(|| crate::Error::ModelConfig { reason: reason() })?;
-        let tensors = planned.in_memory()?;
+        let registration = planned.registration();
+        let tensors = match registration.own_state {
+            false => planned.in_memory()?,
+            true => read(&place.import(planned)?, planned.context().device)?,
+        };
         let path = planned.path().to_path_buf();
-        let tokenizer = planned.registration().connector.tokenizer(&planned.sidecars()?);
+        let tokenizer = registration.connector.tokenizer(&planned.sidecars()?);
         let tokenizer = tokenizer.iter().map(|name| path.join(name)).collect();
         Ok(Pretrained { config, tensors, tokenizer, path })
     }
+}
+
+/// The tensors of the checkpoint that an import wrote to `path`.
+#[cfg(feature = "candle")]
+fn read(
+    path: &Path,
+    device: &candle_core::Device,
+) -> Result<std::collections::BTreeMap<String, candle_core::Tensor>> {
+    let checkpoint = crate::checkpoint::NemoCheckpoint::open(path)?;
+    let source = checkpoint.source();
+    let tensors = source.tensors().iter().map(|tensor| {
+        let loaded = crate::engine::read_tensor(source, tensor, device)?;
+        Ok((tensor.name.clone(), loaded))
+    });
+    tensors.collect()
 }

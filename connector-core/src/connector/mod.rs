@@ -3,6 +3,8 @@
 
 pub mod cache;
 mod conversion;
+mod convert;
+mod convert_state;
 mod export;
 mod format_config;
 pub mod hub;
@@ -14,15 +16,18 @@ mod planned;
 mod record;
 mod registry;
 mod resume;
+mod same_names;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
+pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
+pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
-pub use import::{Experts, ImportOptions, Imported, PlannedImport, import_ckpt};
+pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, import_ckpt};
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};
@@ -35,7 +40,7 @@ pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
 #[cfg(feature = "train")]
 pub(crate) use {
-    conversion::write_new, import::model_yaml, planned::MAX_SHARD_SIZE, record::TOOL,
+    conversion::write_new, planned::MAX_SHARD_SIZE, record::TOOL,
     state::convert,
 };
 
@@ -43,7 +48,7 @@ pub(crate) use {
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
 use crate::Result;
-use crate::checkpoint::{Checkpoint, is_tokenizer};
+use crate::checkpoint::{Checkpoint, Frameworks, is_tokenizer};
 use crate::mapping::Mapping;
 use crate::schema::{Instance, Model};
 use crate::transform::Config;
@@ -59,6 +64,11 @@ pub trait ModelConnector: Send + Sync + 'static {
 
     /// The rows, from the format to the model for an importer.
     const MAPPING: Mapping;
+
+    /// What frameworks for training call the model, so that a distributed checkpoint for them has
+    /// the files that rebuild it. `None`: they do not know it, and load its tensors into a model
+    /// built in code.
+    const FRAMEWORKS: Option<Frameworks> = None;
 
     /// The model's config, from the format's.
     ///
@@ -89,13 +99,44 @@ pub trait ModelConnector: Send + Sync + 'static {
         files.iter().filter(|name| is_tokenizer(name)).cloned().collect()
     }
 
+    /// The model that is to be filled: which parameters it has under `config`, and their shapes.
+    /// NeMo's `init`. The default is what its schema declares.
+    ///
+    /// An own one refuses what the model cannot be, or gives a parameter another shape than its
+    /// config says. It keeps the schema, against which the compiler has proven the rows; the plan
+    /// holds them against what this returns.
+    ///
+    /// # Errors
+    /// If there is no such model.
+    fn init(config: &<Self::Model as Model>::Config) -> Result<Option<Box<dyn Instance>>> {
+        Ok(Self::Model::instance(config))
+    }
+
     /// Runs a planned conversion. NeMo's `apply`; the default is [`Job::convert`], which an own one
     /// calls too, with what is to be checked before or done after it.
+    ///
+    /// An importer whose mapping is read backwards is asked on export too;
+    /// [`direction`](Planned::direction) tells.
     ///
     /// # Errors
     /// As [`import_ckpt`].
     fn apply(job: &Job<'_>) -> Result<Record> {
         job.convert()
+    }
+
+    /// Moves the state: what [`Job::convert`] runs between creating the new files and checking
+    /// them. NeMo's `convert_state`; the default is [`State::convert`], which moves everything as
+    /// the rows say.
+    ///
+    /// An own one puts what it computes in the place of what the plan makes, and needs `dynamic` in
+    /// the attribute: the compiler proves rows, and of this nothing. Every output has to be written,
+    /// or nothing is published. [`verify`] refuses such a connector, whose rows no longer say what
+    /// its tensors are.
+    ///
+    /// # Errors
+    /// As [`import_ckpt`].
+    fn convert_state(state: &mut State<'_>) -> Result<()> {
+        state.convert()
     }
 }
 

@@ -1,21 +1,23 @@
 //! What import and export share: a plan with all that it takes to run it.
 
 use super::conversion::{Conversion, Target, write_new};
-use super::record::{OptionsRecord, TOOL};
-use super::{Configuration, Direction, Record, Registration};
+use super::record::{OptionsRecord, Subject, TOOL};
+use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Checkpoint, Container, FieldReport, NemoCheckpoint, copy_sidecars, sidecars,
+    Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, sidecars,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
+use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
@@ -48,6 +50,7 @@ pub(super) struct Work {
     pub plan: PlanOptions,
     pub engine: EngineOptions,
     pub container: Container,
+    pub flavor: Option<Flavor>,
     pub max_shard_size: u64,
     #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "functions run nowhere"))]
     pub device: DeviceChoice,
@@ -71,8 +74,12 @@ pub(super) struct Files {
     pub read: Vec<(PathBuf, Vec<u8>)>,
     /// Files that are not copied.
     pub but: Vec<&'static str>,
-    /// Files that are written, and their bytes.
-    pub made: Vec<(&'static str, Vec<u8>)>,
+    /// What the user should know of them.
+    pub warnings: Vec<String>,
+    /// Files that are copied to another place in `to` than their own.
+    pub moved: BTreeMap<String, String>,
+    /// Files that are written, by their places in the output, and their bytes.
+    pub made: Vec<(String, Vec<u8>)>,
 }
 
 /// A conversion before it is planned.
@@ -98,6 +105,7 @@ impl Draft {
         let Draft { mapping, report, files, work, .. } = self;
         let named = |error| name_subject(error, registration, direction);
         let plan = catch(|| {
+            stage!("plan");
             Plan::new(&Request {
                 mapping: &mapping,
                 instance: configuration.instance.as_deref(),
@@ -132,7 +140,7 @@ impl Draft {
             plan,
             input.source(),
             work.plan.dtype,
-            (work.container, work.max_shard_size),
+            (work.container.clone(), work.max_shard_size),
             &work.engine,
             &context,
         )
@@ -225,6 +233,11 @@ impl Planned {
         self.files.weights
     }
 
+    /// The folder of the output for the files beside the tensors; empty for the output itself.
+    pub fn beside(&self) -> &'static str {
+        self.files.to
+    }
+
     /// The files of tensors that will be written: name and length in bytes.
     pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
         self.conversion.layout.files().into_iter()
@@ -240,8 +253,19 @@ impl Planned {
     }
 
     /// The container that the tensors are written in.
-    pub fn container(&self) -> Container {
-        self.work.container
+    pub fn container(&self) -> &Container {
+        &self.work.container
+    }
+
+    /// The framework whose directory is put around a distributed checkpoint; `None` for another
+    /// container.
+    pub fn flavor(&self) -> Option<Flavor> {
+        self.work.flavor
+    }
+
+    /// What the user should know before the result is used.
+    pub fn warnings(&self) -> &[String] {
+        &self.files.warnings
     }
 
     /// Checks all that can be checked before the first write: that `output` may be written, that
@@ -266,46 +290,55 @@ impl Planned {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
-        self.run_over(output, self.work.overwrite, progress)
+        self.run_over(output, self.work.overwrite, self.work.engine.sync, progress)
     }
 
-    /// [`run`](Self::run), which replaces an output as this says.
+    /// [`run`](Self::run), which replaces an output and waits for the disk as this says.
     pub(super) fn run_over(
         &self,
         output: &Path,
         overwrite: Overwrite,
+        sync: bool,
         progress: &dyn Progress,
     ) -> Result<Record> {
-        let job = Job { planned: self, output, overwrite, progress };
-        catch(|| self.registration.connector.apply(&job)).unwrap_or_else(|panic| {
-            let reason = format!("{} panicked in apply: {panic}", self.registration.name);
+        let job = Job { planned: self, output, overwrite, sync, progress };
+        self.guarded("apply", || self.registration.connector.apply(&job))
+    }
+
+    /// Runs the connector's own code.
+    fn guarded<T>(&self, what: &str, run: impl FnOnce() -> Result<T>) -> Result<T> {
+        catch(run).unwrap_or_else(|panic| {
+            let reason = format!("{} panicked in {what}: {panic}", self.registration.name);
             Err(Error::ModelConfig { reason })
         })
     }
 
-    fn convert(
-        &self,
-        output: &Path,
-        overwrite: Overwrite,
-        progress: &dyn Progress,
-    ) -> Result<Record> {
+    fn convert(&self, job: &Job<'_>) -> Result<Record> {
+        let Job { output, overwrite, sync, progress, .. } = *job;
         let record = Record::new(
-            self.direction,
-            self.registration,
+            Subject::new(self.direction, self.registration),
             self.plan(),
             self.source(),
             self.hub_revision(),
             self.work.record.clone(),
             self.report.clone(),
         )?;
-        let target = Target { overwrite, ..self.target(output, progress) };
-        let finish = |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work);
+        let target = Target { overwrite, sync, ..self.target(output, progress) };
+        let connector = self.registration.connector;
+        let convert = |job: &engine::Job<'_>| {
+            let mut state = State::new(self, job);
+            self.guarded("convert_state", || connector.convert_state(&mut state))?;
+            state.finish()
+        };
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
             self.path(),
             self.source(),
             self.context(),
             &target,
             record,
+            convert,
             finish,
         );
         run.map(|(record, _)| record).map_err(self.named())
@@ -320,6 +353,7 @@ impl Planned {
             "tool": TOOL,
             "direction": format!("{:?}", self.direction),
             "connector": self.registration.name,
+            "code": self.registration.fingerprint,
             "model": self.registration.model,
             "format": self.registration.format,
             "plan": self.plan().hash(self.source().tensors()),
@@ -361,9 +395,9 @@ impl Planned {
     }
 
     fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
-        let Work { overwrite, hash, cancel, .. } = &self.work;
-        let weights = self.files.weights;
-        Target { output, weights, overwrite: *overwrite, hash: *hash, progress, cancel }
+        let Work { overwrite, hash, cancel, engine, .. } = &self.work;
+        let (weights, sync) = (self.files.weights, engine.sync);
+        Target { output, weights, overwrite: *overwrite, sync, hash: *hash, progress, cancel }
     }
 
     pub(super) fn named(&self) -> impl FnOnce(Error) -> Error {
@@ -377,6 +411,7 @@ pub struct Job<'a> {
     planned: &'a Planned,
     output: &'a Path,
     overwrite: Overwrite,
+    sync: bool,
     progress: &'a dyn Progress,
 }
 
@@ -391,7 +426,7 @@ impl Job<'_> {
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn convert(&self) -> Result<Record> {
-        self.planned.convert(self.output, self.overwrite, self.progress)
+        self.planned.convert(self)
     }
 }
 
@@ -444,10 +479,10 @@ impl Input {
 
 impl Files {
     /// Writes them into the new directory `dir`.
-    fn write(&self, dir: &Path, record: &mut Record, work: &Work) -> Result<()> {
+    pub fn write(&self, dir: &Path, record: &mut Record, cancel: &Cancel) -> Result<()> {
         let to = dir.join(self.to);
         if let Some(from) = &self.from {
-            record.copied = self.copy(from, &to, &work.cancel)?;
+            record.copied = self.copy(from, &to, cancel)?;
         }
         for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
@@ -458,8 +493,12 @@ impl Files {
                 return Err(Error::SourceChanged { path: file.clone() });
             }
         }
-        std::fs::create_dir_all(&to).map_err(Error::io("create", &to))?;
-        self.made.iter().try_for_each(|(name, bytes)| write_new(&to.join(name), bytes))
+        self.made.iter().try_for_each(|(name, bytes)| {
+            let file = dir.join(name);
+            let folder = file.parent().unwrap_or(dir);
+            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            write_new(&file, bytes)
+        })
     }
 }
 
@@ -468,12 +507,12 @@ impl Files {
     fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
         let mut but: Vec<&str> = self.but.clone();
         but.extend(self.folders.iter().map(String::as_str));
-        let mut names = copy_sidecars(from, to, &but, cancel)?;
+        let mut names = copy_sidecars(from, to, &but, &self.moved, cancel)?;
         for folder in &self.folders {
             // Of two files with one name the outer one counts.
             let mut but = self.but.clone();
             but.extend(names.iter().map(String::as_str));
-            let copied = copy_sidecars(&from.join(folder), to, &but, cancel)?;
+            let copied = copy_sidecars(&from.join(folder), to, &but, &self.moved, cancel)?;
             names.extend(copied);
         }
         names.sort();
@@ -526,3 +565,6 @@ pub(super) fn name_subject(
         error => error,
     }
 }
+
+#[cfg(test)]
+mod tests;

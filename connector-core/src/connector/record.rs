@@ -20,13 +20,15 @@ pub struct Record {
     pub schema: &'static str,
     /// The tool and its version.
     pub tool: String,
-    /// `import` or `export`.
+    /// `import`, `export` or `convert`.
     pub direction: &'static str,
     /// The model's type.
     pub model: String,
-    /// The format's name.
+    /// The format's name; none of a `convert`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub format: String,
-    /// The connector.
+    /// The connector; none of a `convert`.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub connector: String,
     /// Whether every parameter of the model is there (`--only` leaves some out).
     pub complete: bool,
@@ -98,6 +100,29 @@ pub struct OptionsRecord {
     pub keep_vocab_padding: bool,
 }
 
+/// What a record is about.
+pub(super) struct Subject {
+    pub direction: &'static str,
+    pub model: String,
+    pub format: String,
+    pub connector: String,
+}
+
+impl Subject {
+    /// A conversion by a connector.
+    pub fn new(direction: Direction, registration: &Registration) -> Self {
+        Subject {
+            direction: match direction {
+                Direction::Import => "import",
+                Direction::Export => "export",
+            },
+            model: registration.model.into(),
+            format: registration.format.into(),
+            connector: registration.name.into(),
+        }
+    }
+}
+
 impl OptionsRecord {
     pub(super) fn new(options: &PlanOptions) -> Self {
         OptionsRecord {
@@ -132,26 +157,23 @@ impl FileRecord {
 
 impl Record {
     pub(super) fn new(
-        direction: Direction,
-        registration: &Registration,
+        subject: Subject,
         plan: &Plan,
         source: &dyn Source,
         revision: Option<(String, String)>,
         options: OptionsRecord,
         config: FieldReport,
     ) -> Result<Self> {
+        let Subject { direction, model, format, connector } = subject;
         let (repository, revision) = revision.unzip();
         let tensors = source.tensors();
         Ok(Record {
             schema: "connector.conversion/1",
             tool: TOOL.into(),
-            direction: match direction {
-                Direction::Import => "import",
-                Direction::Export => "export",
-            },
-            model: registration.model.into(),
-            format: registration.format.into(),
-            connector: registration.name.into(),
+            direction,
+            model,
+            format,
+            connector,
             complete: plan.skipped == 0,
             source: SourceRecord { repository, revision, files: FileRecord::of(source)? },
             options,

@@ -1,5 +1,5 @@
-use super::{Configuration, Job, ModelConnector, Record};
-use crate::checkpoint::Checkpoint;
+use super::{Configuration, Job, ModelConnector, Record, State};
+use crate::checkpoint::{Checkpoint, Frameworks};
 use crate::mapping::{Direction, Mapping};
 use crate::plan::{Finding, FindingKind};
 use crate::schema::{Model, ModelConfig};
@@ -24,8 +24,12 @@ pub struct Registration {
     pub architectures: &'static [&'static str],
     /// Whether the mapping read backwards is an exporter too.
     pub exports: bool,
-    /// Whether it converts in its own way, which no compiler has proven.
+    /// Whether its rows are not proven.
     pub dynamic: bool,
+    /// Whether it has a `convert_state` of its own, so that its rows do not say it all.
+    pub own_state: bool,
+    /// The fingerprint of its code.
+    pub fingerprint: u64,
     /// The connector's type and module, `my_crate::HfLlama`.
     pub name: &'static str,
     /// Where it is written.
@@ -48,6 +52,8 @@ pub trait Connect: Send + Sync {
     fn mapping(&self) -> Mapping;
     /// The type of its model.
     fn model(&self) -> TypeId;
+    /// What frameworks for training call it.
+    fn frameworks(&self) -> Option<&'static Frameworks>;
     /// Which of the source's files are the tokenizer.
     fn tokenizer(&self, files: &[String]) -> Vec<String>;
     /// Runs a conversion.
@@ -55,6 +61,11 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// As [`ModelConnector::apply`].
     fn apply(&self, job: &Job<'_>) -> Result<Record>;
+    /// Moves the state of a conversion.
+    ///
+    /// # Errors
+    /// As [`ModelConnector::convert_state`].
+    fn convert_state(&self, state: &mut State<'_>) -> Result<()>;
     /// Whether the model's parameters are declared.
     fn has_schema(&self) -> bool;
     /// Reads the format's config, and sets what the user wants otherwise in the model's.
@@ -98,12 +109,20 @@ impl<C: ModelConnector> Connect for Erased<C> {
         TypeId::of::<C::Model>()
     }
 
+    fn frameworks(&self) -> Option<&'static Frameworks> {
+        const { C::FRAMEWORKS.as_ref() }
+    }
+
     fn tokenizer(&self, files: &[String]) -> Vec<String> {
         C::tokenizer(files)
     }
 
     fn apply(&self, job: &Job<'_>) -> Result<Record> {
         C::apply(job)
+    }
+
+    fn convert_state(&self, state: &mut State<'_>) -> Result<()> {
+        C::convert_state(state)
     }
 
     fn has_schema(&self) -> bool {
@@ -130,10 +149,13 @@ impl<C: ModelConnector> Connect for Erased<C> {
 
 fn configuration<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Result<Configuration> {
     let json = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
-    Ok(Configuration {
-        model: Config::from_model(config).map_err(json)?,
-        instance: C::Model::instance(config),
-    })
+    let instance = C::init(config)?;
+    let schema = instance.as_ref().map(|instance| instance.schema().at);
+    if schema != C::Model::SCHEMA.map(|schema| schema.at) {
+        let reason = format!("{} has another schema in `init`", type_name::<C>());
+        return Err(Error::ModelConfig { reason });
+    }
+    Ok(Configuration { model: Config::from_model(config).map_err(json)?, instance })
 }
 
 /// A model's config from the fields of a `model.yaml`, which are all known and of the right type.
@@ -348,8 +370,14 @@ mod tests {
         fn apply(&self, _: &Job<'_>) -> Result<Record> {
             Err(Error::Cancelled)
         }
+        fn convert_state(&self, _: &mut State<'_>) -> Result<()> {
+            Err(Error::Cancelled)
+        }
         fn has_schema(&self) -> bool {
             false
+        }
+        fn frameworks(&self) -> Option<&'static Frameworks> {
+            None
         }
         fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)
@@ -374,6 +402,8 @@ mod tests {
             architectures: architecture,
             exports: false,
             dynamic: false,
+            own_state: false,
+            fingerprint: 0,
             name: "Hf",
             at: Location { file: "src/a.rs", line, column: 1 },
             connector: &None_,

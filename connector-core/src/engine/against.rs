@@ -152,6 +152,10 @@ impl Sink for Against<'_> {
         Ok(())
     }
 
+    fn sync(&self, _: FileId) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn local_file(&self, _: FileId) -> Option<&File> {
         None
     }

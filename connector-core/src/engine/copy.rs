@@ -1,121 +1,164 @@
-use super::Job;
 use super::cast::{Tally, cast};
-use super::chunks::Chunk;
+use super::extents::{Extent, Queue};
+use super::flush::Flusher;
+use super::kernel::{self, KernelCopy};
+use super::{Io, Job};
 use crate::failpoint::failpoint;
-use crate::store::{Sink, Source};
+use crate::stage::stage;
 use crate::{Error, Result};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Runs all chunks on a few threads. Each takes the next chunk in the order of the source.
-pub(super) fn run(job: &Job<'_>, tally: &Tally) -> Result<()> {
-    let next = AtomicUsize::new(0);
-    let failed = AtomicBool::new(false);
-    let chunks = &job.prepared.chunks;
-    let worker = || {
-        let mut buffers = Buffers::new(job.prepared.buffer);
-        while let Some(chunk) = chunks.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if failed.load(Ordering::Relaxed) {
-                return Ok(());
-            }
-            let result = job
-                .cancel
-                .check()
-                .and_then(|()| failpoint("engine.chunk"))
-                .and_then(|()| buffers.run(chunk, job, tally));
-            if let Err(error) = result {
-                failed.store(true, Ordering::Relaxed);
-                return Err(error);
-            }
-            job.progress.advance(chunk.target_len());
+/// Moves all extents on a few threads, each with the next ones in the order of the source; this
+/// thread does `steps` first.
+pub(super) fn run(job: &Job<'_>, tally: &Tally, steps: impl FnOnce() -> Result<()>) -> Result<()> {
+    let prepared = job.prepared;
+    let buffer = prepared.buffer as u64;
+    let mut shared = |extent: &Extent| job.progress.advance(extent.len);
+    let extents = match prepared.io {
+        Io::Buffered => Cow::Borrowed(&prepared.extents),
+        Io::Auto | Io::Copy => {
+            Cow::Owned(kernel::share(&prepared.extents, job.source, job.sink, &mut shared))
         }
-        Ok(())
     };
-    let threads = job.prepared.threads.min(chunks.len());
+    let bytes: u64 = extents.iter().map(Extent::bytes).sum();
+    // No more threads than there are buffers to fill.
+    let others = (prepared.threads - 1).min(bytes.div_ceil(buffer) as usize);
+    let run = Run {
+        job,
+        tally,
+        queue: Queue::new(&extents, buffer, others + 1),
+        kernel: KernelCopy::new(prepared.io == Io::Copy),
+        flusher: prepared.sync.then(|| Flusher::new(job.sink, job.places)),
+        failed: AtomicBool::new(false),
+    };
     std::thread::scope(|scope| {
-        let workers: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
-        let own = worker();
-        let others = workers.into_iter().map(|w| w.join().unwrap_or(Err(Error::WorkerPanicked)));
+        let run = &run;
+        let worker = |number| scope.spawn(move || run.work(number));
+        let workers: Vec<_> = (1..=others).map(worker).collect();
+        let flusher = run.flusher.as_ref().map(|flusher| scope.spawn(|| flusher.run()));
+        // Dropped when this thread panics too, or the flusher would wait for ever.
+        let written = Written(run.flusher.as_ref());
+        let steps = run.note(steps());
+        let own = run.work(0);
+        let mut results = vec![steps];
+        results.extend(workers.into_iter().map(|w| w.join().unwrap_or(Err(Error::WorkerPanicked))));
+        results.push(own);
+        drop(written);
+        results.extend(flusher.map(|f| f.join().unwrap_or(Err(Error::WorkerPanicked))));
         // The first error is the cause; the others stopped because of it.
-        others.chain([own]).collect::<Result<Vec<()>>>().map(drop)
+        results.into_iter().collect()
     })
 }
 
+/// Ends the flusher.
+struct Written<'a>(Option<&'a Flusher<'a>>);
+
+impl Drop for Written<'_> {
+    fn drop(&mut self) {
+        if let Some(flusher) = self.0 {
+            flusher.finish();
+        }
+    }
+}
+
+/// What the threads share.
+struct Run<'a> {
+    job: &'a Job<'a>,
+    tally: &'a Tally,
+    queue: Queue<'a>,
+    kernel: KernelCopy,
+    flusher: Option<Flusher<'a>>,
+    failed: AtomicBool,
+}
+
+impl Run<'_> {
+    /// Stops the others if it is an error.
+    fn note(&self, result: Result<()>) -> Result<()> {
+        if result.is_err() {
+            self.failed.store(true, Ordering::Relaxed);
+        }
+        result
+    }
+
+    /// Takes batches until none are left.
+    fn work(&self, number: usize) -> Result<()> {
+        let mut buffers = Buffers::default();
+        let mut batch = Vec::new();
+        loop {
+            self.queue.take(number, &mut batch);
+            if batch.is_empty() || self.failed.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            self.note(self.batch(&batch, &mut buffers))?;
+        }
+    }
+
+    fn batch(&self, batch: &[Extent], buffers: &mut Buffers) -> Result<()> {
+        self.job.cancel.check()?;
+        // One that the kernel copies is not read; what lies before and behind it is.
+        let mut unread = 0;
+        for (number, extent) in batch.iter().enumerate() {
+            if self.kernel.copy(extent, self.job.source, self.job.sink)? {
+                self.buffered(&batch[unread..number], buffers)?;
+                self.written(extent)?;
+                unread = number + 1;
+            }
+        }
+        self.buffered(&batch[unread..], buffers)
+    }
+
+    /// Reads extents that lie together at once, and writes each to its place.
+    fn buffered(&self, extents: &[Extent], buffers: &mut Buffers) -> Result<()> {
+        let Some(first) = extents.first() else { return Ok(()) };
+        let bytes: u64 = extents.iter().map(Extent::bytes).sum();
+        // Grows to the size of a buffer once.
+        buffers.read.resize(bytes as usize, 0);
+        {
+            stage!("read");
+            self.job.source.read_at(first.source.0, first.source.1, &mut buffers.read)?;
+        }
+        let mut rest = &buffers.read[..];
+        for extent in extents {
+            let (bytes, others) = rest.split_at(extent.bytes() as usize);
+            rest = others;
+            self.job.cancel.check()?;
+            failpoint("engine.chunk")?;
+            let bytes = match extent.cast {
+                None => bytes,
+                Some((from, to)) => {
+                    stage!("cast");
+                    buffers.cast.resize(extent.target_bytes() as usize, 0);
+                    self.tally.add(extent.output, cast(bytes, from, &mut buffers.cast, to));
+                    &buffers.cast
+                }
+            };
+            {
+                stage!("write");
+                let (file, mut at) = extent.target;
+                for row in bytes.chunks(extent.target_row().max(1) as usize) {
+                    self.job.sink.write_at(file, at, row)?;
+                    at += extent.step;
+                }
+            }
+            self.written(extent)?;
+        }
+        Ok(())
+    }
+
+    fn written(&self, extent: &Extent) -> Result<()> {
+        let bytes = extent.target_bytes();
+        if let Some(flusher) = &self.flusher {
+            flusher.advance(extent.target.0, bytes);
+        }
+        self.job.progress.advance(bytes);
+        Ok(())
+    }
+}
+
 /// What one thread works with.
+#[derive(Default)]
 struct Buffers {
     read: Vec<u8>,
     cast: Vec<u8>,
-    /// Whether the kernel can copy between these files; found out by the first try.
-    kernel: bool,
-}
-
-impl Buffers {
-    fn new(size: usize) -> Self {
-        Buffers { read: vec![0; size], cast: Vec::new(), kernel: true }
-    }
-
-    fn run(&mut self, chunk: &Chunk, job: &Job<'_>, tally: &Tally) -> Result<()> {
-        let mut done = 0;
-        if chunk.cast.is_none() && self.kernel {
-            done = kernel_copy(chunk, job.source, job.sink, &mut self.kernel)?;
-        }
-        if done == chunk.len {
-            return Ok(());
-        }
-        let (from, to) = (chunk.source, chunk.target);
-        let read = &mut self.read[..(chunk.len - done) as usize];
-        job.source.read_at(from.0, from.1 + done, read)?;
-        let Some((source, target)) = chunk.cast else {
-            return job.sink.write_at(to.0, to.1 + done, read);
-        };
-        self.cast.resize(chunk.target_len() as usize, 0);
-        tally.add(chunk.output, cast(read, source, &mut self.cast, target));
-        job.sink.write_at(to.0, to.1, &self.cast)
-    }
-}
-
-/// Chunks below this go through a buffer: the copy in the kernel is not worth its set-up.
-#[cfg(target_os = "linux")]
-const SMALLEST_KERNEL_COPY: u64 = 64 << 10;
-
-/// Lets the kernel copy, where both sides are local files and the file system can. Returns how
-/// many bytes it copied; the rest goes through a buffer.
-#[cfg(target_os = "linux")]
-fn kernel_copy(
-    chunk: &Chunk,
-    source: &dyn Source,
-    sink: &dyn Sink,
-    possible: &mut bool,
-) -> Result<u64> {
-    use rustix::io::Errno;
-    let files = (source.local_file(chunk.source.0), sink.local_file(chunk.target.0));
-    let (Some(from), Some(to)) = files else { return Ok(0) };
-    if chunk.len < SMALLEST_KERNEL_COPY {
-        return Ok(0);
-    }
-    let (mut off_in, mut off_out) = (chunk.source.1, chunk.target.1);
-    let mut done = 0;
-    while done < chunk.len {
-        let left = (chunk.len - done) as usize;
-        match rustix::fs::copy_file_range(from, Some(&mut off_in), to, Some(&mut off_out), left) {
-            // The source ends early: the buffered read says where.
-            Ok(0) => return Ok(done),
-            Ok(copied) => done += copied as u64,
-            Err(Errno::INTR) => {}
-            // Other file systems, or one that cannot: from now on through a buffer.
-            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP | Errno::PERM) => {
-                *possible = false;
-                return Ok(done);
-            }
-            Err(errno) => {
-                return Err(Error::io("copy from", source.path(chunk.source.0))(errno.into()));
-            }
-        }
-    }
-    Ok(done)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn kernel_copy(_: &Chunk, _: &dyn Source, _: &dyn Sink, possible: &mut bool) -> Result<u64> {
-    *possible = false;
-    Ok(0)
 }

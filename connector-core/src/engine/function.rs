@@ -2,6 +2,7 @@ use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
+use crate::stage::stage;
 use crate::store::{Dtype, Source, TensorInfo};
 use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
 use crate::{Error, Result};
@@ -12,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs a step that calls a user's function, once for each index of a stacked axis.
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    stage!("function");
     let step = &job.plan.steps[number];
     let Work::Function { function, calls } = step.work else { return Ok(()) };
     let arity = step.inputs.len() / calls.max(1);
@@ -32,7 +34,7 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
         )?;
         for (&output, result) in step.outputs.iter().zip(&results) {
             let first = check(job.plan, output, result, calls, call)?;
-            with_bytes(result, |bytes| write_part(job, output, first, bytes, tally))?;
+            tensor_bytes(result, |bytes| write_part(job, output, first, bytes, tally))?;
         }
     }
     Ok(())
@@ -281,7 +283,7 @@ fn load(
 }
 
 /// Lends the tensor's bytes, in row-major order.
-pub(crate) fn with_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn tensor_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
     fn typed<T: WithDType + bytemuck::Pod>(storage: &CpuStorage) -> Result<&[u8]> {
         Ok(bytemuck::cast_slice(T::cpu_storage_as_slice(storage).map_err(Error::candle)?))
     }

@@ -1,38 +1,42 @@
 //! Runs a plan: reads by position, moves or converts, writes at known offsets.
 //!
-//! What only moves bytes is cut into chunks that a few threads take in the order of the source
-//! file, each with a buffer of its own. A user's function runs one step at a time. So the memory
+//! What only moves bytes is a list of extents, which a few threads take in the order of the source
+//! files, each with a buffer of its own. A user's function runs one step at a time. So the memory
 //! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
 //! states that bound before anything is written.
 
 mod against;
 mod cast;
-mod chunks;
 mod compare;
 mod copy;
+mod extents;
+mod flush;
 #[cfg(feature = "candle")]
 mod function;
+mod kernel;
 #[cfg(feature = "candle")]
 mod memory;
 mod prepare;
 mod progress;
+mod put;
 mod whole;
 
 pub(crate) use against::{Against, Mismatch};
-pub use cast::Loss;
-#[cfg(feature = "train")]
-pub(crate) use function::with_bytes;
-pub use prepare::{Bound, EngineOptions, Prepared};
+pub use cast::{Loss, cast};
+pub(crate) use extents::origins;
+pub use prepare::{Bound, EngineOptions, Io, Prepared};
 pub use progress::{NoProgress, Progress};
+pub(crate) use put::{put, read};
 #[cfg(feature = "candle")]
 pub(crate) use {
-    function::{from_candle_dtype, probe, read_input, read_tensor, to_candle_dtype},
+    function::{from_candle_dtype, probe, read_input, read_tensor, tensor_bytes, to_candle_dtype},
     memory::{among, run_in_memory, run_step},
 };
 
 use crate::cancel::Cancel;
 use crate::plan::Plan;
 use crate::schema::Instance;
+use crate::stage::stage;
 use crate::store::{Part, Sink, Source};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -105,12 +109,14 @@ pub fn check_equal(
 /// sink then holds an incomplete result, which its owner drops.
 pub fn run(job: &Job<'_>) -> Result<Done> {
     let tally = cast::Tally::new(job.plan.outputs.len());
+    stage!("move");
     job.progress.begin(job.prepared.bytes);
-    copy::run(job, &tally)?;
-    for &step in &job.prepared.whole {
-        whole::run(job, step, &tally)?;
-    }
-    run_functions(job, &tally)?;
+    copy::run(job, &tally, || {
+        for &step in &job.prepared.whole {
+            whole::run(job, step, &tally)?;
+        }
+        run_functions(job, &tally)
+    })?;
     Ok(Done { losses: tally.losses() })
 }
 

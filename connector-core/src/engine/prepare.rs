@@ -1,4 +1,4 @@
-use super::chunks::{self, Chunk};
+use super::extents::{self, Extent};
 use crate::plan::{Finding, FindingKind, Plan, Work};
 use crate::store::{Dtype, Part, Source};
 use crate::transform::Move;
@@ -12,6 +12,27 @@ pub struct EngineOptions {
     pub threads: usize,
     /// The most memory, in bytes, that buffers and the tensors of a step may take together.
     pub max_memory: u64,
+    /// How bytes get from file to file.
+    pub io: Io,
+    /// Whether an output is on the disk before it appears under its name. Without it, a power cut
+    /// soon after may leave an output with holes of zeros.
+    pub sync: bool,
+}
+
+/// How bytes that need no cast get from file to file. What is written is the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Io {
+    /// Blocks are shared where the file system can (reflinks of XFS, Btrfs and others) and a tensor
+    /// lies at the same place within a block on both sides; the rest goes through a buffer.
+    #[default]
+    Auto,
+    /// Through a buffer.
+    Buffered,
+    /// Blocks are shared, else the kernel copies, where the system and the file systems can
+    /// (`copy_file_range`): between two places on one server of NFS, SMB or Ceph the bytes then do
+    /// not cross the network. On a local disk a buffer is faster, measured (`PERFORMANCE.md`).
+    Copy,
 }
 
 impl Default for EngineOptions {
@@ -19,13 +40,16 @@ impl Default for EngineOptions {
         // Two cores that share one disk gain nothing from more threads, and no disk that was
         // measured gains from more than four.
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        EngineOptions { threads: cores.min(4), max_memory: 2 << 30 }
+        EngineOptions { threads: cores.min(4), max_memory: 2 << 30, io: Io::default(), sync: true }
     }
 }
 
 /// The size of a thread's buffer where memory allows: large enough that the cost of a request
-/// does not show, small enough that it stays in the cache of a core.
-const BUFFER: u64 = 4 << 20;
+/// does not show, small enough that what was read is still in the cache of a core when it is
+/// written (`PERFORMANCE.md`).
+const BUFFER: u64 = 256 << 10;
+/// The same where the kernel copies: a request to a server takes a while, whatever its size.
+const KERNEL_COPY: u64 = 4 << 20;
 /// The smallest useful buffer.
 const SMALLEST_BUFFER: u64 = 64 << 10;
 /// Each thread has a buffer to read into and one to cast into, which can be twice as large
@@ -41,8 +65,10 @@ pub struct Prepared {
     /// The size of one buffer, in bytes.
     pub(super) buffer: usize,
     pub(super) threads: usize,
+    pub(super) io: Io,
+    pub(super) sync: bool,
     /// The bytes that only move or are cast, in the order of the source.
-    pub(super) chunks: Vec<Chunk>,
+    pub(super) extents: Vec<Extent>,
     /// The steps that move elements in memory.
     pub(super) whole: Vec<usize>,
     /// The steps that call a user's function.
@@ -91,7 +117,9 @@ impl Prepared {
         Ok(Prepared {
             buffer: buffer as usize,
             threads,
-            chunks: chunks::chunks(plan, source, places, &kinds.moved, buffer),
+            io: options.io,
+            sync: options.sync,
+            extents: extents::extents(plan, source, places, &kinds.moved),
             whole: kinds.whole,
             functions: kinds.functions,
             bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
@@ -178,7 +206,8 @@ impl Room {
             return Err(vec![too_large(plan, options, step, largest.map(|l| l.1))]);
         }
         // A whole number of elements of any type, and of pages.
-        let buffer = room.min(BUFFER) / SMALLEST_BUFFER * SMALLEST_BUFFER;
+        let most = if options.io == Io::Copy { KERNEL_COPY } else { BUFFER };
+        let buffer = room.min(most) / SMALLEST_BUFFER * SMALLEST_BUFFER;
         let name = |(_, step): (u64, usize)| plan.outputs[plan.steps[step].outputs[0]].name.clone();
         Ok(Room { buffer, step, largest: largest.map(name) })
     }

@@ -2,12 +2,17 @@ use super::Job;
 use super::cast::{Tally, cast};
 use crate::Result;
 use crate::plan::{Input, Plan, Work};
-use crate::store::{Source, TensorInfo, landings};
+use crate::stage::stage;
+use crate::store::{Rows, Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
+
+/// How much of a box that is narrower than its tensor is read at once.
+const BLOCK: usize = 1 << 20;
 
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
 /// computes.
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    stage!("rearrange");
     match &job.plan.steps[number].work {
         Work::Moves(moves) => run_moves(job, number, moves, tally),
         Work::Compute { operation, calls } => compute(job, number, *operation, *calls, tally),
@@ -98,11 +103,30 @@ pub(super) fn read_elements(
     len: u64,
     bytes: &mut [u8],
 ) -> Result<()> {
-    let mut at = 0;
-    for run in tensor.runs(from, len) {
-        let size = tensor.dtype.size(run.len).unwrap_or(bytes.len() as u64) as usize;
-        source.read_at(run.file, run.offset, &mut bytes[at..at + size])?;
-        at += size;
+    if tensor.dtype.bytes().is_none() {
+        // Its elements share bytes, so that it cannot be cut into boxes.
+        let run = tensor.runs(from, len).first().copied();
+        return run.map_or(Ok(()), |run| source.read_at(run.file, run.offset, bytes));
+    }
+    let size = |elements: u64| (elements * tensor.dtype.bits() / 8) as usize;
+    let mut block = Vec::new();
+    for Rows { file, offset, at, len, count, step } in tensor.rows(from, len) {
+        let (row, step, first) = (size(len), size(step), size(at - from));
+        if count == 1 {
+            source.read_at(file, offset, &mut bytes[first..first + row])?;
+            continue;
+        }
+        // Rows are far shorter than what is worth a request.
+        let most = (BLOCK / row.max(1)).max(1) as u64;
+        for done in (0..count).step_by(most as usize) {
+            let rows = most.min(count - done);
+            block.resize(rows as usize * row, 0);
+            source.read_at(file, offset + done * row as u64, &mut block)?;
+            for (number, piece) in block.chunks_exact(row).enumerate() {
+                let place = first + (done as usize + number) * step;
+                bytes[place..place + row].copy_from_slice(piece);
+            }
+        }
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! Gemma 1 and 1.1, CodeGemma, and whatever else calls itself `GemmaForCausalLM`.
 
 use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields};
+use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
 use crate::connector::ModelConnector;
 use crate::mapping::Mapping;
 use crate::{Result, mapping, model_importer, param_schema};
@@ -44,6 +44,18 @@ impl ModelConnector for HfGemma {
             ..gpt::GATED_MLP,
         },
     };
+
+    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
+        nemo: NemoNames {
+            module: "nemo.collections.llm.gpt.model.gemma",
+            model: "GemmaModel",
+            config: "GemmaConfig",
+            llama3_config: None,
+            also: &[],
+        },
+        bridge: "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
+        scale_embedding: true,
+    });
 
     fn config(source: &Checkpoint) -> Result<GptConfig> {
         FAMILY.config(source)

@@ -1,7 +1,7 @@
 //! Llama 2, 3, 3.1, 3.2, CodeLlama, and whatever else calls itself `LlamaForCausalLM`.
 
 use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields};
+use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
 use crate::connector::ModelConnector;
 use crate::mapping::Mapping;
 use crate::{Result, mapping, model_importer, param_schema};
@@ -47,6 +47,18 @@ impl ModelConnector for HfLlama {
             ..gpt::MLP_BIASES,
         },
     };
+
+    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
+        nemo: NemoNames {
+            module: "nemo.collections.llm.gpt.model.llama",
+            model: "LlamaModel",
+            config: "LlamaConfig",
+            llama3_config: Some("Llama31Config"),
+            also: &[],
+        },
+        bridge: "megatron.bridge.models.gpt_provider.GPTModelProvider",
+        scale_embedding: false,
+    });
 
     fn config(source: &Checkpoint) -> Result<GptConfig> {
         FAMILY.config(source)

@@ -1,7 +1,7 @@
 //! Mistral 7B, NeMo 12B, Ministral 8B, and whatever else calls itself `MistralForCausalLM`.
 
 use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields};
+use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
 use crate::connector::ModelConnector;
 use crate::mapping::Mapping;
 use crate::{Result, mapping, model_importer, param_schema};
@@ -41,6 +41,18 @@ impl ModelConnector for HfMistral {
             ..gpt::GATED_MLP,
         },
     };
+
+    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
+        nemo: NemoNames {
+            module: "nemo.collections.llm.gpt.model.mistral",
+            model: "MistralModel",
+            config: "MistralConfig7B",
+            llama3_config: None,
+            also: &[],
+        },
+        bridge: "megatron.bridge.models.mistral.mistral_provider.MistralModelProvider",
+        scale_embedding: false,
+    });
 
     fn config(source: &Checkpoint) -> Result<GptConfig> {
         FAMILY.config(source)

@@ -1,7 +1,7 @@
 //! Mixtral 8x7B, 8x22B, and whatever else calls itself `MixtralForCausalLM`.
 
 use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields};
+use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames, NemoValue};
 use crate::connector::ModelConnector;
 use crate::mapping::Mapping;
 use crate::{Result, mapping, model_importer, ops, param_schema};
@@ -66,6 +66,23 @@ impl ModelConnector for HfMixtral {
             }
         },
     };
+
+    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
+        nemo: NemoNames {
+            module: "nemo.collections.llm.gpt.model.mixtral",
+            model: "MixtralModel",
+            config: "MixtralConfig8x7B",
+            llama3_config: None,
+            also: &[
+                ("max_position_embeddings", NemoValue::Of("seq_length")),
+                // Weights that are loaded need not be initialised.
+                ("use_cpu_initialization", NemoValue::Is(true)),
+                ("perform_initialization", NemoValue::Is(false)),
+            ],
+        },
+        bridge: "megatron.bridge.models.gpt_provider.GPTModelProvider",
+        scale_embedding: false,
+    });
 
     fn config(source: &Checkpoint) -> Result<GptConfig> {
         FAMILY.config(source)

@@ -19,7 +19,7 @@ pub(crate) use allocate::allocate;
 #[cfg(feature = "hub")]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
-pub(crate) use part::landings;
+pub(crate) use part::{Landing, landings, room};
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
@@ -33,4 +33,4 @@ pub use place::{available_space, check_separate};
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};
-pub use tensor::{Encoding, FileId, Piece, Run, TensorInfo};
+pub use tensor::{Encoding, FileId, Piece, Rows, Run, TensorInfo};

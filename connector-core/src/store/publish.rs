@@ -120,7 +120,7 @@ pub(super) fn recover(place: &Place) -> Result<()> {
 /// Where the system can exchange two names, there is no moment without an output. Elsewhere the
 /// target is missing between two renames; if the process is killed there, the next run for this
 /// target brings the old output back.
-pub(super) fn publish(place: &Place, overwrite: Overwrite) -> Result<()> {
+pub(super) fn publish(place: &Place, overwrite: Overwrite, sync: bool) -> Result<()> {
     failpoint("publish.rename")?;
     // Looked at again: hours may have passed since the first time.
     let replaced = match inspect(place, overwrite)? {
@@ -131,7 +131,9 @@ pub(super) fn publish(place: &Place, overwrite: Overwrite) -> Result<()> {
         Target::Replaceable => Some(replace(place)?),
     };
     failpoint("publish.renamed")?;
-    sync_dir(&place.parent)?;
+    if sync {
+        sync_dir(&place.parent)?;
+    }
     if let Some(replaced) = replaced
         && let Err(error) = remove(&replaced)
     {

@@ -47,6 +47,7 @@ pub struct Staging {
     parents: Parents,
     place: Place,
     overwrite: Overwrite,
+    sync: bool,
 }
 
 impl Staging {
@@ -66,7 +67,7 @@ impl Staging {
         inspect(&place, overwrite)?;
         let dir = Dir::create(place.staging())?;
         failpoint("staging.created")?;
-        Ok(Staging { dir, _lock, parents, place, overwrite })
+        Ok(Staging { dir, _lock, parents, place, overwrite, sync: true })
     }
 
     /// Refuses what [`begin`](Self::begin) would refuse of `target` as it is now, and writes
@@ -78,12 +79,22 @@ impl Staging {
         inspect(&Place::new(target)?, overwrite).map(drop)
     }
 
+    /// Whether [`publish`](Self::publish) waits for the disk; it does unless told otherwise.
+    ///
+    /// Without it a killed process still leaves the old output or the new one. After a power cut
+    /// within the time that the system takes to write its cache back, some tens of seconds, the new
+    /// one may be there with holes of zeros, or neither.
+    pub fn sync(mut self, sync: bool) -> Self {
+        self.sync = sync;
+        self
+    }
+
     /// The directory to write into.
     pub fn path(&self) -> &Path {
         &self.dir.0
     }
 
-    /// Makes everything in the directory durable and gives it its final name.
+    /// Makes everything in the directory durable, see [`sync`](Self::sync), and gives it its final name.
     ///
     /// An output that is replaced is exchanged with the new one where the system can (Linux and
     /// macOS, on most file systems), so that there is one at every moment. Elsewhere it is renamed
@@ -96,9 +107,11 @@ impl Staging {
     /// output is already there.
     pub fn publish(mut self) -> Result<()> {
         failpoint("publish.sync")?;
-        sync_tree(&self.dir.0)?;
-        publish::publish(&self.place, self.overwrite)?;
-        self.parents.keep()
+        if self.sync {
+            sync_tree(&self.dir.0)?;
+        }
+        publish::publish(&self.place, self.overwrite, self.sync)?;
+        self.parents.keep(self.sync)
     }
 }
 
@@ -144,10 +157,10 @@ impl Parents {
         Ok(())
     }
 
-    /// Makes their names durable and leaves them in place.
-    fn keep(&mut self) -> Result<()> {
+    /// Leaves them in place, and makes their names durable if `sync`.
+    fn keep(&mut self, sync: bool) -> Result<()> {
         for made in std::mem::take(&mut self.0) {
-            made.parent().map_or(Ok(()), sync_dir)?;
+            made.parent().filter(|_| sync).map_or(Ok(()), sync_dir)?;
         }
         Ok(())
     }

@@ -1,26 +1,42 @@
 //! Makes files and names durable.
 
+use crate::parallel::in_parallel;
 use crate::{Error, Result};
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How many files are waited for at once: a disk with a deep queue takes several as fast as one.
+const AT_ONCE: usize = 4;
 
 /// Writes everything inside `dir` through to the disk: files, names, and `dir` itself.
 ///
-/// Files that their writers have synced already cost next to nothing. Links are not followed.
+/// What the disk has already costs next to nothing. Links are not followed.
 pub(super) fn sync_tree(dir: &Path) -> Result<()> {
+    let (mut files, mut dirs) = (Vec::new(), Vec::new());
+    list(dir, &mut files, &mut dirs)?;
+    in_parallel(AT_ONCE, files.len(), |number| {
+        let path = &files[number];
+        // Windows syncs only what is open for writing.
+        let file = OpenOptions::new().read(true).write(cfg!(windows)).open(path);
+        file.and_then(|file| file.sync_all()).map_err(Error::io("sync", path))
+    })?;
+    dirs.iter().try_for_each(|dir| sync_dir(dir))
+}
+
+/// The files in `dir` and below, and the directories, each after those inside it.
+fn list(dir: &Path, files: &mut Vec<PathBuf>, dirs: &mut Vec<PathBuf>) -> Result<()> {
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let entry = entry.map_err(Error::io("read", dir))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(Error::io("read", &path))?;
         if kind.is_dir() {
-            sync_tree(&path)?;
+            list(&path, files, dirs)?;
         } else if kind.is_file() {
-            // Windows syncs only what is open for writing.
-            let file = OpenOptions::new().read(true).write(cfg!(windows)).open(&path);
-            file.and_then(|file| file.sync_all()).map_err(Error::io("sync", &path))?;
+            files.push(path);
         }
     }
-    sync_dir(dir)
+    dirs.push(dir.into());
+    Ok(())
 }
 
 /// Makes the names in `dir` durable: what was created, renamed or removed there.

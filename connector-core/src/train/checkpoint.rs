@@ -9,9 +9,11 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, Tensors, WEIGHTS, copy_sidecars};
-use crate::connector::{MAX_SHARD_SIZE, TOOL, model_yaml, write_new};
-use crate::engine::{from_candle_dtype, read_tensor, to_candle_dtype, with_bytes};
+use crate::checkpoint::{
+    CONTEXT, MODEL_YAML, NemoCheckpoint, Tensors, WEIGHTS, copy_sidecars, model_yaml,
+};
+use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
+use crate::engine::{from_candle_dtype, read_tensor, to_candle_dtype, tensor_bytes};
 use crate::failpoint::failpoint;
 use crate::model::{Loaded, Parameters};
 use crate::plan::{Finding, FindingKind};
@@ -159,7 +161,7 @@ pub(super) struct Context {
     /// The folder whose files are copied.
     from: Option<PathBuf>,
     /// The file that says which model it is, where that folder has it under another name.
-    model_yaml: Option<String>,
+    model_yaml: Option<Vec<u8>>,
 }
 
 impl Context {
@@ -182,7 +184,7 @@ impl Context {
             copy_sidecars(from, to, &[], &Cancel::default())?;
         }
         let Some(model_yaml) = &self.model_yaml else { return Ok(()) };
-        write_new(&to.join(MODEL_YAML), model_yaml.as_bytes())
+        write_new(&to.join(MODEL_YAML), model_yaml)
     }
 }
 
@@ -249,7 +251,7 @@ pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
     let layout = Layout::new(&outputs, MAX_SHARD_SIZE)?;
     let writer = Writer::create(dir, layout.clone())?;
     for (tensor, place) in tensors.values().zip(layout.placements()) {
-        with_bytes(tensor, |bytes| writer.write_at(place.file, place.offset, bytes))?;
+        tensor_bytes(tensor, |bytes| writer.write_at(place.file, place.offset, bytes))?;
     }
     writer.finish()
 }

@@ -49,6 +49,13 @@ impl Reader {
     }
 }
 
+impl Reader {
+    /// For the owner to rename them.
+    pub(in crate::checkpoint) fn tensors_mut(&mut self) -> &mut [TensorInfo] {
+        &mut self.tensors
+    }
+}
+
 impl Source for Reader {
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors

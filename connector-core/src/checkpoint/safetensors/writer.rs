@@ -42,20 +42,16 @@ impl Writer {
         Ok(Writer { dir: dir.into(), layout, files })
     }
 
-    /// Makes all files durable, then writes the index, if there is one, and makes it durable. The
-    /// directory's own entry is left to whoever publishes it.
+    /// Writes the index, if there is one. To make all that durable is left to whoever publishes the
+    /// directory.
     ///
     /// # Errors
-    /// If the system refuses; some data may then not be on the disk.
+    /// If the system refuses.
     pub fn finish(self) -> Result<(), Error> {
-        for (file, ShardFile { name, .. }) in self.files.iter().zip(self.layout.files()) {
-            file.sync_all().map_err(Error::io("sync", self.dir.join(name)))?;
-        }
         if let Some((name, bytes)) = self.layout.index() {
             let path = self.dir.join(name);
             let mut file = create_new(&path)?;
             file.write_all(bytes).map_err(Error::io("write", &path))?;
-            file.sync_all().map_err(Error::io("sync", &path))?;
         }
         Ok(())
     }
@@ -75,6 +71,11 @@ impl Sink for Writer {
             _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the tensors' bytes")),
         };
         written.map_err(|error| Error::io("write", self.dir.join(name))(error))
+    }
+
+    fn sync(&self, file: FileId) -> Result<(), Error> {
+        let path = || self.dir.join(&self.layout.files()[file].name);
+        self.files[file].sync_data().map_err(|error| Error::io("sync", path())(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

@@ -106,7 +106,7 @@ fn read(
 }
 
 /// The fields of `args` in the pickle of a dict, or of a list that holds one.
-fn namespace(bytes: &[u8]) -> Result<Option<Map<String, Value>>, Problem> {
+pub(super) fn namespace(bytes: &[u8]) -> Result<Option<Map<String, Value>>, Problem> {
     let pickle = Pickle::read(bytes)?;
     let top = pickle.top("the common state");
     // An object among the records is the only one in its list.

@@ -1,6 +1,6 @@
 use super::metadata::{self, Chunk, Place, Stored};
 use super::stack::{Stack, StackError, extra_states, stacks};
-use super::{LayerLayout, record};
+use super::{DistOptions, record};
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::torch::pickle::Writer;
 use crate::checkpoint::torch::types;
@@ -73,23 +73,21 @@ pub enum LayoutError {
 
 impl Layout {
     /// Puts the parameters into files of at most `max_file_size` bytes, in the order given; a larger
-    /// record gets a file of its own. Of `gated` models the halves of `linear_fc1` are two pieces,
-    /// as Megatron-core writes them.
+    /// record gets a file of its own.
     ///
     /// # Errors
     /// If the parameters cannot be stacked, or torch cannot hold them.
     pub fn new(
         parameters: &[OutputTensor],
         max_file_size: u64,
-        layers: LayerLayout,
-        gated: bool,
+        options: &DistOptions,
     ) -> Result<Self, LayoutError> {
-        let stacks = stacks(parameters, layers)?;
-        let mut filling = Filling { max_file_size, files: Vec::new() };
+        let stacks = stacks(parameters, options)?;
+        let mut filling = Filling::new(parameters, max_file_size, options.files);
         let mut places = vec![Vec::new(); parameters.len()];
         let mut stored = Vec::with_capacity(stacks.len());
         for stack in &stacks {
-            stored.push(filling.stack(stack, parameters, gated, &mut places)?);
+            stored.push(filling.stack(stack, parameters, options.gated, &mut places)?);
         }
         let empty = objects(&{
             // A list of one: what Megatron-core wraps every object in.
@@ -103,7 +101,7 @@ impl Layout {
             extra_states(&stacks).into_iter().map(|key| (key, filling.object(&empty))).collect();
         let files = filling.files;
         let metadata = metadata::write(&stored, &states);
-        Ok(Layout { files, places, metadata, common: objects(&common(layers)) })
+        Ok(Layout { files, places, metadata, common: options.common.clone() })
     }
 
     /// The files, at least one.
@@ -117,28 +115,26 @@ impl Layout {
     }
 }
 
-/// The pickle of `common.pt`.
-fn common(layers: LayerLayout) -> Vec<u8> {
-    let mut writer = Writer::new();
-    writer.dict(|w| {
-        // What loading then asks for: Megatron-core goes by this, not by the keys.
-        w.text("content_metadata").dict(|w| {
-            if layers == LayerLayout::PerLayer {
-                w.text("non_homogeneous_layers").bool(true);
-            }
-        });
-        // Below 2, or without it, Megatron-LM takes the rows of linear_qkv for those of old models.
-        w.text("checkpoint_version").float(3.0);
-    });
-    writer.finish()
-}
-
 struct Filling {
     max_file_size: u64,
+    /// How many files there should be.
+    count: usize,
+    /// The bytes of all tensors, and of those that have their places.
+    total: u64,
+    placed: u64,
     files: Vec<DistFile>,
 }
 
 impl Filling {
+    fn new(parameters: &[OutputTensor], max_file_size: u64, count: usize) -> Self {
+        let elements = |shape: &[usize]| {
+            shape.iter().try_fold(1u64, |n, &dimension| n.checked_mul(dimension as u64))
+        };
+        let bytes = |p: &OutputTensor| elements(&p.shape).and_then(|n| p.dtype.size(n));
+        let total = parameters.iter().filter_map(bytes).fold(0, u64::saturating_add);
+        Filling { max_file_size, count: count.max(1), total, placed: 0, files: Vec::new() }
+    }
+
     /// Places the pieces of a stack; notes for each parameter where its bytes go.
     fn stack(
         &mut self,
@@ -189,7 +185,7 @@ impl Filling {
     fn record(&mut self, pickle: &[u8], bytes: u64) -> Option<(Place, usize, u64)> {
         let frame = frame(pickle, u32::try_from(bytes).ok()?);
         let length = frame.head.len() as u64 + bytes + frame.tail.len() as u64;
-        let (file, start) = self.room(length)?;
+        let (file, start) = self.room(length, bytes)?;
         let data = start + frame.head.len() as u64;
         let open = &mut self.files[file];
         open.records.push(Record { start, frame, data: data..data + bytes });
@@ -210,10 +206,17 @@ impl Filling {
         Place { file: open.name.clone(), offset, length: bytes.len() as u64 }
     }
 
-    /// A file with room for `length` bytes, and where they begin.
-    fn room(&mut self, length: u64) -> Option<(usize, u64)> {
+    /// A file with room for `length` bytes, of which `bytes` are a tensor's, and where they begin.
+    ///
+    /// The bytes of all tensors are cut into as many equal parts as there should be files, and a
+    /// record goes where its middle is.
+    fn room(&mut self, length: u64, bytes: u64) -> Option<(usize, u64)> {
+        let middle = u128::from(self.placed) + u128::from(bytes / 2);
+        let part = middle * self.count as u128 / u128::from(self.total.max(1));
+        let is_due = part >= self.files.len() as u128;
+        self.placed = self.placed.saturating_add(bytes);
         let next = |file: &DistFile| file.len.checked_next_multiple_of(ALIGNMENT);
-        match self.files.last().map(next) {
+        match self.files.last().map(next).filter(|_| !is_due) {
             Some(start) if start?.checked_add(length)? <= self.max_file_size => {
                 Some((self.files.len() - 1, start?))
             }

@@ -26,6 +26,8 @@
 //! [`Reader`] checks that the pieces of a tensor tile it and gives the parameters of each layer and
 //! expert the names that they have in the model, `decoder.layers.0.mlp.linear_fc1.weight`.
 
+#[cfg(test)]
+mod chunkings;
 mod common;
 mod error;
 mod layout;
@@ -40,8 +42,8 @@ mod writer;
 pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
-pub(crate) use names::canonical;
-pub use reader::Reader;
+pub(crate) use names::{canonical, grouped};
+pub use reader::{Checked, Reader};
 pub use stack::StackError;
 pub use writer::Writer;
 
@@ -52,6 +54,22 @@ const COMMON: &str = "common.pt";
 /// The file that makes a directory a distributed checkpoint of Megatron-core.
 const METADATA_JSON: &str = "metadata.json";
 
+/// Reads bytes as the pickles of such a checkpoint.
+#[cfg(any(fuzzing, test))]
+pub(super) fn fuzz_pickle(bytes: &[u8]) {
+    drop(metadata::read(bytes, names::is_parameter));
+    drop(metadata::object(bytes, "common_state/shard_0_1"));
+    drop(common::namespace(bytes));
+}
+
+/// Reads an archive as the record of a tensor.
+#[cfg(any(fuzzing, test))]
+pub(super) fn fuzz_record(file: &std::fs::File, range: std::ops::Range<u64>) {
+    for dtype in [crate::store::Dtype::F32, crate::store::Dtype::Bf16] {
+        drop(record::locate(file, range.clone(), dtype, &[1, 2, 2]));
+    }
+}
+
 /// How the layers of a model are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LayerLayout {
@@ -61,6 +79,23 @@ pub enum LayerLayout {
     /// Each by itself: for models whose layers differ. Experts are on top of each other all the
     /// same.
     PerLayer,
+}
+
+/// How a checkpoint is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DistOptions {
+    /// How the layers are stored.
+    pub layers: LayerLayout,
+    /// Whether `linear_fc1` is two halves on top of each other, which then are pieces of their own,
+    /// as Megatron-core writes them.
+    pub gated: bool,
+    /// What comes before the model's own names: NeMo's `module.`.
+    pub prefix: &'static str,
+    /// The number of files, if there are as many records; 0 is 1.
+    pub files: usize,
+    /// The bytes of `common.pt`.
+    pub common: Vec<u8>,
 }
 
 /// Whether the directory `path` holds such a checkpoint.

@@ -167,6 +167,12 @@ pub(crate) fn canonical(name: &str) -> String {
     format!("{before}{LOCAL_EXPERTS}{number}.{plain}")
 }
 
+/// The way back, to the name of experts as Megatron-core's grouped ones have it.
+pub(crate) fn grouped(name: &str) -> String {
+    let Some((before, number, module)) = numbered(name, LOCAL_EXPERTS) else { return name.into() };
+    format!("{before}mlp.experts.{module}{number}")
+}
+
 /// What is before a folder, the number that follows it, and what is behind that.
 pub(super) fn numbered<'n>(name: &'n str, folder: &str) -> Option<(&'n str, usize, &'n str)> {
     let (before, rest) = name.split_once(folder)?;
@@ -272,6 +278,20 @@ mod tests {
             ("decoder.layers.mlp.router.weight", &[1, 3]),
         ]);
         assert_eq!(moe[1].0, "decoder.layers.0.pre_mlp_layernorm.weight");
+    }
+
+    #[test]
+    fn experts_have_two_names() {
+        for (grouped_name, local) in [
+            (
+                "l.0.mlp.experts.linear_fc1.weight12",
+                "l.0.mlp.experts.local_experts.12.linear_fc1.weight",
+            ),
+            ("l.0.mlp.linear_fc1.weight", "l.0.mlp.linear_fc1.weight"),
+        ] {
+            assert_eq!(canonical(grouped_name), local);
+            assert_eq!(grouped(local), grouped_name);
+        }
     }
 
     #[test]

@@ -6,13 +6,10 @@
 //!   per layer  module.decoder.layers.3.mlp.experts.experts.linear_fc1.weight   at [5, 0, 0]
 //! ```
 
-use super::{LayerLayout, names};
+use super::{DistOptions, LayerLayout, names};
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::store::Dtype;
 use std::collections::HashMap;
-
-/// What NeMo puts before every key.
-const PREFIX: &str = "module.";
 
 /// A tensor that several parameters make up.
 #[derive(Debug, PartialEq)]
@@ -63,10 +60,10 @@ fn hint(layout: LayerLayout) -> &'static str {
 }
 
 /// The key of a parameter and its places along the axes that are stacked.
-fn home(name: &str, layout: LayerLayout) -> (String, Vec<usize>) {
+fn home(name: &str, options: &DistOptions) -> (String, Vec<usize>) {
     let mut key = names::canonical(name);
     let mut at = Vec::new();
-    if layout == LayerLayout::Stacked
+    if options.layers == LayerLayout::Stacked
         && let Some((before, index, after)) = names::numbered(&key, names::LAYERS)
     {
         at.push(index);
@@ -76,18 +73,19 @@ fn home(name: &str, layout: LayerLayout) -> (String, Vec<usize>) {
         at.push(index);
         key = format!("{before}{}{after}", names::EXPERTS);
     }
-    (format!("{PREFIX}{key}"), at)
+    (format!("{}{key}", options.prefix), at)
 }
 
 /// The tensors that the parameters make up, in the order of their first parameters.
 pub(super) fn stacks(
     parameters: &[OutputTensor],
-    layout: LayerLayout,
+    options: &DistOptions,
 ) -> Result<Vec<Stack>, StackError> {
+    let layout = options.layers;
     let mut order: Vec<String> = Vec::new();
     let mut groups: HashMap<String, Vec<(Vec<usize>, usize)>> = HashMap::new();
     for (number, parameter) in parameters.iter().enumerate() {
-        let (key, at) = home(&parameter.name, layout);
+        let (key, at) = home(&parameter.name, options);
         let members = groups.entry(key.clone()).or_default();
         if members.is_empty() {
             order.push(key);
@@ -179,6 +177,10 @@ mod tests {
         names.iter().map(tensor).collect()
     }
 
+    fn in_nemo(layers: LayerLayout) -> DistOptions {
+        DistOptions { layers, prefix: "module.", ..DistOptions::default() }
+    }
+
     #[test]
     fn parameters_are_stacked_over_layers_and_experts() {
         let names = [
@@ -188,14 +190,14 @@ mod tests {
             "decoder.layers.0.mlp.experts.local_experts.0.linear_fc1.weight",
             "decoder.final_layernorm.weight",
         ];
-        let stack = stacks(&parameters(&names), LayerLayout::Stacked).unwrap();
+        let stack = stacks(&parameters(&names), &in_nemo(LayerLayout::Stacked)).unwrap();
         assert_eq!(stack[0].key, "module.decoder.layers.mlp.experts.experts.linear_fc1.weight");
         assert_eq!((&stack[0].axes[..], &stack[0].members[..]), (&[2, 2][..], &[3, 1, 0, 2][..]));
         assert_eq!(
             (stack[1].key.as_str(), stack[1].axes.len()),
             ("module.decoder.final_layernorm.weight", 0)
         );
-        let by_layer = stacks(&parameters(&names), LayerLayout::PerLayer).unwrap();
+        let by_layer = stacks(&parameters(&names), &in_nemo(LayerLayout::PerLayer)).unwrap();
         assert_eq!(
             by_layer[0].key,
             "module.decoder.layers.1.mlp.experts.experts.linear_fc1.weight"
@@ -205,23 +207,26 @@ mod tests {
 
     #[test]
     fn holes_and_differences_are_refused() {
-        let holes = stacks(&parameters(&["decoder.layers.1.x"]), LayerLayout::Stacked).unwrap_err();
+        let holes = stacks(&parameters(&["decoder.layers.1.x"]), &in_nemo(LayerLayout::Stacked))
+            .unwrap_err();
         assert!(
             holes
                 .to_string()
                 .contains("[2] layers or experts, and there are 1; --layout per-layer")
         );
-        assert!(stacks(&parameters(&["decoder.layers.1.x"]), LayerLayout::PerLayer).is_ok());
+        assert!(
+            stacks(&parameters(&["decoder.layers.1.x"]), &in_nemo(LayerLayout::PerLayer)).is_ok()
+        );
         let mut differ = parameters(&["decoder.layers.0.x", "decoder.layers.1.x"]);
         differ[1].shape = vec![4, 3];
-        let differ = stacks(&differ, LayerLayout::Stacked).unwrap_err().to_string();
+        let differ = stacks(&differ, &in_nemo(LayerLayout::Stacked)).unwrap_err().to_string();
         assert!(differ.starts_with("decoder.layers.0.x and decoder.layers.1.x cannot"), "{differ}");
     }
 
     #[test]
     fn each_linear_layer_has_a_state() {
         let names = ["decoder.layers.0.self_attention.linear_qkv.weight", "output_layer.weight"];
-        let of = |layout| extra_states(&stacks(&parameters(&names), layout).unwrap());
+        let of = |layout| extra_states(&stacks(&parameters(&names), &in_nemo(layout)).unwrap());
         let name = |layer: &str, module: &str| {
             format!("module.decoder.layers.{layer}self_attention.{module}._extra_state/shard_0_1")
         };

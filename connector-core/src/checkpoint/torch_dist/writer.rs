@@ -62,17 +62,13 @@ impl Writer {
         Ok(Writer { dir: dir.into(), layout, files })
     }
 
-    /// Writes the CRCs, on `threads` threads, makes all files durable, and then writes what makes
-    /// them a checkpoint, `metadata.json` last. The directory's own entry is left to whoever
-    /// publishes it.
+    /// Writes the CRCs, on `threads` threads, and then what makes the files a checkpoint. To make all
+    /// that durable is left to whoever publishes the directory.
     ///
     /// # Errors
     /// [`Error::Io`] if the system refuses; [`Error::Cancelled`].
     pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
         self.write_crcs(threads, cancel)?;
-        for (file, DistFile { name, .. }) in self.files.iter().zip(&self.layout.files) {
-            file.sync_all().map_err(Error::io("sync", self.dir.join(name)))?;
-        }
         let Layout { metadata, common, .. } = &self.layout;
         for (name, bytes) in
             [(METADATA, &metadata[..]), (COMMON, common), (METADATA_JSON, BACKENDS)]
@@ -80,7 +76,6 @@ impl Writer {
             let path = self.dir.join(name);
             let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
             file.write_all(bytes).map_err(Error::io("write", &path))?;
-            file.sync_all().map_err(Error::io("sync", &path))?;
         }
         Ok(())
     }
@@ -121,7 +116,7 @@ fn write_crc(file: &File, record: &Record, buffer: &mut [u8]) -> io::Result<()> 
         crc.update(&buffer[..len]);
         at += len as u64;
     }
-    let bytes = crc.finish().to_le_bytes();
+    let bytes = crc.finalize().to_le_bytes();
     frame.crc_at.iter().try_for_each(|&at| write_all_at(file, &bytes, data.end + at as u64))
 }
 
@@ -144,6 +139,11 @@ impl Sink for Writer {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the tensors' bytes"))
         };
         written.map_err(|error| Error::io("write", self.dir.join(name))(error))
+    }
+
+    fn sync(&self, file: FileId) -> Result<()> {
+        let path = || self.dir.join(&self.layout.files[file].name);
+        self.files[file].sync_data().map_err(|error| Error::io("sync", path())(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

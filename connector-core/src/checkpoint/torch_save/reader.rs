@@ -142,6 +142,13 @@ fn place(name: &str, tensor: &Rebuilt<'_>, storages: &Storages) -> Result<(Dtype
     }
 }
 
+impl Reader {
+    /// For the owner to rename them.
+    pub(in crate::checkpoint) fn tensors_mut(&mut self) -> &mut [TensorInfo] {
+        &mut self.tensors
+    }
+}
+
 impl Source for Reader {
     fn tensors(&self) -> &[TensorInfo] {
         &self.tensors

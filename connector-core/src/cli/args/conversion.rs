@@ -148,6 +148,10 @@ pub(in crate::cli) struct Publish {
     /// Record a blake3 hash of each tensor in conversion.json
     #[arg(long)]
     pub hash: bool,
+    /// Do not wait until the disk has everything: as cp does. After a power cut soon after, the
+    /// output may have holes
+    #[arg(long, requires = "output")]
+    pub no_sync: bool,
     /// Plan and check everything, write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -1,8 +1,10 @@
 //! `connector import`.
 
+use super::container::{ContainerName, FlavorName, Stored};
 use super::conversion::{Publish, Selection};
-use crate::checkpoint::torch_dist::LayerLayout;
-use clap::{Args, ValueEnum, ValueHint};
+use crate::cli::failure::Failure;
+use crate::connector::TorchDist;
+use clap::{Args, ValueHint};
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
@@ -12,37 +14,37 @@ pub(in crate::cli) struct Import {
     /// The new directory [default: in the cache, see `connector cache`]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
-    /// How the tensors lie on disk: torch_dist is what NeMo loads
-    #[arg(long, value_enum, value_name = "NAME", default_value_t = ContainerName::Safetensors, help_heading = "How")]
-    pub container: ContainerName,
-    /// How torch_dist stores layers: per-layer is for models whose layers differ
-    #[arg(long, value_enum, value_name = "LAYERS", default_value_t = Layers::Stacked, help_heading = "How")]
-    pub layout: Layers,
+    /// Write torch_dist to where NeMo looks before it imports: models/ORG/NAME in NEMO_HOME, or
+    /// ORG/NAME in NEMO_MODELS_CACHE; of a directory its name
+    #[arg(long, conflicts_with = "output")]
+    pub nemo_cache: bool,
+    #[command(flatten)]
+    pub stored: Stored,
     #[command(flatten)]
     pub publish: Publish,
 }
 
-/// How tensors lie on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum ContainerName {
-    Safetensors,
-    #[value(name = "torch_dist")]
-    TorchDist,
-}
-
-/// How layers are stored in torch_dist.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(in crate::cli) enum Layers {
-    Stacked,
-    PerLayer,
-}
-
 impl Import {
-    /// How layers are stored in torch_dist, if that is asked for.
-    pub fn torch_dist(&self) -> Option<LayerLayout> {
-        (self.container == ContainerName::TorchDist).then_some(match self.layout {
-            Layers::Stacked => LayerLayout::Stacked,
-            Layers::PerLayer => LayerLayout::PerLayer,
-        })
+    /// How torch_dist is written, if that is asked for.
+    ///
+    /// # Errors
+    /// If an option is given that safetensors has not, or NeMo's cache is to have what NeMo does
+    /// not load.
+    pub fn torch_dist(&self) -> Result<Option<TorchDist>, Failure> {
+        let asked = self.stored.torch_dist()?;
+        if !self.nemo_cache {
+            return Ok(asked);
+        }
+        let Stored { container, flavor, .. } = self.stored;
+        for (other, option) in [
+            (container == Some(ContainerName::Safetensors), "--container"),
+            (flavor.is_some_and(|flavor| flavor != FlavorName::Nemo), "--flavor"),
+        ] {
+            if other {
+                let message = format!("{option}: --nemo-cache is for what NeMo loads");
+                return Err(Failure::usage(message).help(format!("leave out {option}")));
+            }
+        }
+        Ok(Some(asked.unwrap_or_default()))
     }
 }

@@ -2,7 +2,9 @@
 //! several take in `conversion` and `resources`.
 
 mod cache;
+mod container;
 mod conversion;
+mod convert;
 mod export;
 #[cfg(feature = "train")]
 mod finetune;
@@ -15,6 +17,7 @@ mod verify;
 
 pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
+pub(super) use convert::Convert;
 pub(super) use export::Export;
 #[cfg(feature = "train")]
 pub(super) use finetune::{FineTune, Merge};
@@ -47,6 +50,9 @@ pub(super) struct Show {
     /// Tell what is done meanwhile; twice for more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub verbose: u8,
+    /// Show how long each stage took
+    #[arg(long, global = true)]
+    pub timings: bool,
     /// Print nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
@@ -60,6 +66,12 @@ pub(super) enum Command {
     /// Convert a checkpoint that `import` wrote, and training went on with, back to Hugging Face
     #[command(after_help = EXIT_CODES)]
     Export(Export),
+    /// Store a checkpoint of the model's side in another container, every tensor bit for bit
+    ///
+    /// From torch_dist as training wrote it, in whatever pieces, to safetensors or to torch_dist
+    /// again; from what `import` wrote to the other. States of the optimizer are left behind.
+    #[command(after_help = EXIT_CODES)]
+    Convert(Convert),
     /// Show what an import would do, and check it; reads headers only and writes nothing
     ///
     /// For a directory that `import` or training wrote: what an export would do.
@@ -115,6 +127,9 @@ pub(super) enum Command {
         /// Every tensor by itself, with its place
         #[arg(long)]
         all: bool,
+        /// Read every byte, and hold it against the checksums that torch_dist has
+        #[arg(long)]
+        check: bool,
         #[command(flatten)]
         iteration: Iteration,
     },
@@ -159,6 +174,7 @@ impl Command {
                 vec![&mut selection.source]
             }
             Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Convert(convert) => vec![&mut convert.checkpoint],
             Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
             #[cfg(feature = "candle")]
             Command::Generate(Generate { computed, .. })

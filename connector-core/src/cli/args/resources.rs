@@ -3,8 +3,8 @@
 use crate::DeviceChoice;
 use crate::cli::failure::Failure;
 use crate::cli::size::Size;
-use crate::engine::EngineOptions;
-use clap::{Args, value_parser};
+use crate::engine::{EngineOptions, Io};
+use clap::{Args, ValueEnum, value_parser};
 
 /// What it may take.
 #[derive(Debug, Args)]
@@ -15,9 +15,22 @@ pub(in crate::cli) struct Resources {
     /// Threads that move bytes [default: the cores, at most 4]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "How")]
     pub threads: Option<u16>,
+    /// How bytes get from file to file: auto shares blocks where the file system can (XFS, Btrfs)
+    /// and else uses buffers; with copy the kernel copies, which spares the network where both
+    /// sides lie on one server
+    #[arg(long, value_enum, value_name = "HOW", default_value_t = IoName::Auto, help_heading = "How")]
+    pub io: IoName,
     /// Where state transforms run: cpu, cuda, cuda:N, metal
     #[arg(long, value_name = "DEVICE", default_value = "cpu", help_heading = "How")]
     pub device: DeviceChoice,
+}
+
+/// How bytes get from file to file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum IoName {
+    Auto,
+    Buffered,
+    Copy,
 }
 
 impl Resources {
@@ -26,6 +39,12 @@ impl Resources {
         EngineOptions {
             threads: self.threads.map_or(default.threads, usize::from),
             max_memory: self.max_memory.bytes,
+            io: match self.io {
+                IoName::Auto => Io::Auto,
+                IoName::Buffered => Io::Buffered,
+                IoName::Copy => Io::Copy,
+            },
+            ..default
         }
     }
 

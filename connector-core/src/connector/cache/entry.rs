@@ -1,4 +1,4 @@
-use crate::checkpoint::{CONTEXT, MODEL_YAML, Tensors, WEIGHTS};
+use crate::checkpoint::{Home, MODEL_YAML, Tensors};
 use crate::connector::conversion::hash;
 use crate::connector::record::FileRecord;
 use crate::store::CONVERSION_JSON;
@@ -109,7 +109,7 @@ impl Entry {
             Ok(conversion) => conversion,
             Err(damage) => return Ok(vec![damage]),
         };
-        let reader = Tensors::open(self.path.join(WEIGHTS))?;
+        let reader = Tensors::open(Home::of(&self.path, None)?.weights)?;
         let mut problems = reader.problems();
         if !problems.is_empty() {
             return Ok(problems);
@@ -147,16 +147,23 @@ fn read(path: &Path) -> Result<Conversion, String> {
 
 /// The first file that is not as it was written, as far as names and lengths tell.
 fn damage(path: &Path, conversion: &Conversion) -> Option<String> {
+    let home = match Home::of(path, None) {
+        Ok(home) => home,
+        Err(error) => return Some(error.to_string()),
+    };
+    let shown = |file: &Path| file.strip_prefix(path).unwrap_or(file).display().to_string();
     let weights = conversion.weights.iter().map(|file| {
-        let len = fs::metadata(path.join(WEIGHTS).join(&file.name)).ok().map(|found| found.len());
-        (format!("{WEIGHTS}/{}", file.name), len == Some(file.bytes))
+        let place = home.weights.join(&file.name);
+        let len = fs::metadata(&place).ok().map(|found| found.len());
+        (shown(&place), len == Some(file.bytes))
     });
     let beside = conversion
         .copied
         .iter()
         .map(String::as_str)
         .chain([MODEL_YAML])
-        .map(|name| (format!("{CONTEXT}/{name}"), path.join(CONTEXT).join(name).is_file()));
+        .map(|name| home.beside.join(name))
+        .map(|place| (shown(&place), place.is_file()));
     let mut wrong = weights.chain(beside).filter(|(_, is_there)| !is_there);
     wrong.next().map(|(name, _)| format!("{name} is missing, or not of its length"))
 }

@@ -84,7 +84,7 @@ impl Declared {
         };
         let why = "--ignore when it was converted";
         self.patterns.extend(list("ignore").into_iter().map(|pattern| (pattern, why)));
-        if record["direction"] == "import" { list("only") } else { Vec::new() }
+        if record["direction"] == "export" { Vec::new() } else { list("only") }
     }
 
     /// All patterns.

@@ -7,16 +7,16 @@ mod value;
 use super::format_config::differing;
 use super::planned::Planned;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
+use super::same_names::SameNames;
 use super::{ImportOptions, PlannedImport, Registration, TrainedOptions};
 use crate::cancel::Cancel;
-use crate::checkpoint::{NemoCheckpoint, Tensors};
+use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
 use crate::device::DeviceChoice;
-use crate::engine::{Context, EngineOptions, Progress};
-use crate::mapping::{FlatMapping, Mapping};
-use crate::plan::{Finding, Plan, PlanOptions, Request};
+use crate::engine::{EngineOptions, Progress};
+use crate::plan::{Finding, FindingKind, PlanOptions};
 use crate::store::Source;
 use crate::transform::Config;
-use crate::{Error, Result, mapping};
+use crate::{Error, Result};
 use compare::Comparison;
 use declared::Declared;
 use serde::Serialize;
@@ -288,6 +288,12 @@ fn mapped(
         }
         Err(error) => return Err(error),
     };
+    if let registration @ Registration { own_state: true, .. } = planned.registration() {
+        let problem = "converts its state in its own way";
+        let note = "its rows do not say what its tensors are; `connector diff` compares by names";
+        let finding = Finding::new(FindingKind::Rule, registration.name, problem);
+        return Err(Error::refused(vec![finding.note(note).rule(registration.at)]));
+    }
     let comparison = Comparison {
         made: planned.source(),
         other: trained.source(),
@@ -319,9 +325,6 @@ fn kept_padding(format: &Config, model: &Config) -> bool {
     padded.is_some() && format.number(VOCABULARY) == padded
 }
 
-/// Every tensor under its own name.
-const SAME_NAMES: Mapping = mapping! { "**" => "**" };
-
 /// Compares by names.
 fn named(
     source: &Path,
@@ -333,30 +336,12 @@ fn named(
 ) -> Result<Verification> {
     let iteration = options.trained.iteration;
     let [source, checkpoint] = [reader(source, iteration)?, reader(checkpoint, iteration)?];
-    let (nothing, plan_options) = (Config::from_json(Value::Null), PlanOptions::default());
-    let plan = Plan::new(&Request {
-        mapping: &FlatMapping::new(&SAME_NAMES, &[]),
-        instance: None,
-        model: &nothing,
-        format: &nothing,
-        tensors: source.tensors(),
-        options: &plan_options,
-    })
-    .map_err(Error::refused)?;
-    #[cfg(feature = "candle")]
-    let device = DeviceChoice::default().open()?;
-    let context = Context {
-        model: &nothing,
-        format: &nothing,
-        instance: None,
-        export: false,
-        #[cfg(feature = "candle")]
-        device: &device,
-    };
+    let same = SameNames::new()?;
+    let plan = same.plan(source.tensors())?;
     let comparison = Comparison {
         made: &source,
         other: &checkpoint,
-        context,
+        context: same.context(),
         swapped: false,
         casts,
         padding: false,
@@ -370,7 +355,11 @@ fn named(
 fn reader(path: &Path, iteration: Option<u64>) -> Result<Tensors> {
     let is_model = NemoCheckpoint::is_at(path);
     let path = if is_model { NemoCheckpoint::weights(path, iteration)? } else { path.into() };
-    let tensors = Tensors::open(&path)?;
+    let mut tensors = Tensors::open(&path)?;
+    if is_model {
+        // A mixture's experts have two names, and torch_dist does not say which.
+        tensors.rename(torch_dist::canonical);
+    }
     match tensors.findings(&path.display().to_string()) {
         findings if findings.is_empty() => Ok(tensors),
         findings => Err(Error::refused(findings)),

@@ -1,7 +1,7 @@
 #![deny(warnings, clippy::all, unused_qualifications)]
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::connector::ModelConnector;
+use connector_core::connector::{ModelConnector, State};
 use connector_core::mapping::Mapping;
 use connector_core::{Result, mapping, model_exporter, model_importer, param_schema};
 
@@ -21,6 +21,11 @@ impl ModelConnector for HfMyModel {
 
     fn config(_: &Checkpoint) -> Result<Config> {
         Ok(Config { hidden: 1 })
+    }
+
+    // Allowed with `dynamic`.
+    fn convert_state(state: &mut State<'_>) -> Result<()> {
+        state.convert()
     }
 }
 

@@ -47,7 +47,15 @@ const CONSTANT: [Content<'static>; 2] = [
 
 /// An archive of a pickle alone.
 pub(in crate::checkpoint) fn objects(pickle: &[u8]) -> Vec<u8> {
-    let (mut bytes, entries) = members(pickle);
+    with_tensors(pickle, &[])
+}
+
+/// An archive of a pickle and the storages that it names `0`, `1`…, which are small.
+pub(in crate::checkpoint) fn with_tensors(pickle: &[u8], storages: &[Vec<u8>]) -> Vec<u8> {
+    let names: Vec<_> = (0..storages.len()).map(|number| format!("data/{number}")).collect();
+    let pickle = Content { name: "data.pkl", bytes: pickle };
+    let storages = names.iter().zip(storages).map(|(name, bytes)| Content { name, bytes });
+    let (mut bytes, entries) = members([pickle].into_iter().chain(CONSTANT).chain(storages));
     let start = bytes.len();
     directory(&mut bytes, start, start, &entries);
     bytes
@@ -55,7 +63,8 @@ pub(in crate::checkpoint) fn objects(pickle: &[u8]) -> Vec<u8> {
 
 /// The frame around `size` bytes of a tensor that `pickle` describes. `size` is below 4 GiB.
 pub(in crate::checkpoint) fn frame(pickle: &[u8], size: u32) -> Frame {
-    let (mut head, mut entries) = members(pickle);
+    let pickle = Content { name: "data.pkl", bytes: pickle };
+    let (mut head, mut entries) = members([pickle].into_iter().chain(CONSTANT));
     let entry = Entry {
         name: format!("{FOLDER}/data/0"),
         flags: UTF8 | BEHIND,
@@ -84,13 +93,11 @@ pub(in crate::checkpoint) fn frame(pickle: &[u8], size: u32) -> Frame {
     Frame { head, tail, crc_at: [4, last + 16] }
 }
 
-/// The members before the data.
-fn members(pickle: &[u8]) -> (Vec<u8>, Vec<Entry>) {
+/// Members that are known whole.
+fn members<'a>(contents: impl Iterator<Item = Content<'a>>) -> (Vec<u8>, Vec<Entry>) {
     let mut bytes = Vec::new();
     let mut entries = Vec::new();
-    for Content { name, bytes: content } in
-        [Content { name: "data.pkl", bytes: pickle }].into_iter().chain(CONSTANT)
-    {
+    for Content { name, bytes: content } in contents {
         let entry = Entry {
             name: format!("{FOLDER}/{name}"),
             flags: UTF8,

@@ -1,63 +1,77 @@
-//! Where a framework puts the tensors and the config of a checkpoint.
-//!
-//! ```text
-//! NeMo 2        CKPT/weights/            CKPT/context/model.yaml
-//! Megatron-LM   CKPT/latest_checkpointed_iteration.txt   "release", or "120" for
-//!               CKPT/iter_0000120/       the config is in common.pt, if anywhere
-//! Bridge        CKPT/iter_0000120/       CKPT/iter_0000120/run_config.yaml
-//! neither       CKPT/.metadata           one iteration's directory by itself
-//! ```
+//! Where a directory that is there has its tensors and the files beside them.
 
-use super::small::Small;
-use super::{CONFIG_JSON, WEIGHTS, torch_dist};
+use super::{TOKENIZER, TRACKER};
+use crate::checkpoint::small::Small;
+use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, torch_dist};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
-/// Megatron-LM's and Megatron-Bridge's file that names the newest iteration.
-const TRACKER: &str = "latest_checkpointed_iteration.txt";
 /// What the tracker says, and the folder is called, of weights that no training made.
 const RELEASE: &str = "release";
 /// What the folders of iterations begin with.
 const ITERATION: &str = "iter_";
 
 /// Whether the directory `path` is laid out as a framework for training does it.
-pub(super) fn is_at(path: &Path) -> bool {
+pub(crate) fn is_at(path: &Path) -> bool {
     let nemo = path.join(WEIGHTS).is_dir() && !path.join(CONFIG_JSON).exists();
     nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file() || newest(path).is_some()
 }
 
-/// The directory of the tensors of the checkpoint at `path`; of several iterations of `iteration`,
-/// or else of the newest.
-///
-/// # Errors
-/// [`Error::NoIteration`] if the tracker names none, or the one that is asked for is not there.
-pub(super) fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
+/// The folders of a checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Home {
+    /// That of the tensors.
+    pub weights: PathBuf,
+    /// That of the config and the other files beside them.
+    pub beside: PathBuf,
+    /// What the second is called in messages.
+    pub name: &'static str,
+}
+
+impl Home {
+    /// The folders of the checkpoint at `path`; of several iterations those of `iteration`, or else
+    /// of the newest.
+    ///
+    /// # Errors
+    /// [`Error::NoIteration`] if the tracker names none, [`Error::NoSuchIteration`] if the one that
+    /// is asked for is not there.
+    pub fn of(path: &Path, iteration: Option<u64>) -> Result<Self> {
+        Ok(match weights(path, iteration)? {
+            Some(weights) => Home { beside: weights.join(TOKENIZER), weights, name: TOKENIZER },
+            // Where nothing is, `weights` is what is missing.
+            None => Home { weights: path.join(WEIGHTS), beside: path.join(CONTEXT), name: CONTEXT },
+        })
+    }
+}
+
+/// The directory of the tensors in one of Megatron-LM or Megatron-Bridge, or of the container by
+/// itself; `None` for all others.
+fn weights(path: &Path, iteration: Option<u64>) -> Result<Option<PathBuf>> {
     if let Some(iteration) = iteration {
         let folder = path.join(folder(iteration));
         if folder.is_dir() {
-            return Ok(folder);
+            return Ok(Some(folder));
         }
         let there = iterations(path);
         return Err(Error::NoSuchIteration { path: path.into(), iteration, there });
     }
-    let (weights, tracker) = (path.join(WEIGHTS), path.join(TRACKER));
-    if !weights.is_dir() && torch_dist::is_at(path) {
-        return Ok(path.into());
+    if path.join(WEIGHTS).is_dir() {
+        return Ok(None);
     }
-    if weights.is_dir() {
-        return Ok(weights);
+    if torch_dist::is_at(path) {
+        return Ok(Some(path.into()));
     }
+    let tracker = path.join(TRACKER);
     if !tracker.is_file() {
-        // Where nothing is, `weights` is what is missing.
-        return Ok(newest(path).map_or(weights, |iteration| path.join(folder(iteration))));
+        return Ok(newest(path).map(|iteration| path.join(folder(iteration))));
     }
     let text = match Small::read(&tracker)? {
         Small::Read(text) => String::from_utf8(text).unwrap_or_default(),
         Small::Absent | Small::Unreasonable => String::new(),
     };
     match (text.trim(), text.trim().parse::<u64>()) {
-        (RELEASE, _) => Ok(path.join(RELEASE)),
-        (_, Ok(iteration)) => Ok(path.join(folder(iteration))),
+        (RELEASE, _) => Ok(Some(path.join(RELEASE))),
+        (_, Ok(iteration)) => Ok(Some(path.join(folder(iteration)))),
         _ => Err(Error::NoIteration { path: tracker }),
     }
 }
@@ -100,7 +114,7 @@ mod tests {
         ] {
             std::fs::write(dir.path().join(TRACKER), text).unwrap();
             assert!(is_at(dir.path()));
-            let found = weights(dir.path(), None).ok();
+            let found = Home::of(dir.path(), None).ok().map(|home| home.weights);
             assert_eq!(found, want.map(|folder| dir.path().join(folder)), "{text:?}");
         }
     }
@@ -116,13 +130,13 @@ mod tests {
             std::fs::write(dir.path().join(name).join(".metadata"), "").unwrap();
         }
         assert!(is_at(dir.path()));
-        let folder = |found: Result<PathBuf>| {
-            found.map(|path| path.file_name().unwrap().to_str().unwrap().to_string())
+        let folder = |found: Result<Home>| {
+            found.map(|home| home.weights.file_name().unwrap().to_str().unwrap().to_string())
         };
         // The third was never finished, so that it has no metadata.
-        assert_eq!(folder(weights(dir.path(), None)).unwrap(), "iter_0000120");
-        assert_eq!(folder(weights(dir.path(), Some(10))).unwrap(), "iter_0000010");
-        let error = weights(dir.path(), Some(11)).unwrap_err().to_string();
+        assert_eq!(folder(Home::of(dir.path(), None)).unwrap(), "iter_0000120");
+        assert_eq!(folder(Home::of(dir.path(), Some(10))).unwrap(), "iter_0000010");
+        let error = Home::of(dir.path(), Some(11)).unwrap_err().to_string();
         assert!(error.contains("no iteration 11") && error.contains("10, 120"), "{error}");
     }
 }

@@ -1,0 +1,302 @@
+use super::conversion::{CONVERSION_JSON, Conversion, Target};
+use super::planned::{Files, MAX_SHARD_SIZE};
+use super::record::{OptionsRecord, Subject};
+use super::same_names::SameNames;
+use super::{Record, Registry, TorchDist, TrainedOptions};
+use crate::cancel::Cancel;
+use crate::checkpoint::{
+    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Surroundings, is_tokenizer,
+    sidecars,
+};
+use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
+use crate::plan::PlanOptions;
+use crate::store::{Overwrite, Staging};
+use crate::{Error, Result};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// How a checkpoint is stored in another container.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ConvertOptions {
+    /// How torch_dist is written; `None` for safetensors.
+    pub torch_dist: Option<TorchDist>,
+    /// Which iteration, and what says which model it is.
+    pub trained: TrainedOptions,
+    /// The format of [`hf_config`](TrainedOptions::hf_config).
+    pub format: String,
+    /// The model, if the checkpoint is not to tell.
+    pub model: Option<String>,
+    /// Threads and memory.
+    pub engine: EngineOptions,
+    /// The largest file of tensors, in bytes.
+    pub max_shard_size: u64,
+    /// Whether an output that is there is replaced.
+    pub overwrite: Overwrite,
+    /// Whether `conversion.json` gets a hash of each tensor.
+    pub hash: bool,
+    /// Stops the conversion.
+    pub cancel: Cancel,
+}
+
+impl Default for ConvertOptions {
+    fn default() -> Self {
+        ConvertOptions {
+            torch_dist: None,
+            trained: TrainedOptions::default(),
+            format: "hf".into(),
+            model: None,
+            engine: EngineOptions::default(),
+            max_shard_size: MAX_SHARD_SIZE,
+            overwrite: Overwrite::No,
+            hash: false,
+            cancel: Cancel::default(),
+        }
+    }
+}
+
+/// A conversion to another container that is planned and checked; nothing is written yet.
+pub struct PlannedConvert {
+    checkpoint: NemoCheckpoint,
+    conversion: Conversion,
+    same: SameNames,
+    files: Files,
+    container: Container,
+    before: Before,
+    options: ConvertOptions,
+}
+
+/// Stores the model's side of a checkpoint in another container: `weights/` of the new directory
+/// `output` holds the tensors of the checkpoint at `path`, bit for bit, and `context/` the files
+/// beside them; in another [`Flavor`] they lie where its framework has them. No format is involved;
+/// the model need not be known to the program.
+///
+/// The checkpoint is one that an import wrote, or an iteration of NeMo, Megatron-LM or
+/// Megatron-Bridge, cut in whatever pieces; what is written is whole. States of the optimizer are
+/// left behind.
+///
+/// ```
+/// use connector_core::connector::{ConvertOptions, TorchDist, VerifyOptions, convert_ckpt, verify};
+/// use connector_core::engine::NoProgress;
+/// use connector_core::{ImportOptions, import_ckpt};
+/// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+/// # let scratch = std::env::temp_dir().join(format!("connector-doc-convert-{}", std::process::id()));
+/// # let source = std::path::Path::new(fixture);
+/// # let (nemo, dist) = (scratch.join("nemo"), scratch.join("dist"));
+///
+/// import_ckpt(source, &nemo, ImportOptions::default())?;
+/// let mut options = ConvertOptions::default();
+/// options.torch_dist = Some(TorchDist::default());
+/// convert_ckpt(&nemo, &dist, options)?;
+///
+/// assert!(dist.join("weights/.metadata").is_file());
+/// assert!(verify(&nemo, &dist, &VerifyOptions::default(), &NoProgress)?.is_equal());
+/// # std::fs::remove_dir_all(scratch)?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Refused`] with everything that is wrong with the checkpoint, before anything is written;
+/// [`Error::DistLayout`] if its layers cannot be stacked; [`Error::Io`]. The output appears whole or
+/// not at all.
+pub fn convert_ckpt(path: &Path, output: &Path, options: ConvertOptions) -> Result<Record> {
+    PlannedConvert::new(path, options)?.run(output, &NoProgress)
+}
+
+impl PlannedConvert {
+    /// Reads the headers and the config of the checkpoint at `path` and plans its conversion.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with all findings, [`Error::DistLayout`], [`Error::Io`].
+    pub fn new(path: &Path, options: ConvertOptions) -> Result<Self> {
+        let mut checkpoint =
+            options.trained.open(path, &options.format, options.model.as_deref())?;
+        if !checkpoint.findings().is_empty() {
+            return Err(Error::refused(checkpoint.findings().to_vec()));
+        }
+        let (files, container) = beside(&checkpoint, &options)?;
+        if options.torch_dist.is_none() {
+            checkpoint.spell_experts();
+        }
+        let same = SameNames::new()?;
+        let plan = same.plan(checkpoint.source().tensors())?;
+        let conversion = Conversion::new(
+            plan,
+            checkpoint.source(),
+            None,
+            (container.clone(), options.max_shard_size),
+            &options.engine,
+            &same.context(),
+        )?;
+        let before = Before::read(path);
+        Ok(PlannedConvert { checkpoint, conversion, same, files, container, before, options })
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> &NemoCheckpoint {
+        &self.checkpoint
+    }
+
+    /// The container that the tensors are written in.
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// What the user should know of the files beside them.
+    pub fn warnings(&self) -> &[String] {
+        &self.files.warnings
+    }
+
+    /// The files of tensors that will be written into `weights/` or the framework's
+    /// folder: name and length in bytes.
+    pub fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.conversion.layout.files().into_iter()
+    }
+
+    /// The memory that running takes, in bytes.
+    pub fn bound(&self) -> &Bound {
+        &self.conversion.prepared.bound
+    }
+
+    /// Checks all that can be checked before the first write; [`run`](Self::run) does so too.
+    ///
+    /// # Errors
+    /// As [`convert_ckpt`].
+    pub fn check(&self, output: &Path) -> Result<()> {
+        Staging::check(output, self.options.overwrite)?;
+        let (path, source) = (self.checkpoint.path(), self.checkpoint.source());
+        self.conversion.check(path, source, &self.target(output, &NoProgress))
+    }
+
+    /// Runs the conversion into the new directory `output`, and returns what its `conversion.json`
+    /// says.
+    ///
+    /// # Errors
+    /// As [`convert_ckpt`].
+    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
+        let source = self.checkpoint.source();
+        let subject = Subject {
+            direction: "convert",
+            model: self.checkpoint.model().unwrap_or_default().into(),
+            format: String::new(),
+            connector: String::new(),
+        };
+        let Before { revision, options, complete } = self.before.clone();
+        let plan = &self.conversion.plan;
+        let mut record = Record::new(subject, plan, source, revision, options, Default::default())?;
+        record.complete &= complete;
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.options.cancel);
+        let (path, target) = (self.checkpoint.path(), self.target(output, progress));
+        let context = self.same.context();
+        self.conversion
+            .run(path, source, context, &target, record, engine::run, finish)
+            .map(|(record, _)| record)
+    }
+
+    fn target<'a>(&'a self, output: &'a Path, progress: &'a dyn Progress) -> Target<'a> {
+        let ConvertOptions { overwrite, hash, cancel, engine, .. } = &self.options;
+        let (overwrite, sync) = (*overwrite, engine.sync);
+        Target {
+            output,
+            weights: self.files.weights,
+            overwrite,
+            sync,
+            hash: *hash,
+            progress,
+            cancel,
+        }
+    }
+}
+
+/// The files beside the tensors of the output, and the container with what the framework wants in it.
+///
+/// Those in `context/` stay as they are where the output has such a folder too, and all are there
+/// that belong in it. Otherwise they are made and put as an import does.
+fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(Files, Container)> {
+    let (model, config) =
+        (checkpoint.model().unwrap_or_default(), checkpoint.config().unwrap_or(&Value::Null));
+    let dist = options.torch_dist;
+    let context = checkpoint.context();
+    let has = |name: &str| context.is_some_and(|folder| folder.join(name).is_file());
+    let as_they_are = options.trained.hf_config.is_none()
+        && has(MODEL_YAML)
+        && dist.is_none_or(|dist| dist.flavor == Flavor::Nemo && has(IO_JSON));
+
+    let but = vec![MODEL_YAML, IO_JSON];
+    let folders = checkpoint.folders();
+    let mut names = Vec::new();
+    if let Some(context) = context {
+        let outer = [&but[..], &folders.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        names = sidecars(context, &outer)?;
+        for folder in &folders {
+            names.extend(sidecars(&context.join(folder), &but)?);
+        }
+    }
+    // A model that no connector is for has no names in frameworks.
+    let known = Registry::get()?.exporter(&options.format, model).ok().map(|known| known.connector);
+    let plain = || names.iter().filter(|name| is_tokenizer(name)).cloned().collect();
+    let described = Described {
+        model,
+        config,
+        frameworks: known.and_then(|connector| connector.frameworks()),
+        files: &names,
+        tokenizer: &known.map_or_else(plain, |connector| connector.tokenizer(&names)),
+    };
+    let mut around = match dist {
+        Some(dist) => described.surroundings(dist.flavor, dist.layers)?,
+        None => described.plain()?,
+    };
+    let container = match dist {
+        Some(dist) => dist.container(&mut around, config),
+        None => Container::Safetensors,
+    };
+    let Surroundings { directory, made, moved, warnings, .. } = around;
+    let files = Files {
+        weights: directory.weights,
+        from: context.map(Path::to_path_buf),
+        to: directory.beside,
+        folders,
+        read: checkpoint.files_read(),
+        but,
+        moved,
+        made,
+        warnings,
+    };
+    if !as_they_are {
+        return Ok((files, container));
+    }
+    let (folders, moved) = (Vec::new(), BTreeMap::new());
+    let (but, made, warnings) = (Vec::new(), Vec::new(), Vec::new());
+    Ok((Files { folders, but, moved, made, warnings, ..files }, container))
+}
+
+/// What the record of the conversion that made the checkpoint says, and stays true of it.
+#[derive(Clone)]
+struct Before {
+    /// Where on the hub it came from.
+    revision: Option<(String, String)>,
+    /// What was left out.
+    options: OptionsRecord,
+    complete: bool,
+}
+
+impl Before {
+    /// Without a record, or one of ours, nothing is known.
+    fn read(path: &Path) -> Self {
+        let text = std::fs::read(path.join(CONVERSION_JSON)).unwrap_or_default();
+        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let text = |value: &Value| value.as_str().map(String::from);
+        let list = |name: &str| {
+            record["options"][name].as_array().into_iter().flatten().filter_map(text).collect()
+        };
+        let source = &record["source"];
+        let plan = PlanOptions { dtype: None, ignore: list("ignore"), only: list("only") };
+        Before {
+            revision: text(&source["repository"]).zip(text(&source["revision"])),
+            options: OptionsRecord::new(&plan),
+            complete: record["complete"].as_bool().unwrap_or(true),
+        }
+    }
+}

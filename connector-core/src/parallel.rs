@@ -1,0 +1,76 @@
+//! Work that is cut into pieces, done by a few threads.
+
+use crate::{Error, Result};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// Does `work` for each number below `count`, on `threads` threads, and gives its results in order.
+///
+/// # Errors
+/// That of the piece with the lowest number; the others stop soon.
+pub(crate) fn in_parallel<T: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> Result<T> + Sync,
+) -> Result<Vec<T>> {
+    let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let worker = || {
+        let mut done = Vec::new();
+        while !failed.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= count {
+                break;
+            }
+            let result = work(number);
+            failed.fetch_or(result.is_err(), Ordering::Relaxed);
+            done.push((number, result));
+        }
+        done
+    };
+    let mut all = std::thread::scope(|scope| -> Result<_> {
+        let others = threads.clamp(1, count.max(1)) - 1;
+        let others: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
+        let mut all = worker();
+        for other in others {
+            all.extend(other.join().map_err(|_| Error::WorkerPanicked)?);
+        }
+        Ok(all)
+    })?;
+    all.sort_unstable_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_come_in_order_whatever_the_threads() {
+        for threads in [0, 1, 3, 100] {
+            let squares = in_parallel(threads, 50, |n| Ok(n * n)).unwrap();
+            assert_eq!(squares, (0..50).map(|n| n * n).collect::<Vec<_>>());
+        }
+        assert!(in_parallel(4, 0, |_| Ok(())).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_ends_it() {
+        let done = AtomicUsize::new(0);
+        let result = in_parallel(1, 50, |n| {
+            done.fetch_add(1, Ordering::Relaxed);
+            if n == 7 { Err(Error::Cancelled) } else { Ok(()) }
+        });
+        assert!(matches!(result, Err(Error::Cancelled)));
+        assert_eq!(done.into_inner(), 8);
+    }
+
+    #[test]
+    fn a_panic_of_another_thread_is_an_error() {
+        let here = std::thread::current().id();
+        let result = in_parallel(2, 50, |_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            assert_eq!(std::thread::current().id(), here, "elsewhere");
+            Ok(())
+        });
+        assert!(matches!(result, Err(Error::WorkerPanicked)));
+    }
+}
