@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 /// use connector_core::train::Adapted;
 /// use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
 ///
-/// let adapted = Adapted::open("runs/squad/checkpoints/default-last".as_ref(), DeviceChoice::default())?;
+/// let checkpoint = "runs/squad/checkpoints/default-last".as_ref();
+/// let adapted = Adapted::open(checkpoint, DeviceChoice::default())?;
 /// // For the library peft, with the base model beside it:
 /// adapted.export_peft("squad-adapter".as_ref(), Overwrite::No)?;
 /// // Or as one model, for everything else:

@@ -24,9 +24,9 @@ use std::path::PathBuf;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FineTuningData {
-    /// The file. If its name ends in `.jsonl` each line is one example: `{"input": …, "output":
-    /// …}`, of which the output is learnt, or `{"text": …}`, all of which is. Any other file is one
-    /// text. In a folder it is `training.jsonl`, as NeMo has it.
+    /// The file. If its name ends in `.jsonl`, each line is one example:
+    /// `{"input": …, "output": …}`, of which the output is learnt, or `{"text": …}`, all of which
+    /// is. Any other file is one text. In a folder it is `training.jsonl`, as NeMo has it.
     pub path: PathBuf,
     /// The most tokens that the model reads in a row; examples are packed up to it.
     pub seq_length: usize,

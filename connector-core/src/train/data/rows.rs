@@ -117,7 +117,8 @@ mod tests {
         /// Whatever the examples, every pair of input and label is of one example, once.
         #[test]
         fn nothing_is_lost_or_doubled(
-            lengths in prop::collection::vec((1u32..12, any::<bool>()), 1..20), seq_length in 12usize..20,
+            lengths in prop::collection::vec((1u32..12, any::<bool>()), 1..20),
+            seq_length in 12usize..20,
         ) {
             let mut next = 0;
             let examples: Vec<_> = lengths.into_iter().map(|(len, is_text)| {
@@ -131,7 +132,8 @@ mod tests {
             let want: Vec<_> = want.collect();
             prop_assert_eq!(packed, want);
             prop_assert!(rows.iter().all(|row| row.inputs.len() <= seq_length));
-            prop_assert!(rows.iter().all(|row| row.lengths.iter().sum::<usize>() == row.inputs.len()));
+            let sum = |row: &Row| row.lengths.iter().sum::<usize>();
+            prop_assert!(rows.iter().all(|row| sum(row) == row.inputs.len()));
         }
     }
 }
