@@ -2,9 +2,9 @@
 //!
 //!     cargo bench -p connector-core --features train --bench training
 //!
-//! A Llama of four layers, 512 wide, with 8 heads in 4 groups, an MLP of 1536 and 8192 tokens, in f32, with
-//! random weights; 4 rows of 256 tokens, all of which are learnt. Full, and an adapter of rank 16 on all
-//! projections. Reports medians.
+//! A Llama of four layers, 512 wide, with 8 heads in 4 groups, an MLP of 1536 and 8192 tokens, in
+//! f32, with random weights; 4 rows of 256 tokens, all of which are learnt. Full, and an adapter of
+//! rank 16 on all projections. Reports medians.
 
 use candle_core::{DType, Device, Tensor};
 use connector_core::train::{FineTuningData, Lora, StepRecord, Trainer, finetune};
@@ -85,8 +85,8 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// The time of all matrix products of a forward pass of full training, or of a backward pass: for each product
-/// two, one for the gradient of each factor.
+/// The time of all matrix products of a forward pass of full training, or of a backward pass: for
+/// each product two, one for the gradient of each factor.
 fn products(forward: bool) -> Result<f64, Error> {
     let rows = ROWS * TOKENS;
     // (batch, m, k, n), how often.

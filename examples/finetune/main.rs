@@ -1,8 +1,8 @@
 //! NeMo's first script in Rust: fine-tuning from a Hugging Face checkpoint, and back.
 //!
 //! Run it with `cargo run -p connector-examples --example finetune`. It trains the fixture of this
-//! repository, a Llama of two layers with random weights, on 24 sentences. Stop it with Ctrl-C and start it
-//! again: it goes on where it was. Results are in `target/finetune`.
+//! repository, a Llama of two layers with random weights, on 24 sentences. Stop it with Ctrl-C and
+//! start it again: it goes on where it was. Results are in `target/finetune`.
 
 #![allow(clippy::print_stdout, reason = "an example shows what it did")]
 
@@ -42,8 +42,9 @@ pub fn run(dir: &Path, max_steps: u64) -> Result<(), Box<dyn std::error::Error>>
         ..Trainer::new(dir)
     };
 
-    // What it begins with: the run's own last checkpoint if there is one, else a Hugging Face checkpoint,
-    // `hf://org/name` as well as a path. It is imported into a cache, here one in `dir`.
+    // What it begins with: the run's own last checkpoint if there is one, else a Hugging Face
+    // checkpoint, `hf://org/name` as well as a path. It is imported into a cache, here one in
+    // `dir`.
     let mut options = ImportOptions::default();
     options.cache = Some(Cache::at(dir.join("cache")));
     let resume = AutoResume {

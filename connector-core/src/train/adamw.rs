@@ -1,7 +1,7 @@
 //! AdamW on candle variables, with a state that can be saved.
 //!
-//! Not candle-nn's: its moments cannot be read or set, so that no run could go on with them, and it decays
-//! norms and biases too.
+//! Not candle-nn's: its moments cannot be read or set, so that no run could go on with them, and it
+//! decays norms and biases too.
 
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -20,8 +20,8 @@ use std::collections::BTreeMap;
 /// θ ← θ - η·weight_decay·θ - η · (m / (1 - β₁ᵗ)) / (√(v / (1 - β₂ᵗ)) + eps)
 /// ```
 ///
-/// Parameters of one dimension, norms and biases, do not decay, as in Megatron-core. All is computed in
-/// f32.
+/// Parameters of one dimension, norms and biases, do not decay, as in Megatron-core. All is
+/// computed in f32.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AdamW {
     /// β₁, how slowly the mean of the gradients changes.
@@ -32,8 +32,8 @@ pub struct AdamW {
     pub eps: f64,
     /// What part of a parameter goes, times the learning rate, each step.
     pub weight_decay: f64,
-    /// The largest norm of all gradients together; longer ones are scaled down to it. `None` lets them
-    /// be.
+    /// The largest norm of all gradients together; longer ones are scaled down to it. `None` lets
+    /// them be.
     pub clip_grad: Option<f64>,
 }
 
@@ -107,8 +107,8 @@ impl Optimizer {
         self.variables.iter().map(|(name, moments)| (name.as_str(), &moments.variable))
     }
 
-    /// One step along `gradients` with the learning rate `lr`. Returns the norm of all gradients before
-    /// they were clipped.
+    /// One step along `gradients` with the learning rate `lr`. Returns the norm of all gradients
+    /// before they were clipped.
     ///
     /// # Errors
     /// [`Error::Diverged`] if the norm is not finite; nothing has changed then. [`Error::Candle`].

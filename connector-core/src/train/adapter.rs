@@ -23,7 +23,8 @@ use std::path::{Path, PathBuf};
 /// use connector_core::train::Adapted;
 /// use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
 ///
-/// let adapted = Adapted::open("runs/squad/checkpoints/default-last".as_ref(), DeviceChoice::default())?;
+/// let checkpoint = "runs/squad/checkpoints/default-last".as_ref();
+/// let adapted = Adapted::open(checkpoint, DeviceChoice::default())?;
 /// // For the library peft, with the base model beside it:
 /// adapted.export_peft("squad-adapter".as_ref(), Overwrite::No)?;
 /// // Or as one model, for everything else:
@@ -104,8 +105,8 @@ impl Adapted {
     /// Writes the model with the adapter added to its weights to the new directory `output`, as a
     /// checkpoint that an import could have written. NeMo's `merge_lora`.
     ///
-    /// `W + alpha / dim · B·A` is computed in f32 and rounded once to the type of `W`. All other parameters
-    /// stay as they are, to the bit. The whole model is in memory, in f32.
+    /// `W + alpha / dim · B·A` is computed in f32 and rounded once to the type of `W`. All other
+    /// parameters stay as they are, to the bit. The whole model is in memory, in f32.
     ///
     /// # Errors
     /// As [`Staging::begin`] and [`Staging::publish`].
@@ -130,14 +131,16 @@ impl Adapted {
     }
 
     /// Writes the adapter to the new directory `output` as the library peft loads it:
-    /// `adapter_config.json` and `adapter_model.safetensors`. NeMo's `export_ckpt(path, "hf-peft")`.
+    /// `adapter_config.json` and `adapter_model.safetensors`. NeMo's `export_ckpt(path,
+    /// "hf-peft")`.
     ///
-    /// The adapter of a fused projection becomes one for each of the projections that it was made of: they
-    /// share its `A`, and its `B` is split as the weights are, by the importer's own mapping.
+    /// The adapter of a fused projection becomes one for each of the projections that it was made
+    /// of: they share its `A`, and its `B` is split as the weights are, by the importer's own
+    /// mapping.
     ///
     /// # Errors
-    /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since version 5:
-    /// [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
+    /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since
+    /// version 5: [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
     pub fn export_peft(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
         let experts = self.projections().filter(|name| name.contains(".experts."));
         let findings: Vec<Finding> = crate::plan::group_keys(experts.map(String::from))

@@ -120,7 +120,8 @@ pub(super) fn refused(path: &Path, problem: impl Into<String>) -> Error {
     Error::refused(vec![Finding::new(FindingKind::Files, subject, problem)])
 }
 
-/// What NeMo keeps beside the tensors of an adapter, and the adapter itself, which it keeps elsewhere.
+/// What NeMo keeps beside the tensors of an adapter, and the adapter itself, which it keeps
+/// elsewhere.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct AdapterMetadata {
     /// The checkpoint of the model that is adapted.
@@ -188,8 +189,8 @@ impl Context {
 }
 
 impl Snapshot<'_> {
-    /// Writes the checkpoint to `target`, in place of an earlier one. Whenever the process is killed,
-    /// there is the old one or the new one.
+    /// Writes the checkpoint to `target`, in place of an earlier one. Whenever the process is
+    /// killed, there is the old one or the new one.
     ///
     /// # Errors
     /// As [`Staging::begin`] and [`Staging::publish`].
@@ -255,8 +256,8 @@ pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
     writer.finish()
 }
 
-/// The type in which each parameter is saved: that of the tensor of its name, or else, where the checkpoint
-/// spells it differently, the one that most bytes have.
+/// The type in which each parameter is saved: that of the tensor of its name, or else, where the
+/// checkpoint spells it differently, the one that most bytes have.
 pub(super) fn types(tensors: &[TensorInfo], parameters: &Parameters) -> BTreeMap<String, DType> {
     let mut by_name = BTreeMap::new();
     let mut bytes: BTreeMap<_, u64> = BTreeMap::new();

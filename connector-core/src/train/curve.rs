@@ -44,3 +44,27 @@ fn draw_into(svg: &mut String, title: &str, records: &[StepRecord]) -> Result<()
     area.present()?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_run_can_be_drawn() {
+        let record = |step: u64, loss: f64| -> StepRecord {
+            serde_json::from_value(serde_json::json!({
+                "step": step, "loss": loss, "lr": 0.0, "grad_norm": 0.0, "consumed_samples": 0,
+                "tokens": 0, "seconds": 0.0, "forward_seconds": 0.0, "backward_seconds": 0.0,
+                "optimizer_seconds": 0.0,
+            }))
+            .unwrap()
+        };
+        for losses in [&[][..], &[2.0], &[0.0, 0.0], &[5.0, 1e9, 0.1]] {
+            let records: Vec<_> =
+                (1..).zip(losses).map(|(step, loss)| record(step, *loss)).collect();
+            let svg = draw("<a & b>", &records).unwrap();
+            assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"), "{losses:?}");
+            assert!(svg.contains("&lt;a &amp; b&gt;"), "{svg}");
+        }
+    }
+}

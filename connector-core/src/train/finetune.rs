@@ -81,9 +81,9 @@ pub struct FineTuned {
 
 /// Fine-tunes a model: NeMo's `llm.finetune(model, data, trainer, resume)`.
 ///
-/// `resume` says what it begins with: the last checkpoint of an earlier run, or a model that is imported.
-/// From the same model, data, settings and seed, on the same machine, come the same losses to the last
-/// bit, however often the run was killed and went on.
+/// `resume` says what it begins with: the last checkpoint of an earlier run, or a model that is
+/// imported. From the same model, data, settings and seed, on the same machine, come the same
+/// losses to the last bit, however often the run was killed and went on.
 ///
 /// ```no_run
 /// use connector_core::families::LlamaModel;
@@ -104,9 +104,9 @@ pub struct FineTuned {
 /// ```
 ///
 /// # Errors
-/// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with the data, or
-/// with the checkpoint to go on from; [`Error::Diverged`]; as
-/// [`AutoResume::setup`] and [`Loaded::open`]. The last checkpoint stays as it is.
+/// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with
+/// the data, or with the checkpoint to go on from; [`Error::Diverged`]; as [`AutoResume::setup`]
+/// and [`Loaded::open`]. The last checkpoint stays as it is.
 pub fn finetune<M: Trainee>(
     data: &FineTuningData,
     trainer: &Trainer,
@@ -140,6 +140,9 @@ fn begin_and_train<M: Trainee>(
     watch: &dyn Watch,
 ) -> Result<FineTuned> {
     trainer.check()?;
+    // Refuses a place that can have no checkpoint, and brings back one that a killed run was about to
+    // replace, where the system cannot exchange two directories.
+    drop(Staging::begin(&trainer.checkpoint(), Overwrite::Yes)?);
     let path = match resume.setup()? {
         Resume::Trained(path) | Resume::Imported(path) => path,
         Resume::Fresh => {
@@ -175,7 +178,6 @@ impl<'a> Run<'a> {
     /// Goes on from the checkpoint at `path`, or begins with its weights if it is no run's.
     fn begin<M: Trainee>(path: &Path, data: &FineTuningData, trainer: &'a Trainer) -> Result<Self> {
         let target = trainer.checkpoint();
-        Staging::check(&target, Overwrite::Yes)?;
         let earlier = RunState::read(path)?;
         if target.exists() && !is_same_file(&target, path) {
             let problem = "is the checkpoint of an earlier run, which this one would replace";

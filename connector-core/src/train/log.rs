@@ -47,8 +47,8 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log at `path`, to go on after `step`: what an earlier run logged of later steps, before it was
-    /// killed, is taken out. After step 0 it is empty.
+    /// The log at `path`, to go on after `step`: what an earlier run logged of later steps, before
+    /// it was killed, is taken out. After step 0 it is empty.
     ///
     /// # Errors
     /// [`Error::Io`].

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// A low-rank adapter: `W` stays, and `alpha / dim · B·A` is added to it, with `A` of `[dim, in]` and `B` of
-/// `[out, dim]` (Hu et al., "LoRA"). NeMo's `llm.peft.LoRA`, with its names and its default targets.
+/// A low-rank adapter: `W` stays, and `alpha / dim · B·A` is added to it, with `A` of `[dim, in]`
+/// and `B` of `[out, dim]` (Hu et al., "LoRA"). NeMo's `llm.peft.LoRA`, with its names and its
+/// default targets.
 ///
-/// The projections are Megatron's fused ones. An adapter of `linear_qkv` has one `A` for q, k and v, one of
-/// `linear_fc1` one for gate and up. `A` begins with random numbers, `B` with zeros, so that the adapter
-/// begins as nothing.
+/// The projections are Megatron's fused ones. An adapter of `linear_qkv` has one `A` for q, k and
+/// v, one of `linear_fc1` one for gate and up. `A` begins with random numbers, `B` with zeros, so
+/// that the adapter begins as nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Lora {
     /// The rank, PEFT's `r`.

@@ -2,12 +2,12 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-/// The sum over all rows of `logits`, `[rows, vocabulary]`, of -log(softmax(logits)[label]); `labels` is
-/// `[rows]`, u32. A scalar, in f32.
+/// The sum over all rows of `logits`, `[rows, vocabulary]`, of -log(softmax(logits)[label]);
+/// `labels` is `[rows]`, u32. A scalar, in f32.
 ///
-/// Not candle-nn's `cross_entropy`: that averages over the rows at hand, and rows may be split over several
-/// micro-batches with unequal numbers of them; and it computes in the type of the logits, which for bf16
-/// loses all but 8 bits of the loss.
+/// Not candle-nn's `cross_entropy`: that averages over the rows at hand, and rows may be split over
+/// several micro-batches with unequal numbers of them; and it computes in the type of the logits,
+/// which for bf16 loses all but 8 bits of the loss.
 pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let logits = logits.to_dtype(DType::F32)?;
     // Whatever is subtracted changes nothing, so that no gradient goes that way.

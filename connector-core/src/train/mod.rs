@@ -1,7 +1,8 @@
 //! Fine-tuning: NeMo's `llm.finetune(model, data, trainer, resume)`.
 //!
-//! [`finetune`] takes the data ([`FineTuningData`]), how it is trained ([`Trainer`]), and what it begins
-//! with ([`AutoResume`](crate::AutoResume)). All parameters are trained, or a low-rank adapter ([`Lora`]).
+//! [`finetune`] takes the data ([`FineTuningData`]), how it is trained ([`Trainer`]), and what it
+//! begins with ([`AutoResume`](crate::AutoResume)). All parameters are trained, or a low-rank
+//! adapter ([`Lora`]).
 //!
 //! ```
 //! use connector_core::train::{FineTuningData, Trainer, finetune};
@@ -27,20 +28,21 @@
 //! # A run
 //!
 //! A step reads [`accumulate_grad_batches`](Trainer::accumulate_grad_batches) times
-//! [`micro_batch_size`](Trainer::micro_batch_size) rows, and follows the gradient of the mean loss of all
-//! tokens that these learn, however they are spread over the micro-batches. Examples are packed into rows;
-//! in attention none sees another. Of prompts no logits are computed.
+//! [`micro_batch_size`](Trainer::micro_batch_size) rows, and follows the gradient of the mean loss
+//! of all tokens that these learn, however they are spread over the micro-batches. Examples are
+//! packed into rows; in attention none sees another. Of prompts no logits are computed.
 //!
-//! The checkpoint holds the weights, the optimizer's state and the position in the data. It is written
-//! beside its place and exchanged for the one before, so that a run that is killed at any moment goes on, and
-//! ends with the same losses and the same bytes as an unbroken one. It is a checkpoint as
-//! [`import_ckpt`](crate::import_ckpt()) writes one: [`export_ckpt`](crate::export_ckpt()) gives it back to
-//! Hugging Face. An adapter's holds the adapter alone: see [`Adapted`].
+//! The checkpoint holds the weights, the optimizer's state and the position in the data. It is
+//! written beside its place and exchanged for the one before, so that a run that is killed at any
+//! moment goes on, and ends with the same losses and the same bytes as an unbroken one. It is a
+//! checkpoint as [`import_ckpt`](crate::import_ckpt()) writes one:
+//! [`export_ckpt`](crate::export_ckpt()) gives it back to Hugging Face. An adapter's holds the
+//! adapter alone: see [`Adapted`].
 //!
 //! # What is not here
 //!
-//! Tensor, pipeline and data parallel training; dropout; f16, which needs the loss to be scaled; the loss that
-//! keeps experts equally busy. The model is trained on one device.
+//! Tensor, pipeline and data parallel training; dropout; f16, which needs the loss to be scaled;
+//! the loss that keeps experts equally busy. The model is trained on one device.
 
 mod adamw;
 mod adapter;

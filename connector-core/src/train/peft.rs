@@ -24,8 +24,8 @@ pub(super) struct Module {
 
 /// The adapters of the modules that a projection was made of.
 ///
-/// Which these are, and which rows of `B` are whose, the importer's mapping says: `B` goes back through it as
-/// the weight would.
+/// Which these are, and which rows of `B` are whose, the importer's mapping says: `B` goes back
+/// through it as the weight would.
 pub(super) fn split(
     base: &Loaded,
     projection: &str,

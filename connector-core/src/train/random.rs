@@ -4,8 +4,9 @@ use blake3::{Hasher, OutputReader};
 
 /// A stream of random numbers that follows from a seed and what the numbers are for.
 ///
-/// It is the extendable output of BLAKE3, which is specified to the bit; generators in libraries may
-/// change with a version. Each use has a stream of its own, so that the order of uses does not matter.
+/// It is the extendable output of BLAKE3, which is specified to the bit; generators in libraries
+/// may change with a version. Each use has a stream of its own, so that the order of uses does not
+/// matter.
 pub(super) struct Random(OutputReader);
 
 impl Random {
@@ -21,7 +22,8 @@ impl Random {
         u64::from_le_bytes(bytes)
     }
 
-    /// From 0 to `end`, exclusive. For any `end` that counts things in memory the bias is below 2⁻²⁰.
+    /// From 0 to `end`, exclusive. For any `end` that counts things in memory the bias is below
+    /// 2⁻²⁰.
     fn below(&mut self, end: usize) -> usize {
         ((u128::from(self.next()) * end as u128) >> 64) as usize
     }

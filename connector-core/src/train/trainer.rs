@@ -7,8 +7,8 @@ use candle_core::DType;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 
-/// How a model is trained: how long, in which steps, and where results go. NeMo's `Trainer`, with what
-/// NeMo keeps in the logger, the optimizer and the callbacks beside it.
+/// How a model is trained: how long, in which steps, and where results go. NeMo's `Trainer`, with
+/// what NeMo keeps in the logger, the optimizer and the callbacks beside it.
 ///
 /// ```
 /// use connector_core::train::{CosineAnnealing, Lora, Trainer};
@@ -79,8 +79,8 @@ impl Precision {
 }
 
 impl Trainer {
-    /// 100 steps of one row, with NeMo's optimizer for fine-tuning; a checkpoint every 50 steps, and a
-    /// line for each.
+    /// 100 steps of one row, with NeMo's optimizer for fine-tuning; a checkpoint every 50 steps,
+    /// and a line for each.
     pub fn new(log_dir: impl Into<PathBuf>) -> Self {
         Trainer {
             max_steps: 100,

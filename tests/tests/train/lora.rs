@@ -68,8 +68,8 @@ fn merging_changes_no_logit() {
     }
 }
 
-/// One adapter for each of the projections that a fused one was made of: `B·A` of each is its part of the
-/// change of the merged and exported weights.
+/// One adapter for each of the projections that a fused one was made of: `B·A` of each is its part
+/// of the change of the merged and exported weights.
 #[test]
 fn the_peft_adapter_is_the_change_of_the_exported_weights() {
     let desk = Desk::of("llama");

@@ -49,8 +49,8 @@ impl Batch {
     }
 }
 
-/// Deals rows out: each once an epoch, in an order that follows from the seed and the epoch, so that the
-/// number of rows taken so far is all there is to remember.
+/// Deals rows out: each once an epoch, in an order that follows from the seed and the epoch, so
+/// that the number of rows taken so far is all there is to remember.
 pub(in crate::train) struct Sampler<'a> {
     data: &'a Dataset,
     seed: u64,

@@ -29,8 +29,8 @@ const LONGEST: u64 = 64 << 20;
 /// Problems are listed up to this many, and counted beyond.
 const LISTED: usize = 20;
 
-/// Reads the file at `path`: lines of JSON if its name ends in `.jsonl`, else one plain text. With each
-/// example comes its line, counted from 1.
+/// Reads the file at `path`: lines of JSON if its name ends in `.jsonl`, else one plain text. With
+/// each example comes its line, counted from 1.
 ///
 /// # Errors
 /// [`Error::Refused`] with the lines that are no examples; [`Error::Io`].

@@ -24,15 +24,16 @@ use std::path::PathBuf;
 /// ```
 #[derive(Clone, Debug)]
 pub struct FineTuningData {
-    /// The file. If its name ends in `.jsonl` each line is one example: `{"input": …, "output": …}`,
-    /// of which the output is learnt, or `{"text": …}`, all of which is. Any other file is one text.
-    /// In a folder it is `training.jsonl`, as NeMo has it.
+    /// The file. If its name ends in `.jsonl`, each line is one example:
+    /// `{"input": …, "output": …}`, of which the output is learnt, or `{"text": …}`, all of which
+    /// is. Any other file is one text. In a folder it is `training.jsonl`, as NeMo has it.
     pub path: PathBuf,
     /// The most tokens that the model reads in a row; examples are packed up to it.
     pub seq_length: usize,
     /// How input and output become one text. `{input}` and `{output}` stand for them.
     pub prompt_template: String,
-    /// Whether an example that is longer than `seq_length` is cut at its end. Otherwise it is refused.
+    /// Whether an example that is longer than `seq_length` is cut at its end. Otherwise it is
+    /// refused.
     pub truncate: bool,
 }
 
@@ -52,8 +53,8 @@ impl FineTuningData {
     /// All tokens are held in memory, with some 9 bytes for each.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the number of each line that is no example or has no tokens to learn,
-    /// and of each that is too long; [`Error::Model`]; [`Error::Io`].
+    /// [`Error::Refused`] with the number of each line that is no example or has no tokens to
+    /// learn, and of each that is too long; [`Error::Model`]; [`Error::Io`].
     pub fn load(&self, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
         let refuse = |field: &str, problem: String| {
             Error::refused(vec![Finding::new(FindingKind::Config, field, problem)])

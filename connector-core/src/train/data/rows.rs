@@ -27,9 +27,9 @@ impl Row {
 
 /// Packs examples into rows of at most `seq_length` inputs, in their order.
 ///
-/// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text is
-/// cut wherever a row is full. An example that is longer than a row is cut, which the caller has decided
-/// on.
+/// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text
+/// is cut wherever a row is full. An example that is longer than a row is cut, which the caller has
+/// decided on.
 pub(super) fn pack<'a>(
     examples: impl IntoIterator<Item = &'a Tokens>,
     seq_length: usize,
@@ -117,7 +117,8 @@ mod tests {
         /// Whatever the examples, every pair of input and label is of one example, once.
         #[test]
         fn nothing_is_lost_or_doubled(
-            lengths in prop::collection::vec((1u32..12, any::<bool>()), 1..20), seq_length in 12usize..20,
+            lengths in prop::collection::vec((1u32..12, any::<bool>()), 1..20),
+            seq_length in 12usize..20,
         ) {
             let mut next = 0;
             let examples: Vec<_> = lengths.into_iter().map(|(len, is_text)| {
@@ -125,11 +126,14 @@ mod tests {
                 tokens(next - len - 1..next, 0, is_text)
             }).collect();
             let rows = pack(&examples, seq_length);
-            let packed: Vec<_> = rows.iter().flat_map(|row| row.inputs.iter().zip(&row.labels)).map(|(a, b)| (*a, *b)).collect();
-            let want: Vec<_> = examples.iter().flat_map(|t| t.ids.windows(2).map(|w| (w[0], w[1]))).collect();
+            let packed = rows.iter().flat_map(|row| row.inputs.iter().zip(&row.labels));
+            let packed: Vec<_> = packed.map(|(a, b)| (*a, *b)).collect();
+            let want = examples.iter().flat_map(|t| t.ids.windows(2).map(|w| (w[0], w[1])));
+            let want: Vec<_> = want.collect();
             prop_assert_eq!(packed, want);
             prop_assert!(rows.iter().all(|row| row.inputs.len() <= seq_length));
-            prop_assert!(rows.iter().all(|row| row.lengths.iter().sum::<usize>() == row.inputs.len()));
+            let sum = |row: &Row| row.lengths.iter().sum::<usize>();
+            prop_assert!(rows.iter().all(|row| sum(row) == row.inputs.len()));
         }
     }
 }

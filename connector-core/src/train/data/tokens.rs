@@ -67,8 +67,8 @@ const BATCH: usize = 1024;
 impl Encoder<'_> {
     /// The tokens of each example, with its line.
     ///
-    /// A prompt and its answer are tokenised as one text, so that their tokens are those that the model
-    /// meets when it is asked; a token over the border belongs to the answer.
+    /// A prompt and its answer are tokenised as one text, so that their tokens are those that the
+    /// model meets when it is asked; a token over the border belongs to the answer.
     ///
     /// # Errors
     /// [`Error::Refused`] with the lines that cannot be tokenised.
@@ -91,7 +91,8 @@ impl Encoder<'_> {
                 .unzip();
             let encodings = self.tokenizer.encode_all(texts)?;
             for (((line, _), start), encoding) in batch.iter().zip(starts).zip(encodings) {
-                // Special tokens that a tokenizer adds are at the start of a text, and have no offsets.
+                // Special tokens that a tokenizer adds are at the start of a text, and have no
+                // offsets.
                 let special = encoding.get_special_tokens_mask();
                 let mut ids = encoding.get_ids().to_vec();
                 let is_of_answer = |&at: &usize| {
