@@ -181,7 +181,7 @@ impl Context {
     pub fn write(&self, to: &Path) -> Result<()> {
         fs::create_dir(to).map_err(Error::io("create", to))?;
         if let Some(from) = &self.from {
-            copy_sidecars(from, to, &[], &Cancel::default())?;
+            copy_sidecars(from, to, &[], &BTreeMap::new(), &Cancel::default())?;
         }
         let Some(model_yaml) = &self.model_yaml else { return Ok(()) };
         write_new(&to.join(MODEL_YAML), model_yaml)
