@@ -1,5 +1,6 @@
 //! Runs every example, and holds the model of one's own against its checkpoint.
 
+#[allow(dead_code, reason = "its main trains for longer")]
 #[path = "../finetune/main.rs"]
 mod finetune;
 #[path = "../in_memory.rs"]

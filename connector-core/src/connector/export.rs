@@ -150,7 +150,9 @@ impl PlannedExport {
         let named = |error| name_subject(error, registration, Direction::Export);
         let (configuration, FormatConfig { value, report }) = match translated {
             Ok(translated) => translated.map_err(named)?,
-            Err(panic) => return Err(named(Input::Model(checkpoint).cannot_compute(panic))),
+            Err(panic) => {
+                return Err(named(Input::Model(Box::new(checkpoint)).cannot_compute(panic)));
+            }
         };
         let config_json = if checkpoint.original() == Some(&value) {
             checkpoint.original_bytes().to_vec()
@@ -176,7 +178,7 @@ impl PlannedExport {
                 warnings: Vec::new(),
             },
             work: options.work(),
-            input: Input::Model(checkpoint),
+            input: Input::Model(Box::new(checkpoint)),
         };
         draft.plan().map(PlannedExport)
     }

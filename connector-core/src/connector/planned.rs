@@ -41,7 +41,7 @@ pub struct Planned {
 /// What is converted.
 pub(super) enum Input {
     Format(Checkpoint),
-    Model(NemoCheckpoint),
+    Model(Box<NemoCheckpoint>),
 }
 
 /// The options that both directions have.

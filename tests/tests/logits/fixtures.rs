@@ -3,6 +3,7 @@
 use crate::support::{FIXTURES, distance, load, options, reference};
 use candle_core::{DType, Device, Tensor};
 use connector_core::checkpoint::torch_dist::LayerLayout;
+use connector_core::connector::TorchDist;
 use connector_core::families::{GemmaModel, LlamaModel, MistralModel, MixtralModel};
 use connector_core::model::{GPTModel, GptFamily, Loaded, oracle_logits};
 use connector_core::{DeviceChoice, Result};
@@ -81,7 +82,7 @@ fn every_way_gives_the_same_bits() {
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
-                o.torch_dist = Some(layers);
+                o.torch_dist = Some(TorchDist { layers, ..TorchDist::default() });
                 o.pad_vocab_to_multiple_of = Some(64);
             }));
             assert!(logits(&bench.out()) == want, "{name}: torch_dist, {layers:?}, padded");

@@ -69,3 +69,27 @@ fn gradients_are_slopes() {
         }
     }
 }
+
+/// Norms are fused in f32 alone, with a backward pass of their own.
+#[test]
+fn gradients_in_f32_are_those_in_f64() {
+    for name in FIXTURES {
+        let (tokens, _) = reference(name);
+        let path = fixture(&format!("{name}/hf"));
+        let [single, double] = [DType::F32, DType::F64].map(|dtype| {
+            let mut loaded = Loaded::open(&path, &options(dtype)).unwrap();
+            let variables = loaded.parameters.train(|_| true).unwrap();
+            let gradients = loss(&loaded.model().unwrap(), &tokens).backward().unwrap();
+            let named = variables.into_iter().filter_map(|(parameter, variable)| {
+                Some((parameter, gradients.get(&variable)?.to_dtype(DType::F64).unwrap()))
+            });
+            named.collect::<Vec<(String, Tensor)>>()
+        });
+        assert_eq!(single.len(), double.len());
+        for ((parameter, single), (_, double)) in single.iter().zip(&double) {
+            let largest = double.abs().unwrap().max_all().unwrap().to_scalar::<f64>().unwrap();
+            let apart = distance(single, double) / largest;
+            assert!(apart < 1e-4, "{name}: {parameter}: {apart:e} of {largest:e}");
+        }
+    }
+}

@@ -84,7 +84,8 @@ fn read(
     path: PathBuf,
     whole: Option<Vec<u8>>,
 ) -> Result<Option<Arguments>, Malformed> {
-    let parse = || -> Result<Option<(Vec<u8>, Map<String, Value>)>, Problem> {
+    type Read = Option<(Vec<u8>, Map<String, Value>)>;
+    let parse = || -> Result<Read, Problem> {
         let bytes = match whole {
             Some(bytes) => bytes,
             None => {
@@ -173,7 +174,7 @@ mod tests {
             w.text("swiglu").bool(true);
             w.text("norm_epsilon").float(1e-5);
             w.text("params_dtype").global("torch", "bfloat16");
-            w.text("window_size").ints([3, 0].into_iter());
+            w.text("window_size").ints([3, 0]);
             w.text("kv_channels").none();
             w.text("normalization").text("RMSNorm");
             w.text("exit_signal").call("signal", "Signals", |w| {
