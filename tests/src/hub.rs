@@ -47,6 +47,8 @@ pub struct Faults {
     pub lists: Option<String>,
     /// What stands in place of each ETag.
     pub etag: Option<String>,
+    /// No request is answered.
+    pub silent: bool,
 }
 
 impl HubServer {
@@ -147,6 +149,10 @@ impl Request {
 
 fn answer(mut stream: TcpStream, address: SocketAddr, state: &Mutex<State>) -> std::io::Result<()> {
     let Some(request) = Request::read(&stream) else { return Ok(()) };
+    if state.lock().expect("the state").faults.silent {
+        // Until the other side has enough of it.
+        return std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
+    }
     let (head, body) = {
         let mut state = state.lock().expect("the state");
         state.asked.push(request.path.clone());
@@ -191,7 +197,7 @@ impl State {
         let Some((commit, files)) = self.commit(revision) else { return simple(missing) };
         let Some(bytes) = files.get(name).cloned() else { return simple("404 Not Found") };
         let commit = format!("X-Repo-Commit: {commit}\r\n");
-        if name.ends_with(".safetensors") {
+        if name.ends_with(".safetensors") || name.ends_with(".bin") {
             // As the hub does with large files: the content is elsewhere.
             let hash = sha256(&bytes);
             let etag = self.faults.etag.clone().unwrap_or_else(|| hash.clone());

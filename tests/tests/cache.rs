@@ -267,15 +267,14 @@ fn a_new_revision_is_converted_anew() {
     assert!(done(&import(&["--dtype", "bf16"])));
     assert_eq!(case.entries().len(), 2);
 
-    // The branch moves on, here as `hf download` would.
+    // The branch moves on.
     let mut model = Model::fixture("llama");
     model.tensors[0].bytes[0] ^= 1;
     fs::remove_dir_all(case.source()).unwrap();
     model.write(&case.source());
     server.publish(&case.source());
-    assert!(!done(&import(&[])));
-    fs::remove_file(case.dir.path().join("hf/hub/models--org--tiny/refs/main")).unwrap();
     assert!(done(&import(&[])));
+    assert!(!done(&import(&[])));
     assert_eq!(case.entries().len(), 3);
     assert!(case.entries().iter().all(|entry| entry.starts_with(case.root().join(MODEL))));
 
@@ -355,4 +354,40 @@ fn what_is_being_written_is_not_removed() {
     case.child(&["cache", "gc"]).run();
     assert!(done(&run.wait_with_output().unwrap().into()));
     assert_eq!((case.entries().len(), case.leftovers()), (1, vec![]));
+}
+
+#[test]
+fn nemos_own_cache_gets_what_nemo_loads_where_nemo_looks() {
+    let mut case = Case::new();
+    let server = HubServer::start(&fixture("llama/hf"));
+    case.endpoint = server.endpoint();
+    let address = format!("hf://{MODEL}");
+    let models = case.dir.path().join("nemo/models");
+    let hub =
+        |args: &[&str]| case.child(&[&["import", &address, "--nemo-cache"], args].concat()).run();
+    let ended = hub(&[]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(models.join(MODEL).join("weights/.metadata").is_file());
+    assert!(models.join(MODEL).join("context/model.yaml").is_file());
+    // Anybody's that is there stays, unless it is ours and to be replaced.
+    let again = hub(&[]);
+    assert_eq!(again.code, Some(2), "{}", again.text);
+    assert!(again.text.contains("--overwrite"), "{}", again.text);
+    assert_eq!(hub(&["--overwrite"]).code, Some(0));
+    fs::remove_file(models.join(MODEL).join("conversion.json")).unwrap();
+    assert_eq!(hub(&["--overwrite"]).code, Some(2));
+
+    // A directory has its own name, and NEMO_MODELS_CACHE goes first.
+    let other = case.dir.path().join("other");
+    let ended = case.import(&["--nemo-cache"]).env("NEMO_MODELS_CACHE", &other).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(other.join("source/weights/.metadata").is_file());
+    assert_eq!(case.import(&["--nemo-cache", "--dry-run"]).run().code, Some(0));
+    assert!(!models.join("source").exists());
+    for args in [["--container", "safetensors"], ["--output", "x"]] {
+        let ended = case.import(&[&["--nemo-cache"][..], &args].concat()).run();
+        assert_eq!(ended.code, Some(2), "{}", ended.text);
+    }
+    // It is not connector's own cache.
+    assert_eq!((case.entries(), case.leftovers()), (vec![], vec![]));
 }

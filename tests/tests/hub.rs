@@ -82,8 +82,11 @@ fn downloaded_once_then_offline() {
     assert!(case.names().iter().all(|name| !name.contains("connector-")), "{:?}", case.names());
     assert!(!case.server.asked().is_empty());
 
-    // The server is not asked again, and need not be there.
+    // Then the server is only asked whether the branch has moved, and of a commit not even that.
     assert_eq!(case.fetch("").unwrap(), snapshot);
+    assert_eq!(case.server.asked(), [format!("/api/models/{MODEL}/revision/main")]);
+    let commit = snapshot.file_name().unwrap().to_str().unwrap();
+    assert_eq!(case.fetch(&format!("@{commit}")).unwrap(), snapshot);
     assert_eq!(case.server.asked(), [""; 0]);
     case.hub.offline = true;
     assert_eq!(case.fetch("").unwrap(), snapshot);
@@ -222,15 +225,54 @@ fn a_revision_is_pinned() {
     model.write(other.path());
     let moved = case.server.publish(other.path());
     assert_ne!(moved, commit);
+    case.server.asked();
 
-    // The branch stays what the cache says it is; a commit is that commit.
-    assert_eq!(case.fetch("").unwrap(), first);
+    // A commit is that commit; the branch has moved, unless nobody may be asked.
     assert_eq!(case.fetch(&format!("@{}", &commit[..8])).unwrap(), first);
-    let second = case.fetch(&format!("@{moved}")).unwrap();
+    let mut offline = case.hub.clone();
+    offline.offline = true;
+    let main = Origin::new(format!("hf://{MODEL}")).unwrap();
+    assert_eq!(main.fetch(&offline, &(), &Cancel::default()).unwrap(), first);
+    let second = case.fetch("").unwrap();
     assert_same(&second, other.path());
-    assert_eq!(case.fetch("").unwrap(), first);
-    fs::remove_file(case.hub.cache.join("models--org--tiny/refs/main")).unwrap();
-    assert_eq!(case.fetch("").unwrap(), second);
+    assert_eq!(case.fetch(&format!("@{moved}")).unwrap(), second);
+    assert_eq!(main.fetch(&offline, &(), &Cancel::default()).unwrap(), second);
+    // The old one is still there.
+    assert_eq!(case.fetch(&format!("@{commit}")).unwrap(), first);
+    // Of what both have, only its length and hash were asked for.
+    let asked = case.server.asked();
+    assert_eq!(asked.iter().filter(|path| path.ends_with("/tokenizer.json")).count(), 1);
+}
+
+#[test]
+fn a_hub_that_cannot_be_asked_is_no_obstacle_to_what_the_cache_has() {
+    #[derive(Default)]
+    struct Warned(Mutex<Vec<String>>);
+    impl HubProgress for Warned {
+        fn warn(&self, text: &str) {
+            self.0.lock().unwrap().push(text.into());
+        }
+    }
+    let mut case = Case::new();
+    let snapshot = case.fetch("").unwrap();
+    let main = Origin::new(format!("hf://{MODEL}")).unwrap();
+    let ask = |hub: &Hub| {
+        let warned = Warned::default();
+        let found = main.fetch(hub, &warned, &Cancel::default()).unwrap();
+        assert_eq!(found, snapshot);
+        warned.0.into_inner().unwrap().join("; ")
+    };
+    assert_eq!(ask(&case.hub), "");
+    case.server.faults(|faults| faults.unavailable = 1);
+    assert!(ask(&case.hub).contains("503"));
+    case.server.faults(|faults| faults.token = Some("good".into()));
+    assert!(ask(&case.hub).contains("401"));
+    case.hub.patience = std::time::Duration::from_millis(200);
+    case.server.faults(|faults| faults.silent = true);
+    assert!(ask(&case.hub).contains("timeout"));
+    case.hub.endpoint = "http://127.0.0.1:9".into();
+    let warned = ask(&case.hub);
+    assert!(warned.contains("main of org/tiny") && warned.contains("of the cache is taken"));
 }
 
 #[test]
@@ -258,7 +300,8 @@ fn a_hostile_server_writes_nothing() {
 #[test]
 fn what_cannot_be_imported_is_not_downloaded() {
     let dir = tempfile::tempdir().unwrap();
-    for (name, want) in [("pytorch_model.bin", "pytorch_model.bin"), ("x.txt", "no safetensors")] {
+    for (name, want) in [("adapter_model.bin", "no pytorch_model.bin"), ("x.txt", "no safetensors")]
+    {
         fs::write(dir.path().join("config.json"), "{}").unwrap();
         fs::write(dir.path().join(name), "x").unwrap();
         let case = Case::new();
@@ -268,6 +311,29 @@ fn what_cannot_be_imported_is_not_downloaded() {
         assert!(!case.server.asked().iter().any(|path| path.contains("/resolve/")));
         fs::remove_file(dir.path().join(name)).unwrap();
     }
+}
+
+#[test]
+fn without_safetensors_what_torch_saved_is_downloaded() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        fs::copy(fixture("llama/hf").join(name), dir.path().join(name)).unwrap();
+    }
+    for entry in fs::read_dir(fixture("torch_save/sharded")).unwrap() {
+        let path = entry.unwrap().path();
+        fs::copy(&path, dir.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let case = Case::new();
+    case.server.publish(dir.path());
+    let snapshot = case.fetch("").unwrap();
+    assert_same(&snapshot, dir.path());
+    // And is found to be whole, or not.
+    case.server.asked();
+    assert_eq!(case.fetch("").unwrap(), snapshot);
+    assert_eq!(case.server.asked().len(), 1);
+    fs::remove_file(snapshot.join("pytorch_model-00002-of-00002.bin")).unwrap();
+    case.fetch("").unwrap();
+    assert_same(&snapshot, dir.path());
 }
 
 #[test]

@@ -35,12 +35,20 @@ impl Container {
         }
     }
 
-    /// Lays tensors out in files of at most `max_file_size` bytes.
-    pub(crate) fn layout(&self, tensors: &[OutputTensor], max_file_size: u64) -> Result<Layout> {
+    /// Lays tensors out in files of at most `max_file_size` bytes. `origins` says for each at which
+    /// byte of its file it begins, if it moves as it is.
+    pub(crate) fn layout(
+        &self,
+        tensors: &[OutputTensor],
+        origins: &[Option<u64>],
+        max_file_size: u64,
+    ) -> Result<Layout> {
         match self {
-            Container::Safetensors => safetensors::Layout::new(tensors, max_file_size)
-                .map(Layout::Safetensors)
-                .map_err(Error::from),
+            Container::Safetensors => {
+                safetensors::Layout::with_origins(tensors, origins, max_file_size)
+                    .map(Layout::Safetensors)
+                    .map_err(Error::from)
+            }
             Container::TorchDist(options) => {
                 torch_dist::Layout::new(tensors, max_file_size, options)
                     .map(Layout::TorchDist)

@@ -124,17 +124,22 @@ impl Checkpoint {
     /// The repository and revision, if the directory is a snapshot in a hub cache
     /// (`models--org--name/snapshots/REVISION`).
     pub fn hub_revision(&self) -> Option<(String, String)> {
-        let path = self.path.canonicalize().ok()?;
-        let revision = path.file_name()?.to_str()?;
-        let snapshots = path.parent()?;
-        let repository = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
-        let is_snapshot = snapshots.file_name()? == "snapshots";
-        is_snapshot.then(|| (repository.replace("--", "/"), revision.to_string()))
+        hub_revision(&self.path)
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, FieldLog> {
         self.log.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
+}
+
+/// The repository and revision, if `path` is a snapshot in a hub cache.
+pub(crate) fn hub_revision(path: &Path) -> Option<(String, String)> {
+    let path = path.canonicalize().ok()?;
+    let revision = path.file_name()?.to_str()?;
+    let snapshots = path.parent()?;
+    let repository = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
+    let is_snapshot = snapshots.file_name()? == "snapshots";
+    is_snapshot.then(|| (repository.replace("--", "/"), revision.to_string()))
 }
 
 /// `config.json`, or a finding that says why there is none.

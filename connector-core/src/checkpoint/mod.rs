@@ -20,9 +20,12 @@ pub mod torch_save;
 pub use container::Container;
 pub(crate) use container::Layout;
 pub use directory::Checkpoint;
+pub(crate) use directory::hub_revision;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
+#[cfg(feature = "train")]
+pub(crate) use flavor::model_yaml;
 pub(crate) use flavor::{Described, Home, Surroundings};
 pub use flavor::{Flavor, Frameworks, NemoNames, NemoValue};
 pub use nemo::NemoCheckpoint;

@@ -1,5 +1,7 @@
 use super::files::Form;
 use super::{form_at, safetensors, torch_dist, torch_save};
+use crate::cancel::Cancel;
+use crate::engine::Progress;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result};
@@ -72,6 +74,23 @@ impl Tensors {
             Tensors::TorchSave(reader) => {
                 reader.problems().iter().map(ToString::to_string).collect()
             }
+        }
+    }
+
+    /// Reads every byte and holds it against the checksums in the files; `None` for containers of
+    /// which none are read: safetensors has none.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn check(
+        &self,
+        threads: usize,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Option<torch_dist::Checked>> {
+        match self {
+            Tensors::TorchDist(reader) => reader.check(threads, progress, cancel).map(Some),
+            Tensors::Safetensors(_) | Tensors::TorchSave(_) => Ok(None),
         }
     }
 

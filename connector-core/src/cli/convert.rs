@@ -10,7 +10,7 @@ use super::style::{GOOD, STRONG, WARNING};
 use super::{memory, overview, plan, signals, source, text};
 use crate::Cancel;
 use crate::checkpoint::Flavor;
-use crate::connector::cache::{Cache, Cached, Entry};
+use crate::connector::cache::{Cache, Cached, Entry, nemo_place};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
 use crate::plan::{PlanOptions, group_keys};
@@ -23,20 +23,31 @@ use std::time::{Duration, Instant};
 const MOST: usize = 3;
 
 pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Import { selection, output, publish, .. } = args;
+    let Import { selection, output, nemo_cache, publish, .. } = args;
     let mut options = selection.options()?;
-    options.torch_dist = args.stored.torch_dist()?;
+    options.torch_dist = args.torch_dist()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     options.engine.sync = !publish.no_sync;
     let (cancel, asked) = (options.cancel.clone(), options.plan.clone());
     let plan = || source::plan(&selection.source, options);
-    let (source, to) = (&selection.source, output.as_deref());
+    let place = if *nemo_cache { Some(nemo_place(&selection.source)?) } else { output.clone() };
+    let (source, to) = (&selection.source, place.as_deref());
     Run { source, to, publish, cancel, asked, how: &selection.how }.run(plan, screen)
 }
 
 pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure> {
     let Export { checkpoint, output, publish, how, .. } = args;
+    #[cfg(feature = "train")]
+    if crate::train::Adapted::is_at(checkpoint)? {
+        if publish.dry_run || args.to != "hf" {
+            let message =
+                "of an adapter there is neither --dry-run nor --to: it is written for peft";
+            return Err(Failure::usage(message));
+        }
+        let overwrite = Overwrite::from(publish.overwrite);
+        return super::finetune::export_adapter(checkpoint, output, overwrite, screen);
+    }
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;

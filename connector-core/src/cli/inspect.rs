@@ -2,10 +2,14 @@ use super::args::Iteration;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::page::{Column, Page};
+use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::BAD;
-use super::{overview, source, text};
+use super::{overview, signals, source, text};
+use crate::Cancel;
 use crate::checkpoint::Tensors;
+use crate::checkpoint::torch_dist::Checked;
+use crate::engine::EngineOptions;
 use crate::plan::{group_keys, natural_order};
 use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
@@ -16,14 +20,25 @@ use std::path::Path;
 /// How many files and problems the screen shows; JSON has all.
 const MOST: usize = 8;
 
+/// How much is looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Depth {
+    /// Whether every tensor is listed.
+    pub all: bool,
+    /// Whether every byte is read.
+    pub check: bool,
+}
+
 pub(super) fn run(
     path: &Path,
-    all: bool,
+    depth: Depth,
     iteration: &Iteration,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
+    let Depth { all, check } = depth;
     let weights = source::weights(path, iteration)?;
     let reader = source::reader(&weights)?;
+    let checked = if check { check_sums(&reader, screen)? } else { None };
     let about = about(path);
     let groups = groups(reader.tensors());
 
@@ -42,6 +57,15 @@ pub(super) fn run(
     }
     show_files(&mut page, &reader);
     show_problems(&mut page, &reader);
+    match &checked {
+        Some(checked) => show_checked(&mut page, checked),
+        None if check => {
+            let container = reader.container();
+            let text = format!("{container} has none; `verify` compares with the source");
+            page.field("checksums", &text);
+        }
+        None => {}
+    }
     screen.show(&page);
     screen.document(|| {
         json!({
@@ -55,9 +79,17 @@ pub(super) fn run(
             "groups": groups.iter().map(Group::json).collect::<Vec<_>>(),
             "all": all.then(|| every(&reader)),
             "problems": reader.problems(),
+            "checked": checked.as_ref().map(|checked| json!({
+                "records": checked.records,
+                "bytes": checked.bytes,
+                "without": checked.without,
+                "problems": problems(checked),
+            })),
         })
     });
+    let damaged = checked.is_some_and(|checked| !checked.problems.is_empty());
     Ok(match (reader.problems().is_empty(), reader.file_count()) {
+        (true, _) if damaged => Exit::Verification,
         (true, _) => Exit::Ok,
         (_, 0) => Exit::Io,
         _ => Exit::Refused,
@@ -87,6 +119,38 @@ fn about(path: &Path) -> Vec<(&'static str, String)> {
         about.push(("made by", text));
     }
     about
+}
+
+/// Reads every byte.
+fn check_sums(reader: &Tensors, screen: &Screen) -> Result<Option<Checked>, Failure> {
+    let cancel = Cancel::default();
+    signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+    let progress = Shown::new(screen, Verb::Comparing);
+    let checked = reader.check(EngineOptions::default().threads, &progress, &cancel);
+    progress.clear();
+    checked.map_err(|error| Failure::from(error).signalled(&cancel))
+}
+
+fn problems(checked: &Checked) -> Vec<String> {
+    checked.problems.iter().map(ToString::to_string).collect()
+}
+
+fn show_checked(page: &mut Page, checked: &Checked) {
+    let Checked { records, bytes, without, .. } = checked;
+    let sound = format!("{}, {}", text::count(*records, "record"), text::bytes(*bytes));
+    page.field("checksums", &format!("{sound}: as they were written"));
+    if *without > 0 {
+        page.more(&format!("{} without any", text::count(*without, "record")));
+    }
+    let problems = problems(checked);
+    if problems.is_empty() {
+        return;
+    }
+    page.styled_field("damaged", BAD, &text::count(problems.len(), "record"));
+    problems.iter().take(MOST).for_each(|problem| page.more(problem));
+    if let Some(more @ 1..) = problems.len().checked_sub(MOST) {
+        page.more(&format!("and {more} more; --json lists them"));
+    }
 }
 
 fn head(path: &Path, reader: &Tensors) -> String {

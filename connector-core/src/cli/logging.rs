@@ -1,10 +1,13 @@
+use super::timings::Timings;
 use anstream::AutoStream;
 use std::io;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// Sends the library's messages to standard error: warnings; nothing but errors if `quiet`; with
 /// `verbose` 1 or more what it does. `RUST_LOG` has the last word.
-pub(super) fn init(verbose: u8, quiet: bool) {
+pub(super) fn init(verbose: u8, quiet: bool, timings: Option<&Timings>) {
     let level = match (quiet, verbose) {
         (true, _) => "error",
         (false, 0) => "warn",
@@ -13,12 +16,14 @@ pub(super) fn init(verbose: u8, quiet: bool) {
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let colour = AutoStream::choice(&io::stderr()) != anstream::ColorChoice::Never;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let messages = tracing_subscriber::fmt::layer()
         .with_writer(io::stderr)
         .with_ansi(colour)
         .with_target(false)
-        .without_time();
+        .without_time()
+        .with_filter(filter);
+    let subscriber =
+        tracing_subscriber::registry().with(messages).with(timings.map(Timings::layer));
     // A program that calls `cli::main` may have a subscriber of its own.
     let _ = subscriber.try_init();
 }

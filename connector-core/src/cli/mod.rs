@@ -35,12 +35,19 @@ mod explain;
 mod failure;
 mod fetch;
 mod findings;
+#[cfg(feature = "train")]
+mod finetune;
+#[cfg(feature = "candle")]
+mod generate;
 mod inspect;
 mod layout;
 mod list;
 mod logging;
+#[cfg(feature = "candle")]
+mod logits;
 mod memory;
 mod nearest;
+mod new_file;
 mod overview;
 mod page;
 mod plan;
@@ -54,6 +61,7 @@ mod size;
 mod source;
 mod style;
 mod text;
+mod timings;
 mod verify;
 
 use args::{Cli, Command};
@@ -64,6 +72,7 @@ use screen::Screen;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use timings::Timings;
 
 /// Runs the command that the process's arguments give, to its exit code.
 pub fn main() -> ExitCode {
@@ -78,8 +87,10 @@ fn run(args: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
-    logging::init(cli.show.verbose, cli.show.quiet);
+    let timings = cli.show.timings.then(Timings::default);
+    logging::init(cli.show.verbose, cli.show.quiet, timings.as_ref());
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
+    screen.timings = timings;
     let exit = match fetch::sources(&mut cli.command, &screen)
         .and_then(|()| dispatch(&cli.command, &program, &mut screen))
     {
@@ -109,8 +120,18 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
             explain::run(selection, trained, key, screen)
         }
         Command::Verify(args) => verify::verify_command(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Generate(args) => generate::run(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Logits(args) => logits::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Merge(args) => finetune::merge(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
-        Command::Inspect { path, all, iteration } => inspect::run(path, *all, iteration, screen),
+        Command::Inspect { path, all, check, iteration } => {
+            inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)
+        }
         Command::Scaffold { source, like, output } => {
             scaffold::run(source, like.as_deref(), output.as_deref(), screen)
         }

@@ -1,5 +1,6 @@
 use super::page::Page;
 use super::style::WARNING;
+use super::timings::Timings;
 use anstream::AutoStream;
 use anstream::stream::{AsLockedWrite, RawStream};
 use serde_json::Value;
@@ -18,12 +19,14 @@ pub(super) struct Screen {
     pub quiet: bool,
     /// Messages of the library come between the lines.
     pub verbose: bool,
+    /// Shown behind the result.
+    pub timings: Option<Timings>,
     failed: Option<io::Error>,
 }
 
 impl Screen {
     pub fn new(json: bool, quiet: bool, verbose: bool) -> Self {
-        Screen { json, quiet, verbose, failed: None }
+        Screen { json, quiet, verbose, timings: None, failed: None }
     }
 
     /// An empty page of the width of standard output.
@@ -46,7 +49,11 @@ impl Screen {
     /// Gives a result to a program.
     pub fn document(&mut self, document: impl FnOnce() -> Value) {
         if self.json {
-            let text = format!("{:#}\n", document());
+            let mut document = document();
+            if let Some(timings) = &self.timings {
+                document["timings"] = timings.json();
+            }
+            let text = format!("{document:#}\n");
             self.print(&text);
         }
     }
@@ -83,7 +90,12 @@ impl Screen {
     }
 
     /// Why results could not be written. A reader that has seen enough, as `head`, is no error.
-    pub fn finish(self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<()> {
+        if let Some(timings) = self.timings.take() {
+            let mut page = self.page();
+            timings.show(&mut page);
+            self.show(&page);
+        }
         match self.failed {
             Some(error) if error.kind() != ErrorKind::BrokenPipe => Err(error),
             _ => Ok(()),

@@ -8,6 +8,7 @@ use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress}
 use crate::failpoint::failpoint;
 use crate::parallel::in_parallel;
 use crate::plan::{Finding, FindingKind, Plan};
+use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
 use crate::{Error, Result};
 use std::fs::{self, File};
@@ -50,6 +51,7 @@ impl Conversion {
         engine: &EngineOptions,
         context: &Context<'_>,
     ) -> Result<Self> {
+        stage!("lay out");
         Prepared::check(&plan, source, engine).map_err(Error::refused)?;
         #[cfg(feature = "candle")]
         engine::probe(&mut plan, source, dtype, context)?;
@@ -64,7 +66,8 @@ impl Conversion {
                 shape: output.shape.clone().unwrap_or_default(),
             })
             .collect();
-        let layout = container.layout(&outputs, max_shard_size)?;
+        let origins = engine::origins(&plan, source);
+        let layout = container.layout(&outputs, &origins, max_shard_size)?;
         let places = layout.places();
         let prepared = Prepared::new(&plan, source, &places, engine).map_err(Error::refused)?;
         let threads = engine.threads;
@@ -79,6 +82,7 @@ impl Conversion {
     /// The checks that need the disk: that nothing overlaps, that there is room, that tensors
     /// which must be equal are. Nothing has been written.
     pub fn check(&self, input: &Path, source: &dyn Source, target: &Target<'_>) -> Result<()> {
+        stage!("check");
         check_separate(input, target.output)?;
         // The files themselves may be links to elsewhere, as in a hub cache.
         for file in 0..source.file_count() {
@@ -102,8 +106,7 @@ impl Conversion {
     /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
-        input: &Path,
-        source: &dyn Source,
+        (input, source): (&Path, &dyn Source),
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,
@@ -114,7 +117,10 @@ impl Conversion {
         let staging = Staging::begin(target.output, target.overwrite)?.sync(target.sync);
         let weights = staging.path().join(target.weights);
         fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
-        let writer = self.layout.create(&weights)?;
+        let writer = {
+            stage!("create");
+            self.layout.create(&weights)?
+        };
         failpoint("conversion.created")?;
         let done = convert(&Job {
             plan: &self.plan,
@@ -127,25 +133,37 @@ impl Conversion {
             cancel: target.cancel,
         })?;
         failpoint("conversion.written")?;
-        writer.finish(self.threads, target.cancel)?;
+        {
+            stage!("finish");
+            writer.finish(self.threads, target.cancel)?;
+        }
         record.add_losses(&self.plan, &done);
-        self.check_written(&weights, target, &mut record)?;
-        finish(staging.path(), &mut record)?;
+        let written = self.check_written(&weights, target, &mut record)?;
+        if target.hash {
+            self.hash(&written, target.cancel, &mut record)?;
+        }
+        drop(written);
+        {
+            stage!("other files");
+            finish(staging.path(), &mut record)?;
+        }
         source.check_unchanged()?;
         write_new(&staging.path().join(CONVERSION_JSON), &record.to_json()?)?;
         failpoint("conversion.finished")?;
         target.cancel.check()?;
+        stage!("publish");
         staging.publish()?;
         Ok((record, done))
     }
 
-    /// Reads the output's headers back and holds them against the plan; hashes tensors if asked.
+    /// Reads the output's headers back and holds them against the plan.
     fn check_written(
         &self,
         weights: &Path,
         target: &Target<'_>,
         record: &mut Record,
-    ) -> Result<()> {
+    ) -> Result<Tensors> {
+        stage!("read back");
         let reader = Tensors::open(weights)?;
         let wrong = |what: String| Error::WrittenWrong { path: target.output.into(), what };
         if let Some(problem) = reader.problems().first() {
@@ -163,21 +181,26 @@ impl Conversion {
             return Err(wrong("the tensors on disk are not those of the plan".into()));
         }
         record.weights = FileRecord::of(&reader)?;
-        if target.hash {
-            let tensors = reader.tensors();
-            let hashes = in_parallel(self.threads, tensors.len(), |number| {
-                target.cancel.check()?;
-                hash(&reader, &tensors[number])
-            })?;
-            record.hashes = tensors.iter().map(|t| t.name.clone()).zip(hashes).collect();
-        }
+        Ok(reader)
+    }
+
+    /// Hashes what was written, while the disk takes it.
+    fn hash(&self, written: &Tensors, cancel: &Cancel, record: &mut Record) -> Result<()> {
+        stage!("hash");
+        let tensors = written.tensors();
+        let hashes = in_parallel(self.threads, tensors.len(), |number| {
+            cancel.check()?;
+            hash(written, &tensors[number])
+        })?;
+        record.hashes = tensors.iter().map(|t| t.name.clone()).zip(hashes).collect();
         Ok(())
     }
 }
 
 /// The blake3 hash of a tensor's bytes.
 pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
-    const PART: u64 = 512 << 10;
+    // What was read is hashed while it is in the nearest caches.
+    const PART: u64 = 128 << 10;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     for run in tensor.runs(0, tensor.elements()) {
@@ -192,7 +215,7 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
 }
 
 /// Writes a small file whole.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))
 }

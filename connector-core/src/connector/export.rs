@@ -10,6 +10,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::stage::stage;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -124,7 +125,10 @@ impl PlannedExport {
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Error::Open`].
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let checkpoint = options.trained.open(path, &options.format, options.model.as_deref())?;
+        let checkpoint = {
+            stage!("open");
+            options.trained.open(path, &options.format, options.model.as_deref())?
+        };
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())
         else {

@@ -13,6 +13,7 @@ use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::stage::stage;
 use crate::store::Overwrite;
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -180,9 +181,12 @@ impl PlannedImport {
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoImporter`], [`Error::Open`].
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
-        let checkpoint = match options.format.as_str() {
-            PYTORCH => Checkpoint::open_torch_save(source)?,
-            _ => Checkpoint::open(source)?,
+        let checkpoint = {
+            stage!("open");
+            match options.format.as_str() {
+                PYTORCH => Checkpoint::open_torch_save(source)?,
+                _ => Checkpoint::open(source)?,
+            }
         };
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {

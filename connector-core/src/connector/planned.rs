@@ -12,6 +12,7 @@ use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
+use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Source, Staging, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -20,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
-pub(super) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
+pub(crate) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
 
 /// A conversion that is planned and checked; nothing is written yet.
 pub struct Planned {
@@ -104,6 +105,7 @@ impl Draft {
         let Draft { mapping, report, files, work, .. } = self;
         let named = |error| name_subject(error, registration, direction);
         let plan = catch(|| {
+            stage!("plan");
             Plan::new(&Request {
                 mapping: &mapping,
                 instance: configuration.instance.as_deref(),
@@ -331,8 +333,7 @@ impl Planned {
         let finish =
             |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
-            self.path(),
-            self.source(),
+            (self.path(), self.source()),
             self.context(),
             &target,
             record,

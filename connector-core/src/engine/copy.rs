@@ -1,10 +1,12 @@
-use super::Job;
 use super::cast::{Tally, cast};
 use super::extents::{Extent, Queue};
 use super::flush::Flusher;
-use super::kernel::KernelCopy;
+use super::kernel::{self, KernelCopy};
+use super::{Io, Job};
 use crate::failpoint::failpoint;
+use crate::stage::stage;
 use crate::{Error, Result};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Moves all extents on a few threads, each with the next ones in the order of the source; this
@@ -12,14 +14,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(super) fn run(job: &Job<'_>, tally: &Tally, steps: impl FnOnce() -> Result<()>) -> Result<()> {
     let prepared = job.prepared;
     let buffer = prepared.buffer as u64;
-    let bytes: u64 = prepared.extents.iter().map(|extent| extent.len).sum();
+    let mut shared = |extent: &Extent| job.progress.advance(extent.len);
+    let extents = match prepared.io {
+        Io::Buffered => Cow::Borrowed(&prepared.extents),
+        Io::Auto | Io::Copy => {
+            Cow::Owned(kernel::share(&prepared.extents, job.source, job.sink, &mut shared))
+        }
+    };
+    let bytes: u64 = extents.iter().map(Extent::bytes).sum();
     // No more threads than there are buffers to fill.
     let others = (prepared.threads - 1).min(bytes.div_ceil(buffer) as usize);
     let run = Run {
         job,
         tally,
-        queue: Queue::new(&prepared.extents, buffer, others + 1),
-        kernel: KernelCopy::new(prepared.io),
+        queue: Queue::new(&extents, buffer, others + 1),
+        kernel: KernelCopy::new(prepared.io == Io::Copy),
         flusher: prepared.sync.then(|| Flusher::new(job.sink, job.places)),
         failed: AtomicBool::new(false),
     };
@@ -102,32 +111,43 @@ impl Run<'_> {
     /// Reads extents that lie together at once, and writes each to its place.
     fn buffered(&self, extents: &[Extent], buffers: &mut Buffers) -> Result<()> {
         let Some(first) = extents.first() else { return Ok(()) };
-        let bytes: u64 = extents.iter().map(|extent| extent.len).sum();
+        let bytes: u64 = extents.iter().map(Extent::bytes).sum();
         // Grows to the size of a buffer once.
         buffers.read.resize(bytes as usize, 0);
-        self.job.source.read_at(first.source.0, first.source.1, &mut buffers.read)?;
+        {
+            stage!("read");
+            self.job.source.read_at(first.source.0, first.source.1, &mut buffers.read)?;
+        }
         let mut rest = &buffers.read[..];
         for extent in extents {
-            let (bytes, others) = rest.split_at(extent.len as usize);
+            let (bytes, others) = rest.split_at(extent.bytes() as usize);
             rest = others;
             self.job.cancel.check()?;
             failpoint("engine.chunk")?;
             let bytes = match extent.cast {
                 None => bytes,
                 Some((from, to)) => {
-                    buffers.cast.resize(extent.target_len() as usize, 0);
+                    stage!("cast");
+                    buffers.cast.resize(extent.target_bytes() as usize, 0);
                     self.tally.add(extent.output, cast(bytes, from, &mut buffers.cast, to));
                     &buffers.cast
                 }
             };
-            self.job.sink.write_at(extent.target.0, extent.target.1, bytes)?;
+            {
+                stage!("write");
+                let (file, mut at) = extent.target;
+                for row in bytes.chunks(extent.target_row().max(1) as usize) {
+                    self.job.sink.write_at(file, at, row)?;
+                    at += extent.step;
+                }
+            }
             self.written(extent)?;
         }
         Ok(())
     }
 
     fn written(&self, extent: &Extent) -> Result<()> {
-        let bytes = extent.target_len();
+        let bytes = extent.target_bytes();
         if let Some(flusher) = &self.flusher {
             flusher.advance(extent.target.0, bytes);
         }

@@ -1,14 +1,18 @@
 use crate::plan::{Plan, Work};
-use crate::store::{Dtype, FileId, Part, Source, landings};
+use crate::store::{Dtype, FileId, Landing, Part, Rows, Source, landings, room};
 use std::sync::{Mutex, PoisonError};
 
-/// Bytes that lie together on both sides.
+/// Bytes that lie together in the source, and together or in rows equally far apart in the target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Extent {
     pub source: (FileId, u64),
     pub target: (FileId, u64),
-    /// Their number in the source.
+    /// The number of bytes of a row in the source.
     pub len: u64,
+    /// The number of rows: 1 but for pieces that are narrower than their tensor.
+    pub rows: u64,
+    /// How many bytes of the target lie from the beginning of a row to that of the next.
+    pub step: u64,
     /// The output they belong to.
     pub output: usize,
     /// Their type on both sides, if it changes.
@@ -16,27 +20,59 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    /// Their number in the target.
-    pub fn target_len(&self) -> u64 {
+    /// The number of its bytes in the source.
+    pub fn bytes(&self) -> u64 {
+        self.len * self.rows
+    }
+
+    /// The number of its bytes in the target.
+    pub fn target_bytes(&self) -> u64 {
+        self.cast_len(self.bytes())
+    }
+
+    /// The number of bytes of a row in the target.
+    pub fn target_row(&self) -> u64 {
+        self.cast_len(self.len)
+    }
+
+    fn cast_len(&self, len: u64) -> u64 {
         match self.cast {
-            Some((from, to)) => self.len * to.bits() / from.bits(),
-            None => self.len,
+            Some((from, to)) => len * to.bits() / from.bits(),
+            None => len,
         }
     }
 
-    /// Its `len` bytes from `at` on, counted in the source.
-    fn part(&self, at: u64, len: u64) -> Extent {
-        let skipped = Extent { len: at, ..*self }.target_len();
+    /// Of an extent of one row the `len` bytes from `at` on, counted in the source.
+    pub fn part(&self, at: u64, len: u64) -> Extent {
         Extent {
             source: (self.source.0, self.source.1 + at),
-            target: (self.target.0, self.target.1 + skipped),
+            target: (self.target.0, self.target.1 + self.cast_len(at)),
             len,
             ..*self
         }
     }
+
+    /// What comes next behind its first `at` bytes, counted in the source: as many whole rows as
+    /// `most` bytes hold, or a part of one row; `None` if not even what can be cut is that short.
+    fn next(&self, at: u64, most: u64) -> Option<Extent> {
+        let (row, inside) = (at / self.len, at % self.len);
+        let (rows, len) = match most / self.len {
+            rows @ 1.. if inside == 0 => (rows.min(self.rows - row), self.len),
+            _ if self.len - inside <= most => (1, self.len - inside),
+            _ => (1, most / CUT * CUT),
+        };
+        (len > 0).then(|| Extent {
+            source: (self.source.0, self.source.1 + at),
+            target: (self.target.0, self.target.1 + row * self.step + self.cast_len(inside)),
+            len,
+            rows,
+            ..*self
+        })
+    }
 }
 
-/// The extents of `steps` in the order of the source files.
+/// The extents of `steps` in the order of the source files. Those in rows come last, in the order of
+/// the target: the pieces of a tensor, which each have a share of all its pages, one after the other.
 pub(super) fn extents(
     plan: &Plan,
     source: &dyn Source,
@@ -47,8 +83,28 @@ pub(super) fn extents(
     for &step in steps {
         of_step(plan, source, places, step, &mut all);
     }
-    all.sort_unstable();
+    all.sort_unstable_by_key(|extent| match extent.rows {
+        1 => (false, extent.source, extent.target),
+        _ => (true, extent.target, extent.source),
+    });
     coalesce(all)
+}
+
+/// At which byte of its file each output begins that is moved as it is.
+pub(crate) fn origins(plan: &Plan, source: &dyn Source) -> Vec<Option<u64>> {
+    let mut origins = vec![None; plan.outputs.len()];
+    for step in &plan.steps {
+        let Work::Moves(moves) = &step.work else { continue };
+        for m in moves.iter().filter(|m| m.to == 0) {
+            let (input, number) = (step.inputs[m.source], step.outputs[m.target]);
+            let (tensor, output) = (&source.tensors()[input.tensor], &plan.outputs[number]);
+            // Of a stack, the slice of the first index.
+            if output.dtype == output.made_as && m.from == 0 && input.index.is_none_or(|i| i == 0) {
+                origins[number] = tensor.runs(0, 1).first().map(|run| run.offset);
+            }
+        }
+    }
+    origins
 }
 
 /// The runs of one step, in bytes.
@@ -68,25 +124,60 @@ fn of_step(
         let output = &plan.outputs[number];
         let slice = tensor.elements() / tensor.shape.first().map_or(1, |&n| n.max(1) as u64);
         let base = input.index.map_or(0, |index| index as u64 * slice);
+        let target = Target {
+            parts: &places[number],
+            output: number,
+            dtypes: (tensor.dtype, output.dtype),
+            cast: (output.dtype != output.made_as).then_some((output.made_as, output.dtype)),
+        };
         for (from, to, len) in m.runs() {
-            let mut to = to;
-            for run in tensor.runs(base + from, len) {
-                let bytes = |elements: u64| elements * output.dtype.bits() / 8;
-                let mut source = run.offset;
-                for landing in landings(&places[number], bytes(to), bytes(run.len)) {
-                    let len = landing.len * tensor.dtype.bits() / output.dtype.bits();
-                    all.push(Extent {
-                        source: (run.file, source),
-                        target: (landing.file, landing.offset),
-                        len,
-                        output: number,
-                        cast: (output.dtype != output.made_as)
-                            .then_some((output.made_as, output.dtype)),
-                    });
-                    source += len;
-                }
-                to += run.len;
+            for rows in tensor.rows(base + from, len) {
+                target.place(rows, to + (rows.at - base - from), all);
             }
+        }
+    }
+}
+
+/// Where rows of a tensor go.
+struct Target<'a> {
+    parts: &'a [Part],
+    output: usize,
+    /// The types of the elements in the source and in the target.
+    dtypes: (Dtype, Dtype),
+    cast: Option<(Dtype, Dtype)>,
+}
+
+impl Target<'_> {
+    /// Adds the extents of rows of which the first becomes element `to` of the output.
+    fn place(&self, rows: Rows, to: u64, all: &mut Vec<Extent>) {
+        let Rows { file, offset, len, count, step, .. } = rows;
+        let (from, into) = self.dtypes;
+        let bytes = |elements: u64| elements * into.bits() / 8;
+        let in_source = |bytes: u64| bytes * from.bits() / into.bits();
+        let extent = |offset: u64, landing: Landing, rows: u64| Extent {
+            source: (file, offset),
+            target: (landing.file, landing.offset),
+            len: in_source(landing.len),
+            rows,
+            step: bytes(step),
+            output: self.output,
+            cast: self.cast,
+        };
+        let (row, step_bytes) = (bytes(len), bytes(step));
+        let mut number = 0;
+        while number < count {
+            let mut offset = offset + number * in_source(row);
+            let start = bytes(to) + number * step_bytes;
+            // The rows that lie whole in the part of the output in which this one begins.
+            let room = room(self.parts, start);
+            let fit = room.checked_sub(row).map_or(0, |more| 1 + more / step_bytes.max(1));
+            let fit = fit.min(count - number);
+            let (pieces, rows) = if fit > 1 { (row, fit) } else { (row, 1) };
+            for landing in landings(self.parts, start, pieces) {
+                all.push(extent(offset, landing, rows));
+                offset += in_source(landing.len);
+            }
+            number += rows;
         }
     }
 }
@@ -96,13 +187,14 @@ fn coalesce(sorted: Vec<Extent>) -> Vec<Extent> {
     let mut joined: Vec<Extent> = Vec::with_capacity(sorted.len());
     for next in sorted {
         if let Some(last) = joined.last_mut()
+            && (last.rows, next.rows) == (1, 1)
             && last.cast.is_none()
             && next.cast.is_none()
             && (last.source.0, last.source.1 + last.len) == next.source
             && (last.target.0, last.target.1 + last.len) == next.target
         {
             last.len += next.len;
-        } else if next.len > 0 {
+        } else if next.bytes() > 0 {
             joined.push(next);
         }
     }
@@ -131,13 +223,13 @@ const CUT: u64 = 64;
 impl<'a> Queue<'a> {
     /// For so many workers. `buffer` is a multiple of the place where extents may be cut.
     pub fn new(extents: &'a [Extent], buffer: u64, workers: usize) -> Self {
-        let bytes: u64 = extents.iter().map(|extent| extent.len).sum();
+        let bytes: u64 = extents.iter().map(Extent::bytes).sum();
         let mut stretches = Vec::with_capacity(workers);
         let (mut start, mut before) = (0, 0);
         for worker in 1..=workers as u64 {
             let mut end = start;
             while end < extents.len() && before < bytes / workers as u64 * worker {
-                before += extents[end].len;
+                before += extents[end].bytes();
                 end += 1;
             }
             // What rounding left over.
@@ -167,20 +259,16 @@ impl Stretch<'_> {
     fn take(&mut self, buffer: u64, batch: &mut Vec<Extent>) {
         let mut room = buffer;
         while let [extent, others @ ..] = self.extents {
-            let follows = |last: &Extent| (last.source.0, last.source.1 + last.len);
+            let follows = |last: &Extent| (last.source.0, last.source.1 + last.bytes());
             let start = (extent.source.0, extent.source.1 + self.taken);
             if batch.last().is_some_and(|last| follows(last) != start) {
                 return;
             }
-            let left = extent.len - self.taken;
-            let len = if left <= room { left } else { room / CUT * CUT };
-            if len == 0 {
-                return;
-            }
-            batch.push(extent.part(self.taken, len));
-            room -= len;
-            self.taken += len;
-            if len == left {
+            let Some(part) = extent.next(self.taken, room) else { return };
+            batch.push(part);
+            room -= part.bytes();
+            self.taken += part.bytes();
+            if self.taken == extent.bytes() {
                 (self.extents, self.taken) = (others, 0);
             }
         }
@@ -192,7 +280,8 @@ mod tests {
     use super::*;
 
     fn extent(source: u64, target: u64, len: u64) -> Extent {
-        Extent { source: (0, source), target: (0, target), len, output: 0, cast: None }
+        let (source, target) = ((0, source), (0, target));
+        Extent { source, target, len, rows: 1, step: 0, output: 0, cast: None }
     }
 
     fn batches(extents: &[Extent], buffer: u64) -> Vec<Vec<Extent>> {
@@ -250,6 +339,41 @@ mod tests {
         let cast = Some((Dtype::F32, Dtype::Bf16));
         let got = batches(&[Extent { cast, ..extent(0, 100, 128) }], 64);
         assert_eq!(got[1][0].target, (0, 132));
-        assert_eq!(got[1][0].target_len(), 32);
+        assert_eq!(got[1][0].target_bytes(), 32);
+    }
+
+    #[test]
+    fn rows_are_cut_between_each_other_or_where_one_may_be() {
+        let rows = Extent { rows: 5, step: 1000, ..extent(0, 100, 64) };
+        let row = |number: u64, rows: u64| Extent {
+            rows,
+            step: 1000,
+            ..extent(number * 64, 100 + number * 1000, 64)
+        };
+        assert_eq!(batches(&[rows], 128), [[row(0, 2)], [row(2, 2)], [row(4, 1)]]);
+        let long = Extent { rows: 2, step: 1000, ..extent(0, 100, 100) };
+        let part =
+            |at: u64, target: u64, len: u64| vec![Extent { step: 1000, ..extent(at, target, len) }];
+        let want = [part(0, 100, 64), part(64, 164, 36), part(100, 1100, 64), part(164, 1164, 36)];
+        assert_eq!(batches(&[long], 64), want);
+        let cast = Some((Dtype::F32, Dtype::Bf16));
+        let got = batches(&[Extent { cast, ..long }], 64);
+        assert_eq!((got[1][0].target, got[3][0].target), ((0, 132), (0, 1132)));
+    }
+
+    #[test]
+    fn rows_stay_together_within_a_part_of_the_output() {
+        let part = |at, file| Part { at, file, offset: 0 };
+        let parts = [part(0, 0), part(100, 1)];
+        let target =
+            Target { parts: &parts, output: 0, dtypes: (Dtype::U8, Dtype::U8), cast: None };
+        let rows = Rows { file: 0, offset: 7, at: 10, len: 20, count: 6, step: 40 };
+        let mut all = Vec::new();
+        target.place(rows, 10, &mut all);
+        let got: Vec<_> = all.iter().map(|e| (e.source.1, e.target, e.len, e.rows)).collect();
+        // The third row, bytes 90 to 110, lies in both parts.
+        let want =
+            [(7, (0, 10), 20, 2), (47, (0, 90), 10, 1), (57, (1, 0), 10, 1), (67, (1, 30), 20, 3)];
+        assert_eq!(got, want);
     }
 }

@@ -2,6 +2,7 @@ use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
+use crate::stage::stage;
 use crate::store::{Dtype, Source, TensorInfo};
 use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
 use crate::{Error, Result};
@@ -12,6 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs a step that calls a user's function, once for each index of a stacked axis.
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    stage!("function");
     let step = &job.plan.steps[number];
     let Work::Function { function, calls } = step.work else { return Ok(()) };
     let arity = step.inputs.len() / calls.max(1);

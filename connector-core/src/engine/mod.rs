@@ -23,6 +23,7 @@ mod whole;
 
 pub(crate) use against::{Against, Mismatch};
 pub use cast::{Loss, cast};
+pub(crate) use extents::origins;
 pub use prepare::{Bound, EngineOptions, Io, Prepared};
 pub use progress::{NoProgress, Progress};
 pub(crate) use put::{put, read};
@@ -35,6 +36,7 @@ pub(crate) use {
 use crate::cancel::Cancel;
 use crate::plan::Plan;
 use crate::schema::Instance;
+use crate::stage::stage;
 use crate::store::{Part, Sink, Source};
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -107,6 +109,7 @@ pub fn check_equal(
 /// sink then holds an incomplete result, which its owner drops.
 pub fn run(job: &Job<'_>) -> Result<Done> {
     let tally = cast::Tally::new(job.plan.outputs.len());
+    stage!("move");
     job.progress.begin(job.prepared.bytes);
     copy::run(job, &tally, || {
         for &step in &job.prepared.whole {

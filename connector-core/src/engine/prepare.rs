@@ -23,13 +23,15 @@ pub struct EngineOptions {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Io {
-    /// Whichever was measured to be the fastest here.
+    /// Blocks are shared where the file system can (reflinks of XFS, Btrfs and others) and a tensor
+    /// lies at the same place within a block on both sides; the rest goes through a buffer.
     #[default]
     Auto,
     /// Through a buffer.
     Buffered,
-    /// The kernel copies, where the system and the file systems can (`copy_file_range`); between
-    /// two places on one server of NFS, SMB or Ceph the bytes then do not cross the network.
+    /// Blocks are shared, else the kernel copies, where the system and the file systems can
+    /// (`copy_file_range`): between two places on one server of NFS, SMB or Ceph the bytes then do
+    /// not cross the network. On a local disk a buffer is faster, measured (`PERFORMANCE.md`).
     Copy,
 }
 
@@ -46,6 +48,8 @@ impl Default for EngineOptions {
 /// does not show, small enough that what was read is still in the cache of a core when it is
 /// written (`PERFORMANCE.md`).
 const BUFFER: u64 = 256 << 10;
+/// The same where the kernel copies: a request to a server takes a while, whatever its size.
+const KERNEL_COPY: u64 = 4 << 20;
 /// The smallest useful buffer.
 const SMALLEST_BUFFER: u64 = 64 << 10;
 /// Each thread has a buffer to read into and one to cast into, which can be twice as large
@@ -202,7 +206,8 @@ impl Room {
             return Err(vec![too_large(plan, options, step, largest.map(|l| l.1))]);
         }
         // A whole number of elements of any type, and of pages.
-        let buffer = room.min(BUFFER) / SMALLEST_BUFFER * SMALLEST_BUFFER;
+        let most = if options.io == Io::Copy { KERNEL_COPY } else { BUFFER };
+        let buffer = room.min(most) / SMALLEST_BUFFER * SMALLEST_BUFFER;
         let name = |(_, step): (u64, usize)| plan.outputs[plan.steps[step].outputs[0]].name.clone();
         Ok(Room { buffer, step, largest: largest.map(name) })
     }

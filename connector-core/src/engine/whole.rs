@@ -2,6 +2,7 @@ use super::Job;
 use super::cast::{Tally, cast};
 use crate::Result;
 use crate::plan::{Input, Plan, Work};
+use crate::stage::stage;
 use crate::store::{Rows, Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
 
@@ -11,6 +12,7 @@ const BLOCK: usize = 1 << 20;
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
 /// computes.
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
+    stage!("rearrange");
     match &job.plan.steps[number].work {
         Work::Moves(moves) => run_moves(job, number, moves, tally),
         Work::Compute { operation, calls } => compute(job, number, *operation, *calls, tally),

@@ -19,10 +19,12 @@ pub(crate) use allocate::allocate;
 #[cfg(feature = "hub")]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
-pub(crate) use part::landings;
+pub(crate) use part::{Landing, landings, room};
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
+#[cfg(feature = "train")]
+pub(crate) use publish::TRAINING_JSON;
 pub(crate) use removal::{clear_up, remove_output, unfinished};
 
 pub use dtype::Dtype;

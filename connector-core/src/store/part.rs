@@ -40,6 +40,12 @@ pub(crate) fn landings(parts: &[Part], from: u64, len: u64) -> impl Iterator<Ite
     })
 }
 
+/// How many bytes from `from` on lie in the part in which it lies; the last one goes on.
+pub(crate) fn room(parts: &[Part], from: u64) -> u64 {
+    let next = parts.partition_point(|part| part.at <= from);
+    parts.get(next).map_or(u64::MAX, |next| next.at - from)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +60,6 @@ mod tests {
         assert_eq!(lands(5, 20), [(105, 5), (50, 10), (200, 5)]);
         assert_eq!(lands(20, 7), [(200, 7)]);
         assert_eq!(lands(3, 0), []);
+        assert_eq!([0, 9, 10, 25].map(|from| room(&parts, from)), [10, 1, 10, u64::MAX]);
     }
 }

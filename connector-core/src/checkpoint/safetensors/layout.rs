@@ -13,6 +13,11 @@ use std::ops::Range;
 /// to 8; a cache line suits vector loads from a mapped file, and any padding by spaces is legal.
 const ALIGNMENT: usize = 64;
 
+/// The size of a page of memory and, as a rule, of a block of a file system. Where a tensor lies at
+/// the same place within a block as in the file that it comes from, a file system with reflinks
+/// (XFS, Btrfs) can share its blocks instead of copying them.
+const BLOCK: u64 = 4096;
+
 /// A tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OutputTensor {
@@ -92,6 +97,20 @@ impl Layout {
     /// # Errors
     /// If a tensor or a header cannot be written in a form that every reader takes.
     pub fn new(tensors: &[OutputTensor], max_shard_size: u64) -> Result<Self, LayoutError> {
+        Layout::with_origins(tensors, &[], max_shard_size)
+    }
+
+    /// The same for tensors that come from other files. `origins` says for each at which byte of its
+    /// file it begins, if it moves as it is: the headers are made as long as it takes to bring the
+    /// most bytes to the same place within a block as there.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_origins(
+        tensors: &[OutputTensor],
+        origins: &[Option<u64>],
+        max_shard_size: u64,
+    ) -> Result<Self, LayoutError> {
         let mut names = HashSet::with_capacity(tensors.len());
         let mut sizes = Vec::with_capacity(tensors.len());
         let mut total = 0u64;
@@ -114,7 +133,9 @@ impl Layout {
         for (file, members) in shards.into_iter().enumerate() {
             let name = shard_name(file, count);
             let placed = &mut placements[members.clone()];
-            files.push(lay_out(name, file, &tensors[members.clone()], &sizes[members], placed)?);
+            let origins = origins.get(members.clone()).unwrap_or_default();
+            let (tensors, sizes) = (&tensors[members.clone()], &sizes[members]);
+            files.push(lay_out(name, file, tensors, sizes, origins, placed)?);
         }
         let index = (count > 1).then(|| {
             let shard = |place: &Placement| files[place.file].name.as_str();
@@ -169,6 +190,7 @@ fn lay_out(
     file: FileId,
     tensors: &[OutputTensor],
     sizes: &[u64],
+    origins: &[Option<u64>],
     placed: &mut [Placement],
 ) -> Result<ShardFile, LayoutError> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
@@ -189,7 +211,7 @@ fn lay_out(
         append_json(&mut json, &entry);
     }
     json.push(b'}');
-    let header = frame(&name, json)?;
+    let header = frame(&name, json, shift(placed, origins))?;
     let data_start = header.len() as u64;
     for place in placed {
         place.offset += data_start;
@@ -197,9 +219,32 @@ fn lay_out(
     Ok(ShardFile { name, len: data_start + end, header })
 }
 
+/// How far into a block the tensors' bytes begin, if most of them are to lie within their blocks as
+/// at their origins. `placed` counts from the first tensor.
+fn shift(placed: &[Placement], origins: &[Option<u64>]) -> Option<u64> {
+    let mut bytes = BTreeMap::<u64, u64>::new();
+    for (place, origin) in placed.iter().zip(origins) {
+        if let Some(origin) = origin {
+            let shift = (origin % BLOCK + BLOCK - place.offset % BLOCK) % BLOCK;
+            *bytes.entry(shift).or_default() += place.len;
+        }
+    }
+    // Of as many bytes the smallest shift; elements of eight bytes stay aligned.
+    let shifts = bytes.into_iter().filter(|(shift, _)| shift.is_multiple_of(8)).rev();
+    shifts.max_by_key(|(_, bytes)| *bytes).map(|(shift, _)| shift)
+}
+
 /// Pads a header's JSON and puts its length in front.
-fn frame(shard: &str, mut json: Vec<u8>) -> Result<Vec<u8>, LayoutError> {
-    json.resize((8 + json.len()).next_multiple_of(ALIGNMENT) - 8, b' ');
+fn frame(shard: &str, mut json: Vec<u8>, shift: Option<u64>) -> Result<Vec<u8>, LayoutError> {
+    let least = 8 + json.len();
+    let length = match shift.map(|shift| shift as usize) {
+        Some(shift) => {
+            let block = BLOCK as usize;
+            least + (shift + block - least % block) % block
+        }
+        None => least.next_multiple_of(ALIGNMENT),
+    };
+    json.resize(length - 8, b' ');
     let len = json.len();
     if len as u64 > MAX_HEADER {
         return Err(LayoutError::HeaderTooLarge { shard: shard.into(), len });

@@ -26,6 +26,8 @@
 //! [`Reader`] checks that the pieces of a tensor tile it and gives the parameters of each layer and
 //! expert the names that they have in the model, `decoder.layers.0.mlp.linear_fc1.weight`.
 
+#[cfg(test)]
+mod chunkings;
 mod common;
 mod error;
 mod layout;
@@ -41,7 +43,7 @@ pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
 pub(crate) use names::{canonical, grouped};
-pub use reader::Reader;
+pub use reader::{Checked, Reader};
 pub use stack::StackError;
 pub use writer::Writer;
 

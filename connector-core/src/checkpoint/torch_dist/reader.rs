@@ -1,9 +1,13 @@
 use super::metadata::{self, Chunk, Place, Stored};
-use super::record::{RecordProblem, locate};
+use super::record::{Located, RecordProblem, locate};
 use super::tiling::{self, Box_};
 use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
+use crate::cancel::Cancel;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::types;
+use crate::checkpoint::torch::zip::Member;
+use crate::engine::Progress;
+use crate::parallel::in_parallel;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Encoding, FileId, Piece, Source, TensorInfo};
 use crate::{Error, Result};
@@ -28,8 +32,19 @@ pub struct Reader {
     metadata: Vec<u8>,
     files: Vec<OpenFile>,
     tensors: Vec<TensorInfo>,
+    records: Vec<Record>,
     others: usize,
     problems: Vec<Malformed>,
+}
+
+/// The data of a record.
+#[derive(Debug)]
+struct Record {
+    tensor: String,
+    /// Where the record begins.
+    offset: u64,
+    file: FileId,
+    data: Member,
 }
 
 #[derive(Debug)]
@@ -39,6 +54,23 @@ struct OpenFile {
     len: u64,
     /// When it was last written to, if the system says.
     modified: Option<SystemTime>,
+}
+
+/// How much is read at a time to compute a CRC.
+const BLOCK: usize = 1 << 20;
+
+/// What reading every byte found.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Checked {
+    /// How many records are what was written, by their CRCs.
+    pub records: usize,
+    /// The bytes of their tensors.
+    pub bytes: u64,
+    /// How many records have no CRC.
+    pub without: usize,
+    /// Those that changed or cannot be read.
+    pub problems: Vec<Malformed>,
 }
 
 impl Reader {
@@ -67,19 +99,55 @@ impl Reader {
         let (stored, others) =
             metadata::read(&bytes, names::is_parameter).map_err(|p| at(METADATA, p))?;
         let mut opening =
-            Opening { dir, ids: BTreeMap::new(), files: Vec::new(), problems: vec![] };
+            Opening { dir, ids: BTreeMap::new(), files: vec![], records: vec![], problems: vec![] };
         opening.open_files(&stored)?;
         let tensors: Vec<_> = stored.into_iter().filter_map(|t| opening.tensor(t)).collect();
         let mut problems = Vec::new();
         let tensors = names::parameters(tensors, &mut problems);
-        let Opening { files, problems: mut all, .. } = opening;
+        let Opening { files, records, problems: mut all, .. } = opening;
         all.extend(problems.into_iter().map(|problem| at(METADATA, problem)));
-        Ok(Reader { metadata: bytes, files, tensors, others, problems: all })
+        Ok(Reader { metadata: bytes, files, tensors, records, others, problems: all })
     }
 
     /// Everything that is wrong with the checkpoint; empty if all is well.
     pub fn problems(&self) -> &[Malformed] {
         &self.problems
+    }
+
+    /// Reads every byte of every tensor, on `threads` threads, and holds the records against the CRCs
+    /// that were written with them.
+    ///
+    /// # Errors
+    /// [`Error::Cancelled`].
+    pub fn check(
+        &self,
+        threads: usize,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Checked> {
+        let size = |record: &Record| record.data.data.end - record.data.data.start;
+        progress.begin(self.records.iter().map(size).sum());
+        let results = in_parallel(threads, self.records.len(), |number| {
+            cancel.check()?;
+            let Record { tensor, offset, file, data } = &self.records[number];
+            let open = &self.files[*file];
+            // A buffer is small beside what it is filled with.
+            let checked = data.check_in(&open.file, &mut vec![0; BLOCK]);
+            progress.advance(size(&self.records[number]));
+            Ok(checked.map_err(|error| Malformed {
+                path: open.path.clone(),
+                problem: Problem::Zip { tensor: tensor.clone(), offset: *offset, error },
+            }))
+        })?;
+        let mut all = Checked::default();
+        for (record, result) in self.records.iter().zip(results) {
+            match result {
+                Ok(true) => (all.records, all.bytes) = (all.records + 1, all.bytes + size(record)),
+                Ok(false) => all.without += 1,
+                Err(problem) => all.problems.push(problem),
+            }
+        }
+        Ok(all)
     }
 
     /// How many entries of `.metadata` are no parameters: states of the optimizer and the run.
@@ -128,6 +196,7 @@ struct Opening<'d> {
     /// The files by the names that `.metadata` gives them; `None` if one cannot be read.
     ids: BTreeMap<String, Option<FileId>>,
     files: Vec<OpenFile>,
+    records: Vec<Record>,
     problems: Vec<Malformed>,
 }
 
@@ -234,7 +303,10 @@ impl Opening<'_> {
             return Some(None);
         };
         let problem = match locate(&open.file, offset..end, dtype, &size) {
-            Ok(first) => return Some(Some(Piece { file, offset: first, start, size })),
+            Ok(Located { first, data }) => {
+                self.records.push(Record { tensor, offset, file, data });
+                return Some(Some(Piece { file, offset: first, start, size }));
+            }
             Err(RecordProblem::Zip(error)) => Problem::Zip { tensor, offset, error },
             Err(RecordProblem::Pickle(error)) => Problem::Record { tensor, offset, error },
             Err(RecordProblem::Elements(what)) => Problem::Elements { tensor, offset, what },

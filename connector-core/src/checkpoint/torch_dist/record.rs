@@ -3,7 +3,7 @@
 use crate::checkpoint::torch::pickle::{Pickle, PickleError, Writer};
 use crate::checkpoint::torch::tensor::Rebuilt;
 use crate::checkpoint::torch::types;
-use crate::checkpoint::torch::zip::{Archive, ZipError};
+use crate::checkpoint::torch::zip::{Archive, Member, ZipError};
 use crate::store::Dtype;
 use std::fs::File;
 use std::ops::Range;
@@ -32,14 +32,21 @@ impl From<PickleError> for RecordProblem {
     }
 }
 
-/// The first byte in `file` of the elements of the record at `range`, which must be of `dtype` and
-/// `size`.
+/// Where a piece is.
+pub(super) struct Located {
+    /// Its first byte in the file.
+    pub first: u64,
+    /// The member that holds it.
+    pub data: Member,
+}
+
+/// Where in `file` the elements of the record at `range` are, which must be of `dtype` and `size`.
 pub(super) fn locate(
     file: &File,
     range: Range<u64>,
     dtype: Dtype,
     size: &[usize],
-) -> Result<u64, RecordProblem> {
+) -> Result<Located, RecordProblem> {
     let archive = Archive::open(file, range)?;
     if let Ok(order) = archive.member("byteorder")
         && archive.read(order, 16)? != b"little"
@@ -59,12 +66,13 @@ pub(super) fn locate(
     if !tensor.is_contiguous() {
         return Err(RecordProblem::Elements("its elements are not one behind the other"));
     }
-    let data = &archive.member("data/0")?.data;
+    let member = archive.member("data/0")?;
+    let data = &member.data;
     let elements = tensor.size.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim as u64));
     let bytes = elements.and_then(|elements| dtype.size(elements));
     let first = dtype.size(tensor.offset).and_then(|skip| data.start.checked_add(skip));
     match bytes.zip(first).and_then(|(bytes, first)| Some((first, first.checked_add(bytes)?))) {
-        Some((first, end)) if end <= data.end => Ok(first),
+        Some((first, end)) if end <= data.end => Ok(Located { first, data: member.clone() }),
         _ => Err(RecordProblem::Elements("it has fewer elements than its shape")),
     }
 }

@@ -116,7 +116,7 @@ fn write_crc(file: &File, record: &Record, buffer: &mut [u8]) -> io::Result<()> 
         crc.update(&buffer[..len]);
         at += len as u64;
     }
-    let bytes = crc.finish().to_le_bytes();
+    let bytes = crc.finalize().to_le_bytes();
     frame.crc_at.iter().try_for_each(|&at| write_all_at(file, &bytes, data.end + at as u64))
 }
 

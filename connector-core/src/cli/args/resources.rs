@@ -15,8 +15,9 @@ pub(in crate::cli) struct Resources {
     /// Threads that move bytes [default: the cores, at most 4]
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "How")]
     pub threads: Option<u16>,
-    /// How bytes get from file to file: auto is what is fastest as a rule; with copy the kernel
-    /// does it, which spares the network where both lie on one server
+    /// How bytes get from file to file: auto shares blocks where the file system can (XFS, Btrfs)
+    /// and else uses buffers; with copy the kernel copies, which spares the network where both
+    /// sides lie on one server
     #[arg(long, value_enum, value_name = "HOW", default_value_t = IoName::Auto, help_heading = "How")]
     pub io: IoName,
     /// Where state transforms run: cpu, cuda, cuda:N, metal

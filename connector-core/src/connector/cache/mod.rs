@@ -7,8 +7,10 @@
 
 mod entry;
 mod key;
+mod nemo;
 
 pub use entry::{Entry, Swept};
+pub use nemo::nemo_place;
 
 use super::{Planned, Record};
 use crate::engine::Progress;
@@ -49,9 +51,8 @@ impl Cached {
 impl Cache {
     /// The cache of this user: `connector` in `NEMO_HOME`, or in `~/.cache/nemo`.
     pub fn from_env() -> Self {
-        let home = env::var_os("NEMO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
-        let default = || env::home_dir().unwrap_or_default().join(".cache").join("nemo");
-        Cache { root: home.unwrap_or_else(default).join("connector") }
+        let var = |name: &str| env::var_os(name).filter(|value| !value.is_empty());
+        Cache { root: nemo::home(var).join("connector") }
     }
 
     /// The cache in the folder `root`.

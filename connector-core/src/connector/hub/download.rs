@@ -3,8 +3,9 @@
 //! That crate (0.5) puts a file in the cache without looking at its length or hash, appends when a
 //! server ignores where it was to go on, and moves a branch on with the first file. So it works in a
 //! staging folder of ours; a file goes from there to the cache when its hash is right, and the
-//! branch is written last. It also cannot be stopped within a file: a program that is to end at
-//! once exits, and the next run goes on from the bytes that lie in the staging folder.
+//! branch is written last. It also cannot be stopped within a file, nor does it give up on a server
+//! that sends nothing more: a program that is to end at once exits, and the next run goes on from
+//! the bytes that lie in the staging folder.
 
 use super::files::needed;
 use super::local::is_commit;
@@ -13,6 +14,7 @@ use crate::failpoint::failpoint;
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Lock, Place, available_space};
 use crate::{Cancel, Error, Result};
+use hf_hub::api::RepoInfo;
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, Repo, RepoType};
 use sha1::Digest;
@@ -43,17 +45,9 @@ pub(super) fn download(
     let _lock = Lock::wait(&place, cancel, |owner| progress.waiting(owner))?;
 
     let staging = place.staging();
-    let api = ApiBuilder::from_cache(Cache::new(staging.clone()))
-        .with_endpoint(hub.endpoint.clone())
-        .with_token(hub.token.as_ref().map(|token| token.0.clone()))
-        .with_user_agent("connector", env!("CARGO_PKG_VERSION"))
-        .build();
+    let api = api(hub, staging.clone());
     let api = api.map_err(|error| failed(hub, address, "the client", error))?;
-    let asked = Repo::with_revision(
-        address.repository().into(),
-        RepoType::Model,
-        address.revision().into(),
-    );
+    let asked = repo(address, address.revision());
     let list = || api.repo(asked.clone()).info();
     let info = again(cancel, list)
         .and_then(|info| info.map_err(|error| failed(hub, address, "the list of files", error)))?;
@@ -69,7 +63,7 @@ pub(super) fn download(
 
     // All files of one commit, whatever becomes of the branch meanwhile.
     let commit = info.sha;
-    let repo = Repo::with_revision(address.repository().into(), RepoType::Model, commit.clone());
+    let repo = repo(address, &commit);
     let folder = cache.join(address.folder());
     let snapshot = folder.join("snapshots").join(&commit);
     let repo = api.repo(repo);
@@ -79,6 +73,30 @@ pub(super) fn download(
     run.all(&weights)?;
     run.finish(address.revision())?;
     Ok(snapshot)
+}
+
+/// The commit that a revision is now, asked once and without patience; or why it cannot be told.
+pub(super) fn commit(hub: &Hub, address: &Address) -> Result<String, String> {
+    // hf-hub touches its cache for files only.
+    let api = api(hub, hub.cache.clone()).map_err(|error| error.to_string())?;
+    let request = api.repo(repo(address, address.revision())).info_request();
+    let answer = request.config().timeout_global(Some(hub.patience)).build().call();
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    let info: RepoInfo = answer.body_mut().read_json().map_err(|error| error.to_string())?;
+    if is_commit(&info.sha) { Ok(info.sha) } else { Err(format!("it says {:?}", info.sha)) }
+}
+
+/// hf-hub's client, with its files in `cache`.
+fn api(hub: &Hub, cache: PathBuf) -> Result<Api, ApiError> {
+    ApiBuilder::from_cache(Cache::new(cache))
+        .with_endpoint(hub.endpoint.clone())
+        .with_token(hub.token.as_ref().map(|token| token.0.clone()))
+        .with_user_agent("connector", env!("CARGO_PKG_VERSION"))
+        .build()
+}
+
+fn repo(address: &Address, revision: &str) -> Repo {
+    Repo::with_revision(address.repository().into(), RepoType::Model, revision.into())
 }
 
 /// A download under way.

@@ -49,6 +49,12 @@ impl Local {
     }
 }
 
+/// Whether a revision is the name of a branch or tag, which the cache says to be a commit.
+#[cfg(feature = "hub")]
+pub(super) fn is_branch(cache: &Path, address: &Address) -> bool {
+    cache.join(address.folder()).join("refs").join(address.revision()).is_file()
+}
+
 /// The folder of a commit, or of the commit that a branch or tag is said to be.
 fn snapshot(folder: &Path, revision: &str) -> Option<PathBuf> {
     let snapshots = folder.join("snapshots");

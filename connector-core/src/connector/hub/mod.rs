@@ -15,7 +15,8 @@ pub use error::{HubError, HubErrorKind};
 use crate::{Cancel, Result};
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Who watches a download.
 pub trait HubProgress: Sync {
@@ -53,7 +54,13 @@ pub struct Hub {
     pub token: Option<Token>,
     /// Whether the server must not be asked: `HF_HUB_OFFLINE`.
     pub offline: bool,
+    /// How long the server may take to say which commit a branch is that the cache has:
+    /// `HF_HUB_ETAG_TIMEOUT`, or 10 s.
+    pub patience: Duration,
 }
+
+/// What Hugging Face's library waits for the server where the cache could do.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A token, which is not shown.
 #[derive(Clone)]
@@ -90,12 +97,18 @@ impl Hub {
             offline: text("HF_HUB_OFFLINE").is_some_and(|value| {
                 ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
             }),
+            patience: text("HF_HUB_ETAG_TIMEOUT")
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds.parse().ok()?).ok())
+                .unwrap_or(PATIENCE),
         }
     }
 
     /// The directory of a model: from the cache if all of it is there, else downloaded.
     ///
-    /// A branch is what the cache says it is, without asking the server; `hf download` moves it on.
+    /// A branch or tag may have moved: the server is asked which commit it is, and a new one is
+    /// downloaded, as Hugging Face's library does. If the server cannot be asked, or refuses, it is
+    /// what the cache says. A commit is never asked for again.
+    ///
     /// Only files that an import reads are downloaded: weights in safetensors, configs, tokenizer
     /// files. The cache is the one that all tools share: a file appears in it whole and checked, a
     /// branch when all its files are there.
@@ -110,8 +123,10 @@ impl Hub {
         cancel: &Cancel,
     ) -> Result<PathBuf> {
         let local = local::Local::find(&self.cache, address);
-        if let local::Local::Whole(dir) = local {
-            return Ok(dir);
+        if let local::Local::Whole(dir) = &local
+            && !self.has_moved(address, dir, progress)
+        {
+            return Ok(dir.clone());
         }
         let failed = match self.download(address, &local, progress, cancel) {
             Ok(dir) => return Ok(dir),
@@ -126,6 +141,33 @@ impl Hub {
             }
             _ => Err(failed),
         }
+    }
+
+    /// Whether the branch of `address` is another commit by now than `dir` has.
+    #[cfg(feature = "hub")]
+    fn has_moved(&self, address: &Address, dir: &Path, progress: &dyn HubProgress) -> bool {
+        if self.offline || !local::is_branch(&self.cache, address) {
+            return false;
+        }
+        let (revision, commit) = (address.revision(), dir.file_name().unwrap_or_default());
+        match download::commit(self, address) {
+            Ok(now) => commit != now.as_str(),
+            Err(reason) => {
+                let commit = commit.to_string_lossy();
+                let short = commit.get(..8).unwrap_or(&commit);
+                progress.warn(&format!(
+                    "the hub does not say whether {revision} of {} has moved ({reason}); {short} of \
+                     the cache is taken",
+                    address.repository()
+                ));
+                false
+            }
+        }
+    }
+
+    #[cfg(not(feature = "hub"))]
+    fn has_moved(&self, _: &Address, _: &Path, _: &dyn HubProgress) -> bool {
+        false
     }
 
     #[cfg(feature = "hub")]

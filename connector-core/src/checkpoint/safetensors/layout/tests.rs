@@ -93,7 +93,23 @@ fn refused() {
 #[test]
 fn a_header_over_100_mb_is_refused() {
     // The longest that ends at a multiple of 64 has 99,999,992 bytes.
-    assert!(frame("x", vec![b' '; 99_999_992]).is_ok());
-    let error = frame("x", vec![b' '; 99_999_993]).unwrap_err();
+    assert!(frame("x", vec![b' '; 99_999_992], None).is_ok());
+    let error = frame("x", vec![b' '; 99_999_993], None).unwrap_err();
     assert_eq!(error, LayoutError::HeaderTooLarge { shard: "x".into(), len: 100_000_056 });
+}
+
+#[test]
+fn most_bytes_lie_within_their_blocks_as_where_they_come_from() {
+    let tensors = [bytes("a", 8192), bytes("b", 100), bytes("c", 5000), bytes("d", 40)];
+    let starts = |origins: &[Option<u64>]| -> Vec<u64> {
+        let layout = Layout::with_origins(&tensors, origins, u64::MAX).unwrap();
+        layout.placements().iter().map(|place| place.offset % BLOCK).collect()
+    };
+    // `c` alone would ask for 500, `a` for 1000, and has more bytes.
+    assert_eq!(starts(&[Some(5096), None, Some(500 + 8292), None])[0], 1000);
+    // Together `b` and `c` have more than 4 bytes of `a`'s block.
+    assert_eq!(starts(&[None, Some(8192 + 24), Some(8292 + 24), None])[..2], [24, 24]);
+    // Elements would not be aligned.
+    assert_eq!(starts(&[Some(1001), None, None, None])[0] % ALIGNMENT as u64, 0);
+    assert_eq!(starts(&[]), starts(&[None; 4]));
 }

@@ -18,14 +18,17 @@
 //! ```
 //!
 //! All members are stored, not compressed: torch reads a tensor at its place in the file.
+//!
+//! What says how to read others, `data.pkl` say, is held against its CRC whenever it is read; the
+//! data of tensors only on request, because that takes as long as the disk does. A CRC of 0 is none:
+//! torch writes it if it is asked not to compute any (`torch.serialization.set_crc32_options`).
 
-mod crc;
 mod read;
 mod write;
 
-pub(in crate::checkpoint) use crc::{Crc, crc32};
-pub(in crate::checkpoint) use read::Archive;
+pub(in crate::checkpoint) use crc32fast::{Hasher as Crc, hash as crc32};
 pub use read::ZipError;
+pub(in crate::checkpoint) use read::{Archive, Member};
 pub(in crate::checkpoint) use write::{Frame, frame, objects, with_tensors};
 
 /// `PK 03 04`: before each member.

@@ -1,6 +1,6 @@
 use super::{
-    CENTRAL, CENTRAL_LEN, END, END_LEN, END64, END64_LEN, LOCAL, LOCAL_LEN, LOCATOR64,
-    LOCATOR64_LEN,
+    CENTRAL, CENTRAL_LEN, Crc, END, END_LEN, END64, END64_LEN, LOCAL, LOCAL_LEN, LOCATOR64,
+    LOCATOR64_LEN, crc32,
 };
 use crate::checkpoint::safetensors::shown;
 use crate::store::positioned::read_exact_at;
@@ -15,6 +15,9 @@ const USUAL_END: u64 = 4096;
 /// The longest central directory. An entry takes about 80 bytes; the record of a tensor has 4 to 8
 /// of them, the file of a model one for each tensor.
 const LONGEST_DIRECTORY: u64 = 64 << 20;
+
+/// What torch's files of before 1.6 begin with: the pickle of a number.
+const LEGACY: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// In a field of 32 bits: the number stands in the long form.
 const LONG: u64 = u32::MAX as u64;
@@ -32,6 +35,25 @@ pub enum ZipError {
     /// A member is compressed or encrypted.
     #[error("`{}` is compressed or encrypted; torch stores its members as they are", shown(.0))]
     NotStored(String),
+    /// It is what torch wrote before it took to zip.
+    #[error(
+        "it is in torch's format of before 1.6, which no distributed checkpoint is written in; load \
+         and save it with a later torch"
+    )]
+    Legacy,
+    /// A member is not what was written.
+    #[error(
+        "`{}` has the CRC {found:08x}, and should have {crc:08x}: bytes of the file changed",
+        shown(name)
+    )]
+    Crc {
+        /// The member.
+        name: String,
+        /// The CRC in the directory.
+        crc: u32,
+        /// That of the bytes that are there.
+        found: u32,
+    },
     /// A member is missing.
     #[error("the zip archive has no `{0}`")]
     Missing(&'static str),
@@ -90,7 +112,7 @@ impl<'f> Archive<'f> {
         &self.members
     }
 
-    /// The bytes of a member of at most `most` bytes.
+    /// The bytes of a member of at most `most` bytes, if they are those that were written.
     pub fn read(&self, member: &Member, most: u64) -> Result<Vec<u8>> {
         let len = member.data.end - member.data.start;
         if len > most {
@@ -98,7 +120,35 @@ impl<'f> Archive<'f> {
         }
         let mut bytes = vec![0; len as usize];
         read_exact_at(self.file, &mut bytes, member.data.start)?;
+        member.check(crc32(&bytes))?;
         Ok(bytes)
+    }
+}
+
+impl Member {
+    /// Passes if `found` is the CRC of its bytes, or none was written.
+    fn check(&self, found: u32) -> Result<()> {
+        let Member { name, crc, .. } = self;
+        if *crc == 0 || *crc == found {
+            return Ok(());
+        }
+        Err(ZipError::Crc { name: name.clone(), crc: *crc, found })
+    }
+
+    /// Reads all of its bytes and holds them against its CRC; `false` if none was written.
+    pub fn check_in(&self, file: &File, buffer: &mut [u8]) -> Result<bool> {
+        if self.crc == 0 {
+            return Ok(false);
+        }
+        let mut crc = Crc::new();
+        let mut at = self.data.start;
+        while at < self.data.end {
+            let len = (self.data.end - at).min(buffer.len() as u64) as usize;
+            read_exact_at(file, &mut buffer[..len], at)?;
+            crc.update(&buffer[..len]);
+            at += len as u64;
+        }
+        self.check(crc.finalize()).map(|()| true)
     }
 }
 
@@ -164,7 +214,8 @@ impl View<'_> {
                 }
             }
         }
-        Err(ZipError::NoEnd)
+        let begins = self.read(0..self.len().min(LEGACY.len() as u64))?;
+        Err(if begins == LEGACY { ZipError::Legacy } else { ZipError::NoEnd })
     }
 
     /// Size, offset and number of entries from the end record of 64 bits, which stands before the

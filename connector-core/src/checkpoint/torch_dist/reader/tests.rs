@@ -5,6 +5,8 @@ use super::*;
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::torch::zip;
+use crate::engine::NoProgress;
+use crate::store::positioned::write_all_at;
 use crate::store::{Dtype, Sink};
 
 /// Two layers of a matrix, bytes 0 to 7 and 8 to 15, each gated: 4 pieces; and a norm.
@@ -17,7 +19,7 @@ fn checkpoint() -> tempfile::TempDir {
     };
     let layer = |layer| tensor(&format!("decoder.layers.{layer}.mlp.linear_fc1.weight"), &[4, 2]);
     let tensors = [layer(0), layer(1), tensor("decoder.final_layernorm.weight", &[3])];
-    let options = DistOptions { gated: true, ..DistOptions::default() };
+    let options = DistOptions { gated: true, prefix: "module.", ..DistOptions::default() };
     let layout = Layout::new(&tensors, 1 << 20, &options).unwrap();
     let writer = Writer::create(dir.path(), layout.clone()).unwrap();
     let mut next = 0u8;
@@ -96,6 +98,29 @@ fn the_parameters_are_read_and_their_checksums_are_right() {
             }
         }
     }
+}
+
+#[test]
+fn a_changed_byte_of_a_tensor_is_found_on_request() {
+    let dir = checkpoint();
+    let check = || {
+        let reader = Reader::open(dir.path()).unwrap();
+        reader.check(2, &NoProgress, &Cancel::default()).unwrap()
+    };
+    let sound = check();
+    assert_eq!((sound.records, sound.bytes, sound.without), (5, 19, 0));
+    assert!(sound.problems.is_empty());
+    let reader = Reader::open(dir.path()).unwrap();
+    let at = reader.tensors()[1].pieces[0].offset;
+    let file = fs::OpenOptions::new().write(true).open(dir.path().join("__0_0.distcp")).unwrap();
+    write_all_at(&file, &[99], at + 1).unwrap();
+    let damaged = check();
+    assert_eq!((damaged.records, damaged.problems.len()), (4, 1));
+    let problem = damaged.problems[0].to_string();
+    assert!(problem.contains("mlp.linear_fc1") && problem.contains("data/0"), "{problem}");
+    let cancel = Cancel::default();
+    cancel.cancel();
+    assert!(matches!(reader.check(1, &NoProgress, &cancel), Err(Error::Cancelled)));
 }
 
 #[test]
@@ -197,11 +222,9 @@ fn a_piece_may_be_no_view_into_something_else() {
     let file = file.unwrap();
     let size = [1, 2, 2];
     let whole = record::pickle(Dtype::U8, &size).unwrap();
-    let archive = zip::Archive::open(&file, {
-        let place = stored(dir.path())[0].chunks[0].record.clone().unwrap();
-        place.offset..place.offset + place.length
-    })
-    .unwrap();
+    let place = stored(dir.path())[0].chunks[0].record.clone().unwrap();
+    let record = place.offset..place.offset + place.length;
+    let archive = zip::Archive::open(&file, record.clone()).unwrap();
     let at = archive.member("data.pkl").unwrap().data.start;
     // K 00: the offset into the storage; then the sizes; then strides 4, 2, 1.
     let find = |part: &[u8]| whole.windows(part.len()).position(|w| w == part).unwrap();
@@ -211,12 +234,24 @@ fn a_piece_may_be_no_view_into_something_else() {
         (strides + 6, 2, "not one behind the other"),
         (offset + 2, 1, "fewer elements than its shape"),
     ] {
-        let mut old = [0];
-        read_exact_at(&file, &mut old, at + place).unwrap();
-        crate::store::positioned::write_all_at(&file, &[byte], at + place).unwrap();
+        let mut changed = whole.clone();
+        changed[place as usize] = byte;
+        // Alone it is a damage to the file.
+        write_all_at(&file, &changed, at).unwrap();
+        assert!(
+            problems(dir.path()).contains("`data.pkl` has the CRC"),
+            "{}",
+            problems(dir.path())
+        );
+        // With the right CRC it is what was written.
+        let frame = zip::frame(&changed, 4);
+        write_all_at(&file, &frame.head, record.start).unwrap();
+        write_all_at(&file, &frame.tail, record.end - frame.tail.len() as u64).unwrap();
         assert!(problems(dir.path()).contains(want), "{}", problems(dir.path()));
-        crate::store::positioned::write_all_at(&file, &old, at + place).unwrap();
     }
+    let frame = zip::frame(&whole, 4);
+    write_all_at(&file, &frame.head, record.start).unwrap();
+    write_all_at(&file, &frame.tail, record.end - frame.tail.len() as u64).unwrap();
     assert_eq!(problems(dir.path()), "");
 }
 
