@@ -71,6 +71,7 @@ def on_cpu(load_model_config, torch, AttnBackend):
         if args is not None:
             args.tokenizer_model = os.path.join(path, "tokenizer")
             args.params_dtype = torch.float32
+            args.bf16 = args.fp16 = False
         return config, args
     return load
 

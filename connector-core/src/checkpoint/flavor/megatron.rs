@@ -197,3 +197,78 @@ impl Llama3<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const ACTIVATIONS: [(&str, &str); 1] = [("silu", "torch.nn.functional.silu")];
+
+    fn config(change: Value) -> Value {
+        let mut config = json!({
+            "num_layers": 2, "hidden_size": 48, "ffn_hidden_size": 80, "num_attention_heads": 6,
+            "num_query_groups": 2, "kv_channels": 8, "seq_length": 256, "vocab_size": 97,
+            "make_vocab_size_divisible_by": 32, "share_embeddings_and_output_weights": false,
+            "attention_bias": false, "mlp_bias": false, "layernorm_epsilon": 1e-5,
+            "normalization": "RMSNorm", "gated_linear_unit": true, "rotary_base": 1e4,
+            "position_embedding_type": "rope", "init_method_std": 0.02, "activation_func": "silu",
+        });
+        let changes = change.as_object().unwrap().clone();
+        config.as_object_mut().unwrap().extend(changes);
+        config
+    }
+
+    #[test]
+    fn fields_follow_from_the_models_config() {
+        let experts = json!({"num_moe_experts": 4, "moe_input_jitter_eps": 0.0});
+        let noisy = json!({"num_moe_experts": 4, "moe_input_jitter_eps": 0.5});
+        let window = Python::Tuple(vec![Python::Int(31), Python::Int(0)]);
+        let linear = json!({"rope_scaling": {"rope_type": "linear", "scale_factor": 2.0}});
+        for (change, field, want) in [
+            (json!({}), "hidden_size", Some(Python::Int(48))),
+            (json!({}), "activation_func", Some(Python::name("torch.nn.functional.silu"))),
+            (json!({}), "add_bias_linear", Some(Python::Bool(false))),
+            (json!({}), "window_size", Some(Python::None)),
+            (json!({}), "params_dtype", None),
+            (json!({}), "num_moe_experts", None),
+            (json!({"attention_bias": true}), "add_bias_linear", Some(Python::Bool(true))),
+            (json!({"params_dtype": "float16"}), "fp16", Some(Python::Bool(true))),
+            (json!({"params_dtype": "float16"}), "bf16", Some(Python::Bool(false))),
+            (json!({"window_size": [31, 0]}), "window_size", Some(window)),
+            (json!({"window_size": [31, 0]}), "cp_comm_type", Some(Python::text("a2a"))),
+            (linear, "seq_len_interpolation_factor", Some(Python::Float(2.0))),
+            (experts, "moe_input_jitter_eps", Some(Python::None)),
+            (noisy, "moe_input_jitter_eps", Some(Python::Float(0.5))),
+        ] {
+            let config = config(change.clone());
+            let fields = Megatron::new(&config).unwrap().fields(&ACTIVATIONS);
+            let found = fields.into_iter().find(|(name, _)| *name == field).map(|found| found.1);
+            assert_eq!(found, want, "{change}: {field}");
+        }
+        assert_eq!(Megatron::new(&config(json!({}))).unwrap().vocab_rows(), 128);
+        assert_eq!(Megatron::new(&json!({"num_layers": 2})).err(), Some("hidden_size"));
+    }
+
+    #[test]
+    fn what_no_field_says_is_listed() {
+        for (change, want) in [
+            (json!({}), &[][..]),
+            (json!({"attention_bias": true, "mlp_bias": true}), &[]),
+            (json!({"attention_bias": true}), &["biases in the attention and none in the MLP"]),
+            (json!({"activation_func": "gelu"}), &["the activation gelu"]),
+        ] {
+            let config = config(change.clone());
+            assert_eq!(Megatron::new(&config).unwrap().unsaid(&ACTIVATIONS), want, "{change}");
+        }
+        for (low, length, fits) in [(1.0, 8192, true), (2.0, 8192, false), (1.0, 64, false)] {
+            let scaling = json!({"rope_scaling": {
+                "rope_type": "llama3", "scale_factor": 8.0, "low_freq_factor": low,
+                "high_freq_factor": 4.0, "old_context_len": length,
+            }});
+            let config = config(scaling);
+            let model = Megatron::new(&config).unwrap();
+            assert_eq!(model.llama3_rope().unwrap().unsaid().is_none(), fits, "{low} {length}");
+        }
+    }
+}

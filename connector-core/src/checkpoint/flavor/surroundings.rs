@@ -119,10 +119,13 @@ impl Described<'_> {
             let place = format!("{}/{GENERATION}", io_json::ARTIFACTS);
             around.moved.insert(GENERATION.into(), place);
         }
-        let mut described = json!({
-            "_target_": format!("{}.{}", names.module, names.model),
-            "config": self.config,
-        });
+        // With its module, as NeMo has it. A connector's own model that NeMo runs as another is still
+        // this connector's.
+        let target = match names.model == self.model {
+            true => format!("{}.{}", names.module, names.model),
+            false => self.model.into(),
+        };
+        let mut described = json!({"_target_": target, "config": self.config});
         if context.tokenizer {
             described["tokenizer"] = json!({
                 "_target_": io_json::AUTO_TOKENIZER,
@@ -222,4 +225,44 @@ fn pretty(value: &Value) -> Result<Vec<u8>> {
         .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The files that are made for a model that no framework knows, and what is said.
+    fn around(flavor: Flavor, config: &Value) -> (Vec<String>, Vec<String>) {
+        let described =
+            Described { model: "Own", config, frameworks: None, files: &[], tokenizer: &[] };
+        let around = described.surroundings(flavor, LayerLayout::Stacked).unwrap();
+        (around.made.into_iter().map(|(place, _)| place).collect(), around.warnings)
+    }
+
+    #[test]
+    fn a_model_that_no_framework_knows_has_its_own_config_and_a_warning() {
+        let config = json!({"width": 3});
+        for (flavor, files, want) in [
+            (Flavor::Nemo, &["context/model.yaml"][..], "context/io.json is not written: Own"),
+            (
+                Flavor::MegatronLm,
+                &["release/tokenizer/model.yaml", "latest_checkpointed_iteration.txt"],
+                "the config of Own has no num_layers",
+            ),
+            (
+                Flavor::MegatronBridge,
+                &[
+                    "iter_0000000/tokenizer/model.yaml",
+                    "latest_checkpointed_iteration.txt",
+                    "latest_train_state.pt",
+                    "iter_0000000/train_state.pt",
+                ],
+                "ModelConnector::FRAMEWORKS",
+            ),
+        ] {
+            let (made, warnings) = around(flavor, &config);
+            assert_eq!(made, files);
+            assert!(warnings.len() == 1 && warnings[0].contains(want), "{warnings:?}");
+        }
+    }
 }
