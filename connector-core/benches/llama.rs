@@ -6,6 +6,8 @@
 //! The layers are TinyLlama's (2048 wide, 32 heads in 4 groups), four of them, in f32, with random
 //! weights. Reports the median of the rounds, and that both choose the same tokens.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama::{Cache, Llama, LlamaConfig};

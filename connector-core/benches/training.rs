@@ -6,6 +6,8 @@
 //! f32, with random weights; 4 rows of 256 tokens, all of which are learnt. Full, and an adapter of
 //! rank 16 on all projections. Reports medians.
 
+#![allow(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
 use candle_core::{DType, Device, Tensor};
 use connector_core::train::{FineTuningData, Lora, StepRecord, Trainer, finetune};
 use connector_core::{AutoModel, AutoResume, ImportOptions, import_ckpt};

@@ -206,7 +206,7 @@ impl PlannedImport {
         let configuration = match configured {
             Ok(configured) => configured.and_then(|done| settle().map(|()| done)).map_err(named)?,
             Err(panic) => {
-                return Err(named(Input::Format(checkpoint).cannot_compute(panic)));
+                return Err(named(Input::Format(Box::new(checkpoint)).cannot_compute(panic)));
             }
         };
         let config = written_config(&configuration, &options);
@@ -254,7 +254,7 @@ impl PlannedImport {
                 warnings,
             },
             work: options.work(container),
-            input: Input::Format(checkpoint),
+            input: Input::Format(Box::new(checkpoint)),
         };
         draft.plan().map(PlannedImport)
     }

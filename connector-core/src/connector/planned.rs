@@ -40,7 +40,7 @@ pub struct Planned {
 
 /// What is converted.
 pub(super) enum Input {
-    Format(Checkpoint),
+    Format(Box<Checkpoint>),
     Model(Box<NemoCheckpoint>),
 }
 

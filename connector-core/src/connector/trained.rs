@@ -60,7 +60,7 @@ fn described(
     });
     let mut fields = match configured {
         Ok(configured) => configured.map_err(named)?.model.json().clone(),
-        Err(panic) => return Err(named(Input::Format(config).cannot_compute(panic))),
+        Err(panic) => return Err(named(Input::Format(Box::new(config)).cannot_compute(panic))),
     };
     // A vocabulary that training padded: its rows are the multiple.
     let tokens = fields.get(VOCABULARY).and_then(Value::as_u64);

@@ -1,5 +1,7 @@
 //! The imported models compute what the originals compute.
 
+#![allow(clippy::print_stdout, reason = "with --nocapture, how close they are")]
+
 mod cli;
 mod fixtures;
 mod gradients;
