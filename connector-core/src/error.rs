@@ -194,6 +194,17 @@ pub enum Error {
         /// The connector's type.
         connector: &'static str,
     },
+    /// A number of a training run is no longer finite.
+    #[error(
+        "{what} of step {step} is not finite; the last checkpoint is as it was\n\
+         help: a lower learning rate, a longer warm-up, or clipped gradients keep a run from diverging"
+    )]
+    Diverged {
+        /// "the loss", "the gradient".
+        what: &'static str,
+        /// The step, counted from 0.
+        step: u64,
+    },
     /// A model of the Hugging Face hub is not there.
     #[error(transparent)]
     Hub(#[from] HubError),

@@ -44,6 +44,15 @@
 //! [`scaffold`] drafts all of it from a checkpoint; `docs/tutorial.md` begins there, and
 //! `examples/own_model` has everything by hand.
 //!
+//! # Running it
+//!
+//! `model` computes what was imported, on candle: logits, text, gradients.
+//!
+//! # Training it
+//!
+//! `train::finetune` goes on from there, in full or with a low-rank adapter, and what it writes is
+//! exported as any checkpoint is.
+//!
 //! # In NeMo's words
 //!
 //! | NeMo 2 | here |
@@ -57,6 +66,7 @@
 //! | `io.ModelConnector` | [`ModelConnector`] |
 //! | `io.ConnectorMixin` | [`ConnectorMixin`] |
 //! | `AutoResume` | [`AutoResume`] |
+//! | `llm.finetune(model, data, trainer, resume)` | `train::finetune` |
 //! | `llm.import_ckpt` | [`import_ckpt`] |
 //! | `llm.export_ckpt` | [`export_ckpt`] |
 //!
@@ -68,10 +78,12 @@
 //!
 //! | feature | what it adds | default |
 //! |---|---|---|
-//! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms` | yes |
+//! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms`, `model` | yes |
 //! | `cli` | the command line | yes |
 //! | `hub` | downloads from the Hugging Face hub; its cache is read without | yes |
-//! | `cuda`, `metal` | devices for functions on tensors | no |
+//! | `train` | `train`, `connector finetune` and `merge` | no |
+//! | `oracle` | `verify --logits` computes the source with candle-transformers | no |
+//! | `cuda`, `metal` | devices for functions on tensors and models | no |
 //!
 //! Everything that only moves bytes works without candle.
 
@@ -100,6 +112,8 @@ pub mod schema;
 mod stage;
 pub mod store;
 pub mod testing;
+#[cfg(feature = "train")]
+pub mod train;
 pub mod transform;
 
 #[doc(hidden)]

@@ -3,6 +3,18 @@
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// The results of `work` for each number below `count`, in order, done on `threads` threads. A panic
+/// of one of them is raised here.
+pub(crate) fn map<T: Send>(
+    threads: usize,
+    count: usize,
+    work: impl Fn(usize) -> T + Sync,
+) -> Vec<T> {
+    let done = in_parallel(threads, count, |number| Ok(work(number)));
+    // The only error is a panic elsewhere; done again here, it is ours.
+    done.unwrap_or_else(|_| (0..count).map(work).collect())
+}
+
 /// Does `work` for each number below `count`, on `threads` threads, and gives its results in order.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Runs every example, and holds the model of one's own against its checkpoint.
 
+#[path = "../finetune/main.rs"]
+mod finetune;
 #[path = "../in_memory.rs"]
 mod in_memory;
 #[path = "../own_model/model.rs"]
@@ -23,6 +25,17 @@ fn qkv() {
 #[test]
 fn in_memory() {
     in_memory::main().unwrap();
+}
+
+/// A few steps; and again, which finds the run finished and exports it anew.
+#[test]
+fn finetune() {
+    let dir = tempfile::tempdir().unwrap();
+    for _ in 0..2 {
+        finetune::run(dir.path(), 5).unwrap();
+    }
+    assert!(dir.path().join("hf/model.safetensors").is_file());
+    assert!(std::fs::read_to_string(dir.path().join("default.svg")).unwrap().contains("<svg"));
 }
 
 fn values(tensor: &Tensor) -> Vec<f32> {

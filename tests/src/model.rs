@@ -1,4 +1,4 @@
-use crate::{Tensor, encode, index, read_tensors};
+use crate::{Fill, Tensor, encode, index, read_tensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -41,6 +41,37 @@ impl Model {
                 model.files.insert(name, bytes);
             }
         }
+        model
+    }
+
+    /// A Llama of noise whose matrices are large enough for every way of moving bytes: 3 MB a layer
+    /// in `F32`.
+    pub fn llama(layers: usize, dtype: &str) -> Self {
+        let (hidden, inner, kv, vocab) = (256, 704, 128, 1000);
+        let config = serde_json::json!({
+            "architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": hidden,
+            "intermediate_size": inner, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "num_hidden_layers": layers, "vocab_size": vocab, "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0, "max_position_embeddings": 256, "tie_word_embeddings": false,
+        });
+        let mut model = Model { config, ..Model::default() };
+        let mut add = |name: String, shape: &[usize]| {
+            model.tensors.push(Tensor::new(&format!("{name}.weight"), dtype, shape, Fill::Noise));
+        };
+        add("model.embed_tokens".into(), &[vocab, hidden]);
+        for layer in 0..layers {
+            let at = format!("model.layers.{layer}");
+            add(format!("{at}.input_layernorm"), &[hidden]);
+            add(format!("{at}.post_attention_layernorm"), &[hidden]);
+            for (name, rows) in [("q", hidden), ("k", kv), ("v", kv), ("o", hidden)] {
+                add(format!("{at}.self_attn.{name}_proj"), &[rows, hidden]);
+            }
+            add(format!("{at}.mlp.gate_proj"), &[inner, hidden]);
+            add(format!("{at}.mlp.up_proj"), &[inner, hidden]);
+            add(format!("{at}.mlp.down_proj"), &[hidden, inner]);
+        }
+        add("model.norm".into(), &[hidden]);
+        add("lm_head".into(), &[vocab, hidden]);
         model
     }
 

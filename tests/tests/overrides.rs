@@ -170,7 +170,7 @@ fn an_own_tokenizer_is_what_is_loaded() {
     let mut options = in_format("longer");
     options.cache = Some(Cache::at(dir.path()));
     let model = LlamaModel::import_from_with(source.to_str().unwrap(), options).unwrap();
-    assert_eq!(model.tokenizer, [model.path.join("context/special_tokens_map.json")]);
+    assert_eq!(model.tokenizer, [model.path.join("special_tokens_map.json")]);
 }
 
 #[test]

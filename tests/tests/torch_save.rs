@@ -152,6 +152,11 @@ fn the_format_pytorch_takes_pickles_where_safetensors_lie_beside_them() {
     let hf = AutoModel::import_ckpt(bench.source().to_str().unwrap(), Some(&bench.back()), false);
     assert!(norm(&hf.unwrap()).iter().all(|&byte| byte == 0));
 
+    // Where there are none, it says what there is.
+    let safe = format!("pytorch://{}", fixture("llama/hf").display());
+    let error = LlamaModel::importer(&safe).err().unwrap().to_string();
+    assert!(error.contains("found safetensors, `model.safetensors`"), "{error}");
+
     // Nothing is registered to write it.
     let error = LlamaModel::exporter("pytorch", &bench.out()).err().unwrap();
     assert!(matches!(error, Error::NoExport { .. }), "{error}");

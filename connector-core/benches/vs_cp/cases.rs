@@ -1,6 +1,6 @@
 //! What is measured.
 
-use crate::generate::{Checkpoint, Llama, TINY_LLAMA, wide_llama};
+use crate::generate::{Checkpoint, TINY_LLAMA, wide_llama};
 use crate::measure::Program;
 use std::fmt;
 use std::fs;
@@ -56,29 +56,37 @@ impl Data {
         if path.exists() {
             return Ok(path);
         }
-        let llama =
-            |shape: Llama, dtype, shards, filled| Checkpoint::llama(shape, dtype, shards, filled);
-        let checkpoint = match self {
-            Data::Llama => llama(TINY_LLAMA, "BF16", 5, true),
-            Data::LlamaF32 => llama(TINY_LLAMA, "F32", 5, true),
-            Data::Filled(gb) => {
-                llama(wide_llama(gb * GB, "BF16"), "BF16", gb.max(2) as usize, true)
-            }
-            Data::Sparse(gb, dtype) => {
-                llama(wide_llama(gb * GB, dtype), dtype, gb.max(2) as usize, false)
-            }
-            Data::Mixtral => Checkpoint::mixtral(),
-            Data::DeepSeek => Checkpoint::deepseek(),
-            Data::Imported => {
-                let source = Data::Llama.make(dir)?;
-                Program::connector().arg("import").arg(source).args("-q -o").arg(&path).run()?;
-                return Ok(path);
-            }
-            Data::Nothing => return fs::create_dir_all(&path).map(|()| path),
-        };
         eprintln!("writing {}", path.display());
-        checkpoint.write(&path)?;
+        if self == Data::Imported {
+            let source = Data::Llama.make(dir)?;
+            Program::connector().arg("import").arg(source).args("-q -o").arg(&path).run()?;
+        } else {
+            Program::maker()?.arg(self.to_string()).arg(&path).run()?;
+        }
         Ok(path)
+    }
+
+    /// Writes the data of this name into the new directory `path`.
+    pub fn write(name: &str, path: &Path) -> io::Result<()> {
+        let mut all: Vec<Data> = PAIRED.iter().map(|case| case.data).collect();
+        for solo in SOLO {
+            all.extend((solo.programs)()?.iter().map(|(data, _)| *data));
+        }
+        let llama = |shape, dtype, shards, filled| Checkpoint::llama(shape, dtype, shards, filled);
+        let wide = |gb: u64, dtype, filled| {
+            llama(wide_llama(gb * GB, dtype), dtype, gb.max(2) as usize, filled)
+        };
+        let checkpoint = match all.into_iter().find(|data| data.to_string() == name) {
+            Some(Data::Llama) => llama(TINY_LLAMA, "BF16", 5, true),
+            Some(Data::LlamaF32) => llama(TINY_LLAMA, "F32", 5, true),
+            Some(Data::Filled(gb)) => wide(gb, "BF16", true),
+            Some(Data::Sparse(gb, dtype)) => wide(gb, dtype, false),
+            Some(Data::Mixtral) => Checkpoint::mixtral(),
+            Some(Data::DeepSeek) => Checkpoint::deepseek(),
+            Some(Data::Nothing) => return fs::create_dir_all(path),
+            Some(Data::Imported) | None => return Err(io::Error::other(format!("no data {name}"))),
+        };
+        checkpoint.write(path)
     }
 }
 

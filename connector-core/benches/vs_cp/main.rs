@@ -9,6 +9,8 @@
 //! slower for a while slows both sides. DIR needs 14 GB, 22 GB for the cases of memory, growth and
 //! cast; what is made there is removed at the end.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
+
 mod cases;
 mod generate;
 mod measure;
@@ -22,12 +24,27 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+/// As `connector` has it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "usage: cargo bench -p connector-core --bench vs_cp -- --dir DIR [--pairs N] \
                      [--keep] [CASE …]";
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_TOOL).is_some() {
         return connector_core::cli::main();
+    }
+    if let [_, make, data, dir] = std::env::args().collect::<Vec<_>>().as_slice()
+        && make == "make"
+    {
+        return match Data::write(data, dir.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("error: {error}");
+                ExitCode::FAILURE
+            }
+        };
     }
     match Options::parse().and_then(|options| Bench::new(options)?.run()) {
         Ok(()) => ExitCode::SUCCESS,

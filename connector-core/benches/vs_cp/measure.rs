@@ -36,6 +36,13 @@ impl Program {
         Program { words, own: false }
     }
 
+    /// This program, to write data: in a process of its own, since the peak of memory that the system
+    /// gives for a program is at least that of the one that started it.
+    pub fn maker() -> io::Result<Self> {
+        let words = vec![std::env::current_exe()?.into(), "make".into()];
+        Ok(Program { words, own: false })
+    }
+
     /// `connector` with the models of the benchmark.
     pub fn own_connector() -> io::Result<Self> {
         Ok(Program { words: vec![std::env::current_exe()?.into()], own: true })

@@ -24,6 +24,8 @@ pub(crate) use directory::hub_revision;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
+#[cfg(feature = "train")]
+pub(crate) use flavor::model_yaml;
 pub(crate) use flavor::{Described, Home, Surroundings};
 pub use flavor::{Flavor, Frameworks, NemoNames, NemoValue};
 pub use nemo::NemoCheckpoint;

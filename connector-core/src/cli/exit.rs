@@ -1,5 +1,7 @@
 use crate::Error;
 use crate::connector::hub::HubErrorKind;
+#[cfg(feature = "candle")]
+use crate::model::ModelError;
 use std::process::ExitCode;
 
 /// How the program ends.
@@ -67,8 +69,16 @@ impl Exit {
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
             Error::Function { .. } => (Exit::Failed, "transform-failed"),
             Error::Candle(_) => (Exit::Failed, "candle"),
+            Error::Diverged { .. } => (Exit::Failed, "diverged"),
             #[cfg(feature = "candle")]
-            Error::Model(_) => (Exit::Usage, "model"),
+            Error::Model(error) => match error {
+                ModelError::Tokenizer { .. } | ModelError::GenerationConfig { .. } => {
+                    (Exit::Io, "malformed-file")
+                }
+                ModelError::NoTokenizer { .. } => (Exit::Io, "no-tokenizer"),
+                ModelError::NotNumbers => (Exit::Failed, "not-numbers"),
+                _ => (Exit::Usage, "model"),
+            },
             Error::Registry { .. } => (Exit::Failed, "registry"),
             Error::WorkerPanicked => (Exit::Failed, "defect"),
             Error::Hub(error) => match error.kind {

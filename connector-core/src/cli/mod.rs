@@ -35,12 +35,19 @@ mod explain;
 mod failure;
 mod fetch;
 mod findings;
+#[cfg(feature = "train")]
+mod finetune;
+#[cfg(feature = "candle")]
+mod generate;
 mod inspect;
 mod layout;
 mod list;
 mod logging;
+#[cfg(feature = "candle")]
+mod logits;
 mod memory;
 mod nearest;
+mod new_file;
 mod overview;
 mod page;
 mod plan;
@@ -113,6 +120,14 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
             explain::run(selection, trained, key, screen)
         }
         Command::Verify(args) => verify::verify_command(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Generate(args) => generate::run(args, screen),
+        #[cfg(feature = "candle")]
+        Command::Logits(args) => logits::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Finetune(args) => finetune::run(args, screen),
+        #[cfg(feature = "train")]
+        Command::Merge(args) => finetune::merge(args, screen),
         Command::Diff(args) => verify::diff_command(args, screen),
         Command::Inspect { path, all, check, iteration } => {
             inspect::run(path, inspect::Depth { all: *all, check: *check }, iteration, screen)

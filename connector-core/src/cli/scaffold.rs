@@ -3,14 +3,12 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
+use super::new_file::write_new;
 use super::screen::Screen;
 use super::{overview, source, text};
-use crate::Error;
 use crate::connector::Registry;
 use crate::scaffold::{Draft, draft};
 use serde_json::json;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 /// How many decisions the screen lists; the draft and JSON have all.
@@ -27,7 +25,7 @@ pub(super) fn run(
     let checkpoint = source::checkpoint(path)?;
     let draft = draft(&checkpoint, like).map_err(|error| source::explain(path, error))?;
     match output {
-        Some(file) => write_new(file, &draft.text)?,
+        Some(file) => write_new(file, draft.text.as_bytes())?,
         None if !screen.json => screen.print(&draft.text),
         None => {}
     }
@@ -77,25 +75,4 @@ fn show(page: &mut super::page::Page, draft: &Draft, output: Option<&Path>) {
     let next = "add the file to a crate (README, \"Write your own importer\"); `cargo check` says \
                 what is left";
     page.field("next", next);
-}
-
-/// Writes a file that is not there yet, whole or not at all.
-fn write_new(file: &Path, text: &str) -> Result<(), Failure> {
-    let mut new =
-        OpenOptions::new().write(true).create_new(true).open(file).map_err(|error| match error
-            .kind()
-        {
-            ErrorKind::AlreadyExists => Failure::new(
-                Exit::Usage,
-                "output-exists",
-                format!("{} is there already; nothing was written", file.display()),
-            )
-            .help("give another --output, or remove the file"),
-            _ => Error::io("create", file)(error).into(),
-        })?;
-    new.write_all(text.as_bytes()).and_then(|()| new.sync_all()).map_err(|error| {
-        // What is there is a part.
-        let _ = fs::remove_file(file);
-        Error::io("write", file)(error).into()
-    })
 }

@@ -136,6 +136,16 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// [`printable`], line by line.
+#[cfg(feature = "candle")]
+pub(super) fn printable_lines(text: &str) -> String {
+    let part = |part: &str| {
+        let end = part.len() - usize::from(part.ends_with(['\n', '\t']));
+        printable(&part[..end]).into_owned() + &part[end..]
+    };
+    text.split_inclusive(['\n', '\t']).map(part).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -230,5 +240,7 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(printable("a.b → c"), "a.b → c");
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        #[cfg(feature = "candle")]
+        assert_eq!(printable_lines("a\u{1b}\n\tb\r\n\n"), "a\\u{1b}\n\tb\\r\n\n");
     }
 }

@@ -20,6 +20,10 @@ const MOST: usize = 12;
 
 pub(super) fn verify_command(args: &Verify, screen: &mut Screen) -> Result<Exit, Failure> {
     let options = args.options()?;
+    #[cfg(feature = "candle")]
+    if args.logits.logits {
+        return super::logits::verify(args, screen);
+    }
     let sides = [&*args.source, &*args.checkpoint];
     let verification = run(sides, &options, screen, verify)?;
     show(&mut *screen, sides, &verification, "connector.verify/1");

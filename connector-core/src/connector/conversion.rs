@@ -106,8 +106,7 @@ impl Conversion {
     /// the tensors, `finish` what is not tensors, and completes the record.
     pub fn run(
         &self,
-        input: &Path,
-        source: &dyn Source,
+        (input, source): (&Path, &dyn Source),
         context: Context<'_>,
         target: &Target<'_>,
         mut record: Record,
@@ -200,7 +199,8 @@ impl Conversion {
 
 /// The blake3 hash of a tensor's bytes.
 pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
-    const PART: u64 = 512 << 10;
+    // What was read is hashed while it is in the nearest caches.
+    const PART: u64 = 128 << 10;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = Vec::new();
     for run in tensor.runs(0, tensor.elements()) {
@@ -215,7 +215,7 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
 }
 
 /// Writes a small file whole.
-pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
     file.write_all(bytes).map_err(Error::io("write", path))
 }

@@ -191,7 +191,7 @@ impl PlannedConvert {
         let (path, target) = (self.checkpoint.path(), self.target(output, progress));
         let context = self.same.context();
         self.conversion
-            .run(path, source, context, &target, record, engine::run, finish)
+            .run((path, source), context, &target, record, engine::run, finish)
             .map(|(record, _)| record)
     }
 

@@ -12,6 +12,44 @@ use std::ops::Deref;
 /// written to it. What [`ModelConnector::convert_state`](super::ModelConnector::convert_state) gets.
 ///
 /// All of [`Planned`] can be asked of it: the plan, both configs, the source.
+///
+/// ```
+/// use connector_core::checkpoint::Checkpoint;
+/// use connector_core::connector::State;
+/// use connector_core::families::gpt::GptConfig;
+/// use connector_core::families::{HfLlama, LlamaModel};
+/// use connector_core::{Mapping, ModelConnector, Result, model_importer};
+///
+/// /// Llama with its last norm set back to zeros.
+/// struct WithoutNorm;
+///
+/// #[model_importer(LlamaModel, "hf-without-norm", dynamic)]
+/// impl ModelConnector for WithoutNorm {
+///     const MAPPING: Mapping = HfLlama::MAPPING;
+///
+///     fn config(source: &Checkpoint) -> Result<GptConfig> {
+///         HfLlama::config(source)
+///     }
+///
+///     fn convert_state(state: &mut State<'_>) -> Result<()> {
+///         state.convert()?;
+///         let norm = state.bytes("model.norm.weight")?;
+///         state.put_bytes("decoder.final_layernorm.weight", &vec![0; norm.len()])
+///     }
+/// }
+/// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
+/// # let scratch = tempfile::tempdir()?;
+/// # let mut options = connector_core::ImportOptions::default();
+/// # options.format = "hf-without-norm".into();
+/// # options.model = Some("LlamaModel".into());
+/// # let output = scratch.path().join("out");
+/// # connector_core::import_ckpt(fixture.as_ref(), &output, options)?;
+/// # let bytes = std::fs::read(output.join("weights/model.safetensors"))?;
+/// # let weights = safetensors::SafeTensors::deserialize(&bytes)?;
+/// # let norm = weights.tensor("decoder.final_layernorm.weight")?;
+/// # assert!(norm.data().iter().all(|&byte| byte == 0));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct State<'a> {
     planned: &'a Planned,
     job: &'a engine::Job<'a>,

@@ -142,11 +142,11 @@ pub trait ConnectorMixin: Model {
         Ok(output)
     }
 
-    /// The model in memory: config, tokenizer files and all parameters. It is imported into the
-    /// cache, if it is not there yet, and loaded from it.
+    /// The model in memory: config, tokenizer files and all parameters. Nothing is written, but for
+    /// what is downloaded.
     ///
     /// # Errors
-    /// As [`import_ckpt`](Self::import_ckpt); [`Error::Candle`](crate::Error::Candle) for a type that candle has not.
+    /// As [`importer`](Self::importer) and [`Planned::in_memory`](super::Planned::in_memory).
     #[cfg(feature = "candle")]
     fn import_from(source: &str) -> Result<Pretrained<Self>>
     where
@@ -164,10 +164,8 @@ pub trait ConnectorMixin: Model {
     where
         Self: Sized,
     {
-        let (device, place) = (options.device.open()?, Place::new(None, &options));
-        let planned = Self::importer_with(source, options)?;
-        let path = place.import(&planned)?;
-        Pretrained::load(path, planned.registration(), &device)
+        let place = Place::new(None, &options);
+        Pretrained::import(&Self::importer_with(source, options)?, place)
     }
 }
 
@@ -263,7 +261,7 @@ impl Place {
     }
 }
 
-/// A model in memory, as its checkpoint has it.
+/// A model in memory.
 #[cfg(feature = "candle")]
 #[non_exhaustive]
 pub struct Pretrained<M: Model> {
@@ -273,33 +271,41 @@ pub struct Pretrained<M: Model> {
     pub tensors: std::collections::BTreeMap<String, candle_core::Tensor>,
     /// The files of its tokenizer.
     pub tokenizer: Vec<PathBuf>,
-    /// The converted checkpoint, with all other files in `context/`.
+    /// The directory that it was imported from, with all other files.
     pub path: PathBuf,
 }
 
 #[cfg(feature = "candle")]
 impl<M: Model> Pretrained<M> {
-    /// Loads the checkpoint that an import wrote to `path`.
-    fn load(
-        path: PathBuf,
-        registration: &super::Registration,
-        device: &candle_core::Device,
-    ) -> Result<Self> {
-        use crate::checkpoint::{CONTEXT, NemoCheckpoint, sidecars};
-        let checkpoint = NemoCheckpoint::open(&path)?;
-        let (Some(fields), []) = (checkpoint.config(), checkpoint.findings()) else {
-            return Err(crate::Error::refused(checkpoint.findings().to_vec()));
+    /// Imports into memory, or, where the connector moves the state of a checkpoint in its own way,
+    /// into `place`.
+    fn import(planned: &PlannedImport, place: Place) -> Result<Self> {
+        let config = planned.model_config().downcast::<M::Config>().cloned();
+        let reason = || "it is another model's".into();
+        let config = config.ok_or_else(|| crate::Error::ModelConfig { reason: reason() })?;
+        let registration = planned.registration();
+        let tensors = match registration.own_state {
+            false => planned.in_memory()?,
+            true => read(&place.import(planned)?, planned.context().device)?,
         };
-        let config = super::registry::parse(fields)?;
-        let source = checkpoint.source();
-        let mut tensors = std::collections::BTreeMap::new();
-        for tensor in source.tensors() {
-            let loaded = crate::engine::read_tensor(source, tensor, device)?;
-            tensors.insert(tensor.name.clone(), loaded);
-        }
-        let context = path.join(CONTEXT);
-        let tokenizer = registration.connector.tokenizer(&sidecars(&context, &[])?);
-        let tokenizer = tokenizer.iter().map(|name| context.join(name)).collect();
+        let path = planned.path().to_path_buf();
+        let tokenizer = registration.connector.tokenizer(&planned.sidecars()?);
+        let tokenizer = tokenizer.iter().map(|name| path.join(name)).collect();
         Ok(Pretrained { config, tensors, tokenizer, path })
     }
+}
+
+/// The tensors of the checkpoint that an import wrote to `path`.
+#[cfg(feature = "candle")]
+fn read(
+    path: &Path,
+    device: &candle_core::Device,
+) -> Result<std::collections::BTreeMap<String, candle_core::Tensor>> {
+    let checkpoint = crate::checkpoint::NemoCheckpoint::open(path)?;
+    let source = checkpoint.source();
+    let tensors = source.tensors().iter().map(|tensor| {
+        let loaded = crate::engine::read_tensor(source, tensor, device)?;
+        Ok((tensor.name.clone(), loaded))
+    });
+    tensors.collect()
 }

@@ -38,6 +38,8 @@ pub use registry::{Connect, Erased, Registration, Registry, Wish};
 pub use resume::{AutoResume, Resume};
 pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
+#[cfg(feature = "train")]
+pub(crate) use {conversion::write_new, planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// The largest shard by default: what transformers writes.
-pub(super) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
+pub(crate) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
 
 /// A conversion that is planned and checked; nothing is written yet.
 pub struct Planned {
@@ -333,8 +333,7 @@ impl Planned {
         let finish =
             |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
-            self.path(),
-            self.source(),
+            (self.path(), self.source()),
             self.context(),
             &target,
             record,

@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 
 /// The tool and its version.
-pub(super) const TOOL: &str = concat!("connector ", env!("CARGO_PKG_VERSION"));
+pub(crate) const TOOL: &str = concat!("connector ", env!("CARGO_PKG_VERSION"));
 
 /// What `conversion.json` says: where a checkpoint came from and what was done to it.
 ///

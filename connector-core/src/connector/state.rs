@@ -128,7 +128,11 @@ pub fn revert_transforms(
     convert(source, target, &FlatMapping::new(mapping, transforms).reversed())
 }
 
-fn convert(source: &ModelState, target: &ModelState, mapping: &FlatMapping) -> Result<ModelState> {
+pub(crate) fn convert(
+    source: &ModelState,
+    target: &ModelState,
+    mapping: &FlatMapping,
+) -> Result<ModelState> {
     let (model, format) = match mapping.direction {
         Direction::Import => (target, source),
         Direction::Export => (source, target),

@@ -25,7 +25,7 @@ impl TrainedOptions {
     /// # Errors
     /// As [`NemoCheckpoint::open`]; with [`hf_config`](Self::hf_config) [`Error::Refused`] with what
     /// is wrong with that, [`Error::NoImporter`].
-    pub(super) fn open(
+    pub(crate) fn open(
         &self,
         path: &Path,
         format: &str,

@@ -31,7 +31,8 @@ struct Block {
     len: usize,
     first_key: usize,
     keys: usize,
-    /// `[queries, keys]`: 0 for a key that a query sees, else -∞. `None` if they see all.
+    /// `[queries, keys]`, or `[batch, 1, queries, keys]` where rows hold several documents: 0 for a key
+    /// that a query sees, else -∞. `None` if they see all.
     mask: Option<Tensor>,
 }
 
@@ -41,14 +42,27 @@ const BLOCK: usize = 256;
 
 impl Span {
     /// `len` tokens that follow on `seen`. `whole` says that all queries are to be taken together.
+    /// `packed` has, if rows hold several documents, the lengths of those of each row; a token sees
+    /// only those of its own.
     pub fn new(
         config: &GptConfig,
         angles: Angles,
-        seen: usize,
-        len: usize,
+        (seen, len): (usize, usize),
+        packed: Option<&[Vec<usize>]>,
         whole: bool,
         device: &Device,
     ) -> Result<Self> {
+        // For each row and token, where its document begins.
+        let starts: Option<Vec<Vec<usize>>> = packed.map(|rows| {
+            let starts = rows.iter().map(|lengths| {
+                let begins = lengths.iter().scan(0, |end, length| {
+                    *end += length;
+                    Some((*end - length, *length))
+                });
+                begins.flat_map(|(start, length)| std::iter::repeat_n(start, length)).collect()
+            });
+            starts.collect()
+        });
         // How many tokens before its own each sees.
         let back = config.window_size.map_or(usize::MAX, |(before, _)| before);
         let step = if whole { len.max(1) } else { BLOCK };
@@ -57,16 +71,23 @@ impl Span {
             let query = seen + first;
             let (first_key, end) = (query.saturating_sub(back), query + len);
             let keys = end - first_key;
-            let sees = |i: usize, j: usize| {
+            let sees = |start: Option<&Vec<usize>>, i: usize, j: usize| {
                 let (query, key) = (query + i, first_key + j);
-                key <= query && query - key <= back
+                let start = start.map_or(0, |start| start[query - seen]);
+                key <= query && query - key <= back && key >= start
             };
-            let mask = (len > 1).then(|| {
-                let cells = (0..len * keys).map(|cell| match sees(cell / keys, cell % keys) {
+            let cells = |start| {
+                (0..len * keys).map(move |cell| match sees(start, cell / keys, cell % keys) {
                     true => 0f32,
                     false => f32::NEG_INFINITY,
-                });
-                Tensor::from_vec(cells.collect(), (len, keys), device)
+                })
+            };
+            let mask = (len > 1).then(|| match &starts {
+                None => Tensor::from_vec(cells(None).collect(), (len, keys), device),
+                Some(starts) => {
+                    let all = starts.iter().flat_map(|start| cells(Some(start))).collect();
+                    Tensor::from_vec(all, (starts.len(), 1, len, keys), device)
+                }
             });
             Ok(Block { first, len, first_key, keys, mask: mask.transpose()? })
         });

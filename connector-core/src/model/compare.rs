@@ -83,7 +83,7 @@ impl LogitDistance {
                     distance.logits = [ours, theirs];
                 }
             }
-            let [ours, theirs] = [model, reference].map(most_likely);
+            let [ours, theirs] = [model, reference].map(|row| most_likely(row));
             distance.same_choice += usize::from(ours == theirs);
         }
         distance.mean = sum / (model.len() * vocabulary).max(1) as f64;
@@ -91,7 +91,7 @@ impl LogitDistance {
     }
 }
 
-fn most_likely(logits: &Vec<f64>) -> Option<usize> {
+fn most_likely(logits: &[f64]) -> Option<usize> {
     // Of equal ones the first.
     (0..logits.len()).rev().max_by(|&a, &b| logits[a].total_cmp(&logits[b]))
 }

@@ -44,6 +44,16 @@ pub enum ModelError {
         /// The sequences in the batch.
         batch: usize,
     },
+    /// Lengths of documents that are not those of the rows they are in.
+    #[error(
+        "the documents of each row have {sums:?} tokens together, but the tokens are {shape:?}"
+    )]
+    NotTheRows {
+        /// The shape of the tokens.
+        shape: Vec<usize>,
+        /// The sum of the lengths for each row.
+        sums: Vec<usize>,
+    },
     /// A way to choose tokens that makes no sense.
     #[error("`{name}` is {value}; it should be {range}")]
     Sampling {

@@ -96,7 +96,7 @@ impl Generation<'_> {
             self.ending = Some(Ending::MaxTokens);
             return Ok(None);
         }
-        if length > self.model.config().seq_length {
+        if length >= self.model.config().seq_length {
             self.ending = Some(Ending::SeqLength);
             return Ok(None);
         }

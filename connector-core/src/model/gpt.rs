@@ -93,11 +93,32 @@ impl GPTModel {
     pub fn hidden(&self, tokens: &Tensor, mut cache: Option<&mut KvCache>) -> Result<Tensor> {
         let seen = cache.as_ref().map_or(0, |cache| cache.len());
         self.check(tokens, seen, cache.as_ref().and_then(|cache| cache.batch()))?;
-        let hidden = self.run(tokens, seen, cache.as_deref_mut()).map_err(Error::candle)?;
+        let hidden = self.run(tokens, seen, cache.as_deref_mut(), None).map_err(Error::candle)?;
         if let Some(cache) = cache {
             cache.advance(hidden.dims()[1]);
         }
         Ok(hidden)
+    }
+
+    /// As [`hidden`](Self::hidden), for rows that hold several documents one after the other: each
+    /// token sees those of its own document only. `lengths` has, for each row, the lengths of its
+    /// documents, whose sum is the row's.
+    ///
+    /// Documents begin at any position: rotary embeddings tell distances, which are the same there.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward); [`Error::Model`] if the lengths are not those of the rows.
+    pub fn hidden_packed(&self, tokens: &Tensor, lengths: &[Vec<usize>]) -> Result<Tensor> {
+        self.check(tokens, 0, None)?;
+        let (shape, sums) = (tokens.dims(), lengths.iter().map(|row| row.iter().sum::<usize>()));
+        if lengths.len() != shape[0] || sums.clone().any(|sum| sum != shape[1]) {
+            return Err(
+                ModelError::NotTheRows { shape: shape.to_vec(), sums: sums.collect() }.into()
+            );
+        }
+        // As it was packed: a row of one document needs no mask of its own.
+        let packed = lengths.iter().any(|row| row.len() > 1).then_some(lengths);
+        self.run(tokens, 0, None, packed).map_err(Error::candle)
     }
 
     /// The logits of what [`hidden`](Self::hidden) computed, or of some of it: of `[…, hidden]`,
@@ -144,6 +165,7 @@ impl GPTModel {
         tokens: &Tensor,
         seen: usize,
         mut cache: Option<&mut KvCache>,
+        packed: Option<&[Vec<usize>]>,
     ) -> candle_core::Result<Tensor> {
         let (batch, len) = tokens.dims2()?;
         let tokens = tokens.to_device(self.device())?.flatten_all()?;
@@ -154,7 +176,7 @@ impl GPTModel {
         let mut x = x.reshape((batch, len, self.config.hidden_size))?;
         let angles = self.rotary.angles(seen, len, self.dtype())?;
         let whole = cache.is_none() && self.has_gradients();
-        let span = Span::new(&self.config, angles, seen, len, whole, self.device())?;
+        let span = Span::new(&self.config, angles, (seen, len), packed, whole, self.device())?;
         for (number, layer) in self.layers.iter().enumerate() {
             let rows = cache.as_deref_mut().map(|cache| cache.layer(number));
             let normed = layer.attention_norm.forward(&x)?;
@@ -236,7 +258,7 @@ pub(super) fn refuse(config: &GptConfig) -> Result<Activation> {
         let problem = "is false; this model computes gated linear units";
         findings.push(finding("gated_linear_unit", problem.into()));
     }
-    if config.kv_channels % 2 != 0 {
+    if !config.kv_channels.is_multiple_of(2) {
         let problem = format!("is {}; rotations take pairs", config.kv_channels);
         findings.push(finding("kv_channels", problem));
     }

@@ -1,6 +1,6 @@
 //! Linear projections, and what may be added to one.
 
-use super::kernels::matmul;
+use super::kernels::project;
 use candle_core::{D, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
@@ -60,7 +60,7 @@ impl Linear {
         // As one matrix: a batch of matrices against one weight is slower on every device, and its
         // gradient would have the weight's for each member of the batch.
         let rows = x.flatten_to(D::Minus2)?;
-        let mut y = matmul(&rows, &self.weight.t()?)?;
+        let mut y = project(&rows, &self.weight)?;
         if let Some(bias) = &self.bias {
             y = y.broadcast_add(bias)?;
         }

@@ -3,7 +3,9 @@
 use super::gpt::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer};
 use crate::checkpoint::NemoCheckpoint;
-use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
+use crate::connector::{
+    ImportOptions, PlannedImport, Pretrained, Registration, Registry, TrainedOptions,
+};
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
@@ -14,16 +16,32 @@ use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
 /// How a model is loaded.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoadOptions {
+    /// The format of a checkpoint that is none of Megatron's side, `hf`.
+    pub format: String,
     /// The model, if neither `context/model.yaml` nor the architecture is to tell.
     pub model: Option<String>,
+    /// Which iteration of a run, and what says which model it is.
+    pub trained: TrainedOptions,
     /// The type to compute in. `None` is that of the weights, but f32 for bf16 where the device does
     /// not multiply it.
     pub dtype: Option<DType>,
     /// Where it computes.
     pub device: DeviceChoice,
+}
+
+impl Default for LoadOptions {
+    fn default() -> Self {
+        LoadOptions {
+            format: "hf".into(),
+            model: None,
+            trained: TrainedOptions::default(),
+            dtype: None,
+            device: DeviceChoice::default(),
+        }
+    }
 }
 
 /// A model's parameters, read from a checkpoint, and where the files beside them are.
@@ -50,10 +68,17 @@ impl Loaded {
     /// [`Error::Refused`] with everything that does not fit; [`Error::NoImporter`],
     /// [`Error::NoExporter`] for a model that is not known; [`Error::Io`]; [`Error::Candle`].
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
-        match NemoCheckpoint::is_at(path) {
+        let loaded = match NemoCheckpoint::is_at(path) {
             true => Self::open_checkpoint(path, options),
             false => Self::import(path, options),
-        }
+        };
+        loaded.map_err(|error| match error {
+            Error::Refused(mut refusal) if refusal.subject.is_empty() => {
+                refusal.subject = "this checkpoint cannot be computed".into();
+                Error::Refused(refusal)
+            }
+            error => error,
+        })
     }
 
     /// The model with these parameters.
@@ -107,14 +132,15 @@ impl Loaded {
     }
 
     fn open_checkpoint(path: &Path, options: &LoadOptions) -> Result<Self> {
-        let checkpoint = NemoCheckpoint::open(path)?;
+        let (format, model) = (&options.format, options.model.as_deref());
+        let checkpoint = options.trained.open(path, format, model)?;
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())
         else {
             return Err(Error::refused(checkpoint.findings().to_vec()));
         };
         let model = options.model.as_deref().unwrap_or(model);
-        let registration = Registry::get()?.exporter("hf", model)?;
+        let registration = Registry::get()?.exporter(format, model)?;
         let configuration = registration.connector.restore(fields)?;
         let config = gpt_config(configuration.model.downcast(), registration)?;
         // Before its parameters are counted, which a hostile number would make endless.
@@ -135,6 +161,7 @@ impl Loaded {
 
     fn import(path: &Path, options: &LoadOptions) -> Result<Self> {
         let import = ImportOptions {
+            format: options.format.clone(),
             model: options.model.clone(),
             device: options.device,
             ..ImportOptions::default()
@@ -176,7 +203,7 @@ pub trait GptFamily: Model<Config = GptConfig> {
     where
         Self: Sized,
     {
-        let loaded = Loaded::open(path, &LoadOptions { dtype, device, model: None })?;
+        let loaded = Loaded::open(path, &LoadOptions { dtype, device, ..LoadOptions::default() })?;
         if loaded.registration.connector.model() != TypeId::of::<Self>() {
             let problem = format!(
                 "holds a {}, not a {}",
@@ -191,6 +218,20 @@ pub trait GptFamily: Model<Config = GptConfig> {
 }
 
 impl<M: Model<Config = GptConfig>> GptFamily for M {}
+
+impl<M: Model<Config = GptConfig>> Pretrained<M> {
+    /// The model, in the type `dtype`. It shares the tensors that have this type already.
+    ///
+    /// # Errors
+    /// As [`Parameters::new`] and [`GPTModel::new`].
+    pub fn model(&self, dtype: DType) -> Result<GPTModel> {
+        refuse(&self.config)?;
+        let undeclared = || Error::ModelConfig { reason: "it declares no parameters".into() };
+        let instance = M::instance(&self.config).ok_or_else(undeclared)?;
+        let parameters = Parameters::new(&*instance, self.tensors.clone(), dtype)?;
+        GPTModel::new(&self.config, &parameters)
+    }
+}
 
 fn dtype(asked: Option<DType>, stored: Option<DType>, device: &Device) -> DType {
     match (asked, stored) {

@@ -1,8 +1,9 @@
 //! The MLP of a layer: gated, one or a mixture of experts.
 
 use super::experts::Experts;
+use super::kernels::{halves, swiglu};
 use super::linear::Linear;
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 
 /// The activation, the first factor of a gated linear unit.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +25,6 @@ impl Activation {
             _ => return None,
         })
     }
-
-    fn forward(self, x: &Tensor) -> Result<Tensor> {
-        match self {
-            Activation::Silu => x.silu(),
-            Activation::GeluTanh => x.gelu(),
-            Activation::Gelu => x.gelu_erf(),
-        }
-    }
 }
 
 /// `fc2(activation(gate) · up)`, where `linear_fc1` computes the gate over up.
@@ -46,12 +39,18 @@ impl GatedMlp {
     /// `x` and the result are `[…, hidden]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let both = self.linear_fc1.forward(x)?;
-        let width = both.dim(D::Minus1)? / 2;
-        // candle multiplies what lies apart one element at a time.
-        let gate = both.narrow(D::Minus1, 0, width)?.contiguous()?;
-        let up = both.narrow(D::Minus1, width, width)?.contiguous()?;
-        self.linear_fc2.forward(&(self.activation.forward(&gate)? * up)?)
+        let inner = match self.activation {
+            Activation::Silu => swiglu(&both)?,
+            Activation::GeluTanh => gated(&both, Tensor::gelu)?,
+            Activation::Gelu => gated(&both, Tensor::gelu_erf)?,
+        };
+        self.linear_fc2.forward(&inner)
     }
+}
+
+fn gated(both: &Tensor, activation: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    let [gate, up] = halves(both)?;
+    activation(&gate)? * up
 }
 
 /// What follows attention in a layer.

@@ -169,3 +169,59 @@ fn covered(architecture: &str, config: &Map<String, Value>, tokens: usize) -> Re
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_computed_as_it_is_meant_is_not_covered() {
+        for (architecture, config, want) in [
+            ("LlamaForCausalLM", json!({}), None),
+            ("LlamaForCausalLM", json!({"rope_scaling": {"rope_type": "llama3"}}), None),
+            ("LlamaForCausalLM", json!({"rope_scaling": {"type": "linear"}}), Some("\"linear\"")),
+            ("LlamaForCausalLM", json!({"rope_parameters": {"rope_type": "default"}}), None),
+            ("LlamaForCausalLM", json!({"attention_bias": true}), Some("attention_bias")),
+            ("LlamaForCausalLM", json!({"mlp_bias": true}), Some("mlp_bias")),
+            ("LlamaForCausalLM", json!({"tie_word_embeddings": true}), None),
+            ("LlamaForCausalLM", json!({"head_dim": 16}), None),
+            ("LlamaForCausalLM", json!({"head_dim": 24}), Some("over num_attention_heads")),
+            ("MistralForCausalLM", json!({"head_dim": 24}), None),
+            ("MistralForCausalLM", json!({"sliding_window": 12}), None),
+            ("MistralForCausalLM", json!({"sliding_window": 11}), Some("window of 11")),
+            ("MistralForCausalLM", json!({"sliding_window": null}), None),
+            ("MistralForCausalLM", json!({"tie_word_embeddings": true}), Some("tie_word")),
+            ("MixtralForCausalLM", json!({"head_dim": 24}), Some("over num_attention_heads")),
+            ("MixtralForCausalLM", json!({"sliding_window": 4}), Some("window of 4")),
+            ("GemmaForCausalLM", json!({"head_dim": 24, "attention_bias": true}), None),
+            ("GemmaForCausalLM", json!({"rope_scaling": {"rope_type": "linear"}}), Some("linear")),
+        ] {
+            let mut fields = json!({"hidden_size": 64, "num_attention_heads": 4});
+            let all = fields.as_object_mut().unwrap();
+            all.extend(config.as_object().unwrap().clone());
+            let refused = covered(architecture, all, 12).err();
+            let same = match want {
+                Some(want) => refused.as_ref().is_some_and(|text| text.contains(want)),
+                None => refused.is_none(),
+            };
+            assert!(same, "{architecture} {config}: {refused:?}");
+        }
+    }
+
+    #[test]
+    fn either_spelling_is_read() {
+        let config = json!({
+            "rope_parameters": {"rope_type": "llama3", "rope_theta": 5e5, "factor": 8.0},
+            "hidden_act": "gelu", "hidden_activation": "gelu_pytorch_tanh",
+            "max_position_embeddings": 256, "sliding_window": null,
+        });
+        let fields = respelt(config.as_object().unwrap());
+        assert_eq!(fields["rope_theta"], 5e5);
+        assert_eq!(fields["rope_scaling"]["factor"], 8.0);
+        assert_eq!(fields["sliding_window"], 256);
+        assert!(!fields.contains_key("hidden_act") && !fields.contains_key("rope_parameters"));
+        let plain = json!({"rope_parameters": {"rope_theta": 1e4}, "hidden_act": "silu"});
+        let fields = respelt(plain.as_object().unwrap());
+        assert!(!fields.contains_key("rope_scaling") && fields["hidden_act"] == "silu");
+    }
+}

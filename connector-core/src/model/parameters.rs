@@ -43,9 +43,11 @@ impl Parameters {
         let tensors: Vec<(String, Tensor)> = tensors.into_iter().collect();
         let declared = Declared::of(instance);
         let order = declared.settle(tensors.iter().map(|(name, t)| (name.as_str(), t.dims())))?;
+        // Each is let go once it is cast, so that not all are there twice.
+        let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(|(_, t)| Some(t)).collect();
         let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
-            let tensor = tensors[at].1.to_dtype(dtype).map_err(Error::candle)?;
-            Ok((wanted.name, tensor))
+            let tensor = tensors[at].take().expect("each is one parameter's");
+            Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
         });
         Ok(Parameters { tensors: named.collect::<Result<_>>()? })
     }
@@ -76,6 +78,18 @@ impl Parameters {
     /// The tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
         &self.tensors
+    }
+
+    /// The same parameters in `dtype`, with gradients that go back to these. What is of the type
+    /// already is shared.
+    ///
+    /// # Errors
+    /// [`Error::Candle`].
+    #[cfg(feature = "train")]
+    pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let cast = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_dtype(dtype)?));
+        let tensors = self.tensors.iter().map(cast).collect::<candle_core::Result<_>>();
+        Ok(Parameters { tensors: tensors.map_err(Error::candle)? })
     }
 
     /// Makes variables of the parameters whose names `which` picks, so that what is computed with

@@ -108,8 +108,8 @@ mod tests {
         counts
     }
 
-    /// Probabilities 0.1, 0.6, 0.1, 0.2.
-    const LOGITS: [f32; 4] = [0.0, 1.791_759_5, 0.0, 0.693_147_2];
+    /// Probabilities 0.1, 0.6, 0.1, 0.2: the logarithms of 1, 6, 1, 2.
+    const LOGITS: [f32; 4] = [0.0, 1.791_759_5, 0.0, std::f32::consts::LN_2];
 
     fn sampling(temperature: f64, top_k: Option<usize>, top_p: Option<f64>) -> Sampling {
         Sampling { temperature, top_k, top_p, seed: 7 }

@@ -54,6 +54,22 @@ impl Tokenizer {
         Ok(encoding.get_ids().to_vec())
     }
 
+    /// The tokens of many texts, on all cores, with where in its text each stands, in bytes. Special
+    /// ones are added.
+    ///
+    /// # Errors
+    /// [`ModelError::Tokenizer`] if it cannot.
+    #[cfg(feature = "train")]
+    pub(crate) fn encode_all(&self, texts: Vec<String>) -> Result<Vec<tokenizers::Encoding>> {
+        Ok(self.inner.encode_batch(texts, true).map_err(failed(&self.path))?)
+    }
+
+    /// How a token is written.
+    #[cfg(all(test, feature = "train"))]
+    pub(crate) fn spelling(&self, token: u32) -> Option<String> {
+        self.inner.id_to_token(token)
+    }
+
     /// The text of tokens, without special ones.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub enum FindingKind {
     Rule,
     /// Memory or disk that does not suffice.
     Resource,
+    /// Text that a model cannot be trained on.
+    Data,
 }
 
 /// A finding about one key, before grouping.

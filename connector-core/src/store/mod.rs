@@ -23,6 +23,8 @@ pub(crate) use part::{Landing, landings, room};
 #[cfg(feature = "hub")]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
+#[cfg(feature = "train")]
+pub(crate) use publish::TRAINING_JSON;
 pub(crate) use removal::{clear_up, remove_output, unfinished};
 
 pub use dtype::Dtype;

@@ -8,8 +8,10 @@ use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// The record that every output of this tool holds.
+/// The record that every conversion holds.
 pub(crate) const CONVERSION_JSON: &str = "conversion.json";
+/// The record that every checkpoint of a training run, and what is made of one, holds.
+pub(crate) const TRAINING_JSON: &str = "training.json";
 
 /// What is at the target now, given that it may be used.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,7 +49,7 @@ pub(super) fn inspect(place: &Place, overwrite: Overwrite) -> Result<Target> {
     if is_ours(&target) || is_empty(&target).map_err(Error::io("read", &target))? {
         return Ok(Target::Replaceable);
     }
-    refuse("it holds no conversion.json, so this tool did not write it")
+    refuse("it holds no conversion.json or training.json, so this tool did not write it")
 }
 
 /// A mount point cannot be renamed. Only another device shows it; a directory that is bound to
@@ -68,7 +70,8 @@ fn is_ours(dir: &Path) -> bool {
     let is = |path: &Path, what: fn(&fs::Metadata) -> bool| {
         fs::symlink_metadata(path).is_ok_and(|found| what(&found))
     };
-    is(dir, fs::Metadata::is_dir) && is(&dir.join(CONVERSION_JSON), fs::Metadata::is_file)
+    let has = |record| is(&dir.join(record), fs::Metadata::is_file);
+    is(dir, fs::Metadata::is_dir) && [CONVERSION_JSON, TRAINING_JSON].into_iter().any(has)
 }
 
 fn is_empty(dir: &Path) -> io::Result<bool> {

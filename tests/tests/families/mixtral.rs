@@ -2,10 +2,12 @@ use crate::support::{imports, model_config, refusal};
 use connector_core::plan::FindingKind;
 use connector_core::{Error, connector::Experts};
 use connector_tests::{
-    Bench, Fill, Model, Tensor, assert_same_tensors, config_of, mixtral, options,
+    Bench, Fill, Model, Stored, Tensor, assert_same_tensors, config_of, encode, export_options,
+    mixtral, options, read_tensors,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs;
 
 fn hub(changes: Value) -> Model {
     let mut model = mixtral(config_of("mixtral", changes));
@@ -223,6 +225,37 @@ fn the_names_of_experts_are_those_of_the_config() {
     let bench = Bench::new(&Model::fixture("mistral"));
     let text = bench.refuse(options(|o| o.experts = Some(Experts::Grouped))).to_string();
     assert!(text.contains("it has no moe_grouped_gemm, so there are no experts"), "{text}");
+}
+
+/// The name of an expert's parameter in Megatron-core's other implementation of experts.
+fn other_name(name: &str) -> String {
+    let Some((layer, expert)) = name.split_once(".mlp.experts.") else { return name.into() };
+    let renamed = match expert.strip_prefix("local_experts.").and_then(|e| e.split_once('.')) {
+        Some((e, parameter)) => format!("{parameter}{e}"),
+        None => {
+            let (parameter, e) = expert.split_once(".weight").expect("a weight");
+            format!("local_experts.{e}.{parameter}.weight")
+        }
+    };
+    format!("{layer}.mlp.experts.{renamed}")
+}
+
+#[test]
+fn experts_are_exported_by_either_name_whatever_the_config_says() {
+    for experts in [Experts::Local, Experts::Grouped] {
+        let bench = Bench::new(&Model::fixture("mixtral"));
+        bench.import(options(|o| o.experts = Some(experts)));
+        let weights = bench.weights();
+        let tensors = weights.iter().map(|(name, stored)| {
+            let Stored { dtype, shape, bytes } = stored.clone();
+            Tensor { name: other_name(name), dtype, shape, bytes }
+        });
+        let tensors: Vec<_> = tensors.collect();
+        assert_eq!(tensors.iter().filter(|t| !weights.contains_key(&t.name)).count(), 16);
+        fs::write(bench.out().join("weights/model.safetensors"), encode(&tensors)).unwrap();
+        bench.export(export_options(|_| {}));
+        assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
+    }
 }
 
 #[test]

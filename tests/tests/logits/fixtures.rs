@@ -138,3 +138,12 @@ fn half_precision_is_close() {
         }
     }
 }
+
+/// What NeMo's own importer wrote for the fixture `llama`, with its pickles, is that model.
+#[test]
+fn nemos_own_checkpoint_computes_the_same() {
+    let (tokens, want) = reference("llama");
+    let model = load(&fixture("torch_dist/nemo"));
+    let apart = distance(&model.forward(&tokens).unwrap(), &want);
+    assert!(apart < CLOSE, "{apart:e}");
+}

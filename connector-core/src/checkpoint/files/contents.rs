@@ -2,8 +2,12 @@
 
 use super::index::Index;
 use super::{FileSet, OpenError, OpenFile, Problem};
+use crate::parallel;
 use crate::store::{FileId, TensorInfo};
 use std::collections::{HashMap, HashSet};
+
+/// How many files are read at once: a file server answers several questions in the time of one.
+const AT_ONCE: usize = 4;
 
 /// What was read of a set of files. As long as there are problems, the tensors are not the whole
 /// checkpoint.
@@ -13,14 +17,16 @@ pub(in crate::checkpoint) struct ReadSet<E> {
     pub problems: Vec<Problem<E>>,
 }
 
-/// Opens every file of `set` and has `read` tell its tensors, or all that is wrong with it, given the
-/// file and its number. Of tensors with one name the first is taken.
+/// Opens every file of `set`, several at once, and has `read` read what it says of its tensors, or all
+/// that is wrong with it; then has `tell` tell them, given that and the file's number, one file after
+/// the other. Of tensors with one name the first is taken.
 ///
 /// # Errors
 /// If the system refuses; all else is a problem.
-pub(in crate::checkpoint) fn read_set<E>(
+pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
     set: FileSet,
-    mut read: impl FnMut(&OpenFile, FileId) -> Result<Result<Vec<TensorInfo>, Vec<E>>, OpenError>,
+    read: impl Fn(&OpenFile) -> Result<Result<T, Vec<E>>, OpenError> + Sync,
+    mut tell: impl FnMut(T, FileId) -> Result<Vec<TensorInfo>, Vec<E>>,
 ) -> Result<ReadSet<E>, OpenError> {
     let FileSet { shards, index, refused, ambiguous } = set;
     let (mut files, mut tensors, mut problems) = (Vec::new(), Vec::<TensorInfo>::new(), Vec::new());
@@ -32,15 +38,19 @@ pub(in crate::checkpoint) fn read_set<E>(
         contents.unread.insert(shard.clone());
         problems.push(Problem::ShardName { shard });
     }
-    for shard in shards {
-        let opened = match shard.open()? {
-            Ok(file) => match read(&file, files.len())? {
-                Ok(found) => Ok((file, found)),
-                Err(wrong) => Err(wrong.into_iter().map(Problem::Malformed).collect()),
-            },
+    let malformed = |wrong: Vec<E>| wrong.into_iter().map(Problem::Malformed).collect();
+    let opened = parallel::map(AT_ONCE, shards.len(), |number| {
+        Ok(match shards[number].open()? {
+            Ok(file) => read(&file)?.map(|said| (file, said)).map_err(malformed),
             Err(problem) => Err(vec![problem]),
-        };
-        match opened {
+        })
+    });
+    for (shard, opened) in shards.into_iter().zip(opened) {
+        let told = opened?.and_then(|(file, said)| match tell(said, files.len()) {
+            Ok(found) => Ok((file, found)),
+            Err(wrong) => Err(malformed(wrong)),
+        });
+        match told {
             Ok((file, found)) => {
                 for tensor in found {
                     let homes = contents.homes.entry(tensor.name.clone()).or_default();

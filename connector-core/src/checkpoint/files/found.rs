@@ -14,6 +14,11 @@ pub enum Found {
         /// Its name.
         file: String,
     },
+    /// Safetensors, where only what torch saved was looked for.
+    Safetensors {
+        /// Its name.
+        file: String,
+    },
     /// A GGUF file.
     Gguf {
         /// Its name.
@@ -74,6 +79,8 @@ impl Found {
             Found::MegatronLm
         } else if let Some(file) = ending(&["nemo"]) {
             Found::NemoArchive { file }
+        } else if let Some(file) = ending(&["safetensors"]) {
+            Found::Safetensors { file }
         } else if let Some(file) = ending(&["bin", "pt", "pth", "ckpt"]) {
             Found::Pickle { file }
         } else if let Some(file) = ending(&["gguf"]) {
@@ -94,6 +101,7 @@ impl fmt::Display for Found {
         match self {
             Found::Nothing => f.write_str("the directory is empty"),
             Found::Pickle { file } => write!(f, "found a PyTorch pickle, `{}`", shown(file)),
+            Found::Safetensors { file } => write!(f, "found safetensors, `{}`", shown(file)),
             Found::Gguf { file } => write!(f, "found a GGUF file, `{}`", shown(file)),
             Found::NemoArchive { file } => {
                 write!(f, "found a packed NeMo checkpoint, `{}`", shown(file))
@@ -121,9 +129,10 @@ mod tests {
 
     #[test]
     fn each_sort_is_told() {
-        let cases: [(&[&str], &str); 9] = [
+        let cases: [(&[&str], &str); 10] = [
             (&[], "the directory is empty"),
             (&["config.json", "pytorch_model.bin"], "a PyTorch pickle, `pytorch_model.bin`"),
+            (&["config.json", "model.safetensors"], "found safetensors, `model.safetensors`"),
             (&["model-q4.gguf"], "a GGUF file, `model-q4.gguf`"),
             (&["llama.nemo"], "packed NeMo checkpoint, `llama.nemo`"),
             (&[".metadata", "__0_0.distcp"], "distributed checkpoint"),

@@ -37,6 +37,8 @@ mod surroundings;
 pub(crate) use find::Home;
 pub(super) use find::is_at;
 pub use frameworks::{Frameworks, NemoNames, NemoValue};
+#[cfg(feature = "train")]
+pub(crate) use surroundings::model_yaml;
 pub(crate) use surroundings::{Described, Surroundings};
 
 /// Which framework's directory is put around the tensors of a distributed checkpoint.

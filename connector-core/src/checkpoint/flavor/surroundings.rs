@@ -40,20 +40,24 @@ pub(crate) struct Surroundings {
     pub warnings: Vec<String>,
 }
 
+/// `model.yaml`: a model's type and config, with the keys that NeMo 2 writes.
+///
+/// # Errors
+/// [`Error::ModelConfig`] if the config cannot be written as YAML.
+pub(crate) fn model_yaml(model: &str, config: &Value) -> Result<Vec<u8>> {
+    yaml(&json!({"_target_": model, "config": config}))
+}
+
 impl Described<'_> {
-    /// `model.yaml`: the model's type and config, with the keys that NeMo 2 writes.
-    ///
-    /// # Errors
-    /// [`Error::ModelConfig`] if the config cannot be written as YAML.
     fn model_yaml(&self) -> Result<Vec<u8>> {
-        yaml(&json!({"_target_": self.model, "config": self.config}))
+        model_yaml(self.model, self.config)
     }
 
     /// What is around tensors that no framework for training reads: NeMo's folders, with the files
     /// of the source as they were.
     ///
     /// # Errors
-    /// As [`model_yaml`](Self::model_yaml).
+    /// As [`model_yaml`].
     pub fn plain(&self) -> Result<Surroundings> {
         let mut around = Surroundings::new(Flavor::Nemo);
         around.put(around.directory.beside, MODEL_YAML, self.model_yaml()?);
@@ -63,7 +67,7 @@ impl Described<'_> {
     /// What a framework expects around the tensors.
     ///
     /// # Errors
-    /// As [`model_yaml`](Self::model_yaml).
+    /// As [`model_yaml`].
     pub fn surroundings(&self, flavor: Flavor, layers: LayerLayout) -> Result<Surroundings> {
         let mut around = Surroundings::new(flavor);
         let directory = around.directory;

@@ -1,6 +1,6 @@
 //! A checkpoint of safetensors files as a [`Source`].
 
-use super::{FORM, HeaderError, HeaderTensor, Problem, header};
+use super::{FORM, Header, HeaderError, HeaderTensor, Problem, header};
 use crate::Error;
 use crate::checkpoint::files::{FileSet, OpenError, OpenFile, read_set};
 use crate::store::{FileId, Source, TensorInfo};
@@ -29,17 +29,18 @@ impl Reader {
     /// If there is no such checkpoint, its index is not readable, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let set = FileSet::find(&FORM, path.as_ref())?;
-        let read = read_set(set, |file, id| {
+        let read = |file: &OpenFile| {
             let header = header::read(&file.file, file.len);
             let header = header.map_err(OpenError::io("read", &file.path))?;
-            let header = header.map_err(|kind| vec![HeaderError { file: file.path.clone(), kind }]);
-            Ok(header.map(|header| {
-                let tensor = |HeaderTensor { name, dtype, shape, bytes }| {
-                    TensorInfo::whole(name, shape, dtype, id, bytes.start)
-                };
-                header.tensors.into_iter().map(tensor).collect()
-            }))
-        })?;
+            Ok(header.map_err(|kind| vec![HeaderError { file: file.path.clone(), kind }]))
+        };
+        let tell = |header: Header, id| {
+            let tensor = |HeaderTensor { name, dtype, shape, bytes }| {
+                TensorInfo::whole(name, shape, dtype, id, bytes.start)
+            };
+            Ok(header.tensors.into_iter().map(tensor).collect())
+        };
+        let read = read_set(set, read, tell)?;
         Ok(Reader { files: read.files, tensors: read.tensors, problems: read.problems })
     }
 

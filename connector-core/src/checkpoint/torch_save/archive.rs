@@ -1,16 +1,14 @@
 //! Files since torch 1.6: a zip archive of a pickle and the storages that it names.
 
-use super::{LONGEST_PICKLE, Problem};
+use super::{LONGEST_PICKLE, Problem, Storages};
 use crate::checkpoint::files::OpenFile;
 use crate::checkpoint::torch::zip::Archive;
-use std::collections::HashMap;
-use std::ops::Range;
 
 /// What every zip archive begins with.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
 
 /// The pickle, and where in the file each storage lies.
-pub(super) fn read(file: &OpenFile) -> Result<(Vec<u8>, HashMap<String, Range<u64>>), Problem> {
+pub(super) fn read(file: &OpenFile) -> Result<(Vec<u8>, Storages), Problem> {
     let archive = Archive::open(&file.file, 0..file.len)?;
     if archive.member("constants.pkl").is_ok() {
         return Err(Problem::TorchScript);

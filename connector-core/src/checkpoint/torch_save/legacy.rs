@@ -12,7 +12,7 @@
 //! i64     …
 //! ```
 
-use super::{LONGEST_PICKLE, Problem, state};
+use super::{LONGEST_PICKLE, Problem, Storages, state};
 use crate::checkpoint::files::OpenFile;
 use crate::checkpoint::torch::pickle::{Pickle, PickleError};
 use crate::store::Dtype;
@@ -27,9 +27,7 @@ const USUAL: u64 = 1 << 20;
 
 /// The pickle of the state, and where in the file each storage lies; all that is wrong if anything
 /// is.
-pub(super) fn read(
-    file: &OpenFile,
-) -> Result<(Vec<u8>, HashMap<String, Range<u64>>), Vec<Problem>> {
+pub(super) fn read(file: &OpenFile) -> Result<(Vec<u8>, Storages), Vec<Problem>> {
     let one = |problem| vec![problem];
     let mut room = USUAL;
     loop {
@@ -82,7 +80,7 @@ fn storages(
     state: &[u8],
     keys: &[String],
     mut at: u64,
-) -> Result<HashMap<String, Range<u64>>, Vec<Problem>> {
+) -> Result<Storages, Vec<Problem>> {
     let pickle = Pickle::read(state).map_err(|error| vec![Problem::Pickle(error)])?;
     let mut types: HashMap<&str, Dtype> = HashMap::new();
     for (name, tensor) in state::tensors(&pickle)? {
@@ -93,7 +91,7 @@ fn storages(
         types.insert(tensor.storage, dtype);
     }
     let wrong = |what| vec![Problem::Storages(what)];
-    let mut storages = HashMap::new();
+    let mut storages = Storages::new();
     for key in keys {
         let dtype = types.get(key.as_str()).ok_or_else(|| wrong("no tensor is in one of them"))?;
         let mut count = [0; 8];

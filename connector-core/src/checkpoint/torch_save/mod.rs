@@ -37,5 +37,8 @@ pub(crate) const FORM: Form = Form {
     any_name: false,
 };
 
+/// Where in a file each storage lies, by its name.
+type Storages = std::collections::HashMap<String, std::ops::Range<u64>>;
+
 /// The longest pickle of a state: about 300 bytes a tensor.
 const LONGEST_PICKLE: u64 = 64 << 20;

@@ -1,7 +1,7 @@
 //! `pytorch_model.bin` as a [`Source`].
 
 use super::strided::Strided;
-use super::{FORM, Malformed, Problem, archive, legacy, state};
+use super::{FORM, Malformed, Problem, Storages, archive, legacy, state};
 use crate::Result;
 use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
 use crate::checkpoint::torch::pickle::Pickle;
@@ -10,8 +10,7 @@ use crate::store::positioned::read_exact_at;
 use crate::store::{Dtype, FileId, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
-use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A model as `torch.save` wrote it: one file, or shards.
 ///
@@ -40,25 +39,22 @@ impl Reader {
         let set = FileSet::find(&FORM, path.as_ref())?;
         let mut pickles = Vec::new();
         let mut strided = HashMap::new();
-        let read = read_set(set, |file, id| {
+        let read = |file: &OpenFile| {
             let mut magic = [0; legacy::MAGIC.len()];
             let len = file.len.min(magic.len() as u64) as usize;
             read_exact_at(&file.file, &mut magic[..len], 0)
                 .map_err(OpenError::io("read", &file.path))?;
-            Ok(open_file(file, &magic)
-                .and_then(|(pickle, storages)| {
-                    let found = describe(id, &pickle, &storages, &mut strided)?;
-                    pickles.push(pickle);
-                    Ok(found)
-                })
-                .map_err(|problems| {
-                    let path = || file.path.clone();
-                    problems
-                        .into_iter()
-                        .map(|problem| Malformed { path: path(), problem })
-                        .collect()
-                }))
-        })?;
+            let wrong = |problems| malformed(&file.path, problems);
+            let opened = open_file(file, &magic).map_err(wrong);
+            Ok(opened.map(|(pickle, storages)| (file.path.clone(), pickle, storages)))
+        };
+        let tell = |(path, pickle, storages): (PathBuf, Vec<u8>, Storages), id| {
+            let found = describe(id, &pickle, &storages, &mut strided);
+            let found = found.map_err(|problems| malformed(&path, problems))?;
+            pickles.push(pickle);
+            Ok(found)
+        };
+        let read = read_set(set, read, tell)?;
         let files::ReadSet { files, mut tensors, problems } = read;
         let mut views = Vec::new();
         for tensor in &mut tensors {
@@ -83,7 +79,10 @@ impl Reader {
     }
 }
 
-type Storages = HashMap<String, Range<u64>>;
+fn malformed(path: &Path, problems: Vec<Problem>) -> Vec<Malformed> {
+    let at = |problem| Malformed { path: path.into(), problem };
+    problems.into_iter().map(at).collect()
+}
 
 /// The pickle of the state and the storages, in either form.
 fn open_file(file: &OpenFile, magic: &[u8]) -> Result<(Vec<u8>, Storages), Vec<Problem>> {

@@ -70,7 +70,7 @@ impl Strided {
             let ends = std::io::ErrorKind::UnexpectedEof.into();
             return Err(crate::Error::io("read", &file.path)(ends));
         }
-        if from % self.size == 0 && to % self.size == 0 {
+        if from.is_multiple_of(self.size) && to.is_multiple_of(self.size) {
             return self.elements(file, &self.dims, 0, first..last, buffer);
         }
         let mut whole = vec![0; ((last - first) * self.size) as usize];

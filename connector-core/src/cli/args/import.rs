@@ -14,8 +14,8 @@ pub(in crate::cli) struct Import {
     /// The new directory [default: in the cache, see `connector cache`]
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: Option<PathBuf>,
-    /// Write torch_dist to where NeMo looks before it imports: models/ORG/NAME in NEMO_HOME, or in
-    /// NEMO_MODELS_CACHE itself; of a directory its name
+    /// Write torch_dist to where NeMo looks before it imports: models/ORG/NAME in NEMO_HOME, or
+    /// ORG/NAME in NEMO_MODELS_CACHE; of a directory its name
     #[arg(long, conflicts_with = "output")]
     pub nemo_cache: bool,
     #[command(flatten)]
@@ -28,23 +28,23 @@ impl Import {
     /// How torch_dist is written, if that is asked for.
     ///
     /// # Errors
-    /// As [`Stored::torch_dist`]; if NeMo's cache is to have what NeMo does not load.
+    /// If an option is given that safetensors has not, or NeMo's cache is to have what NeMo does
+    /// not load.
     pub fn torch_dist(&self) -> Result<Option<TorchDist>, Failure> {
-        let Stored { container, flavor, .. } = self.stored;
-        let other = match (container, flavor) {
-            (Some(ContainerName::Safetensors), _) => Some(("safetensors", "--container")),
-            (_, Some(FlavorName::MegatronLm | FlavorName::MegatronBridge)) => {
-                Some(("directories of another framework", "--flavor"))
-            }
-            _ => None,
-        };
-        match other {
-            Some((what, option)) if self.nemo_cache => {
-                let message = format!("--nemo-cache: NeMo does not load {what}");
-                Err(Failure::usage(message).help(format!("leave out {option}")))
-            }
-            _ if self.nemo_cache => Ok(Some(self.stored.torch_dist()?.unwrap_or_default())),
-            _ => self.stored.torch_dist(),
+        let asked = self.stored.torch_dist()?;
+        if !self.nemo_cache {
+            return Ok(asked);
         }
+        let Stored { container, flavor, .. } = self.stored;
+        for (other, option) in [
+            (container == Some(ContainerName::Safetensors), "--container"),
+            (flavor.is_some_and(|flavor| flavor != FlavorName::Nemo), "--flavor"),
+        ] {
+            if other {
+                let message = format!("{option}: --nemo-cache is for what NeMo loads");
+                return Err(Failure::usage(message).help(format!("leave out {option}")));
+            }
+        }
+        Ok(Some(asked.unwrap_or_default()))
     }
 }

@@ -6,7 +6,11 @@ mod container;
 mod conversion;
 mod convert;
 mod export;
+#[cfg(feature = "train")]
+mod finetune;
 mod import;
+#[cfg(feature = "candle")]
+mod model;
 mod resources;
 mod trained;
 mod verify;
@@ -15,7 +19,11 @@ pub(super) use cache::CacheAction;
 pub(super) use conversion::{How, Publish, Selection};
 pub(super) use convert::Convert;
 pub(super) use export::Export;
+#[cfg(feature = "train")]
+pub(super) use finetune::{FineTune, Merge};
 pub(super) use import::Import;
+#[cfg(feature = "candle")]
+pub(super) use model::{CompareLogits, Computed, Generate, Logits};
 pub(super) use trained::{Iteration, Trained};
 pub(super) use verify::{Diff, Verify};
 
@@ -90,6 +98,22 @@ pub(super) enum Command {
     /// importer's mapping is followed; within one kind tensors are compared by name.
     #[command(after_help = EXIT_CODES)]
     Verify(Verify),
+    /// Continue a text with a model, token by token, as it is computed
+    #[cfg(feature = "candle")]
+    #[command(after_help = EXIT_CODES)]
+    Generate(Generate),
+    /// Compute a model's logits for tokens, into a file that any other program can compare
+    #[cfg(feature = "candle")]
+    #[command(after_help = EXIT_CODES)]
+    Logits(Logits),
+    /// Fine-tune a model on examples, in full or with a low-rank adapter; killed, it goes on
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Finetune(FineTune),
+    /// Add a low-rank adapter to the weights of its model
+    #[cfg(feature = "train")]
+    #[command(after_help = EXIT_CODES)]
+    Merge(Merge),
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
@@ -152,6 +176,13 @@ impl Command {
             Command::Export(export) => vec![&mut export.checkpoint],
             Command::Convert(convert) => vec![&mut convert.checkpoint],
             Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            #[cfg(feature = "candle")]
+            Command::Generate(Generate { computed, .. })
+            | Command::Logits(Logits { computed, .. }) => vec![&mut computed.checkpoint],
+            #[cfg(feature = "train")]
+            Command::Finetune(finetune) => vec![&mut finetune.source],
+            #[cfg(feature = "train")]
+            Command::Merge(_) => Vec::new(),
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],

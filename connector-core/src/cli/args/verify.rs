@@ -1,6 +1,8 @@
 //! `connector verify` and `connector diff`.
 
 use super::conversion::pattern;
+#[cfg(feature = "candle")]
+use super::model::CompareLogits;
 use super::resources::Resources;
 use super::trained::{Iteration, Trained};
 use crate::cli::failure::Failure;
@@ -27,6 +29,9 @@ pub(in crate::cli) struct Verify {
     pub ignore: Vec<String>,
     #[command(flatten)]
     pub trained: Trained,
+    #[cfg(feature = "candle")]
+    #[command(flatten)]
+    pub logits: CompareLogits,
     #[command(flatten)]
     pub resources: Resources,
 }

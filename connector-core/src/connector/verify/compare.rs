@@ -2,7 +2,7 @@
 
 use super::value::show;
 use super::{CastCount, Difference, Element, VerifyOptions};
-use crate::engine::{self, Against, Context, Job, Mismatch, Prepared, Progress};
+use crate::engine::{self, Against, Context, EngineOptions, Job, Mismatch, Prepared, Progress};
 use crate::plan::{Plan, Step, Work};
 use crate::store::{Dtype, Part, Source};
 use crate::{Error, Result};
@@ -50,8 +50,9 @@ impl Comparison<'_> {
         let tensors: Vec<Option<usize>> = pairs.iter().map(Pair::tensor).collect();
 
         let places: Vec<_> = (0..plan.outputs.len()).map(|output| Part::whole(output, 0)).collect();
-        let prepared = Prepared::new(&plan, self.made, &places, &self.options.engine)
-            .map_err(Error::refused)?;
+        // Nothing is written that could be synced.
+        let engine = EngineOptions { sync: false, ..self.options.engine.clone() };
+        let prepared = Prepared::new(&plan, self.made, &places, &engine).map_err(Error::refused)?;
         let against = Against::new(&plan, self.other, &tensors);
         engine::run(&Job {
             plan: &plan,

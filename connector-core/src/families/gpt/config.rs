@@ -239,6 +239,7 @@ impl GptConfig {
 /// A number of a config that makes no model.
 pub(crate) struct Misfit {
     /// Its name in [`GptConfig`].
+    #[cfg_attr(not(feature = "candle"), allow(dead_code, reason = "no model is computed"))]
     pub field: &'static str,
     /// Its name in an HF config.
     pub format_field: &'static str,

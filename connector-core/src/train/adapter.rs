@@ -1,0 +1,220 @@
+//! Adapters that were trained: put on their model, merged into it, exported for PEFT.
+
+use super::Lora;
+use super::checkpoint::{
+    AdapterMetadata, Context, Named, RunState, read_adapter, refused, to_json, types, write_tensors,
+};
+use super::lora::{IN, OUT, merged};
+use super::peft;
+use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
+use crate::connector::{TOOL, write_new};
+use crate::model::{GPTModel, LoadOptions, Loaded};
+use crate::plan::{Finding, FindingKind};
+use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate};
+use crate::{DeviceChoice, Error, Result};
+use candle_core::{DType, Tensor};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// An adapter, with the model that it adapts.
+///
+/// ```no_run
+/// use connector_core::store::Overwrite;
+/// use connector_core::train::Adapted;
+/// use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
+///
+/// let checkpoint = "runs/squad/checkpoints/default-last".as_ref();
+/// let adapted = Adapted::open(checkpoint, DeviceChoice::default())?;
+/// // For the library peft, with the base model beside it:
+/// adapted.export_peft("squad-adapter".as_ref(), Overwrite::No)?;
+/// // Or as one model, for everything else:
+/// adapted.merge("squad-nemo".as_ref(), Overwrite::No)?;
+/// export_ckpt("squad-nemo".as_ref(), "squad-hf".as_ref(), ExportOptions::default())?;
+/// # Ok::<(), connector_core::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Adapted {
+    path: PathBuf,
+    metadata: AdapterMetadata,
+    step: u64,
+    /// In f32, under NeMo's names.
+    tensors: Named,
+    base: Loaded,
+}
+
+/// What `conversion.json` says of what an adapter became.
+#[derive(Serialize)]
+struct Record<'a> {
+    schema: &'static str,
+    tool: &'static str,
+    made: &'static str,
+    model: &'a str,
+    lora: &'a Lora,
+    step: u64,
+}
+
+impl Adapted {
+    /// Whether the directory `path` is a checkpoint of an adapter.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn is_at(path: &Path) -> Result<bool> {
+        Ok(AdapterMetadata::read(path)?.is_some())
+    }
+
+    /// Opens the checkpoint of an adapter, which names that of its model, in f32.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] if it is no adapter's, or its tensors are not those that it declares; as
+    /// [`Loaded::open`].
+    pub fn open(path: &Path, device: DeviceChoice) -> Result<Self> {
+        let Some(metadata) = AdapterMetadata::read(path)? else {
+            return Err(refused(
+                path,
+                "is no checkpoint of an adapter: weights/ has no adapter_metadata.json",
+            ));
+        };
+        let step = RunState::read(path)?.map_or(0, |state| state.step);
+        let options = LoadOptions { dtype: Some(DType::F32), device, ..LoadOptions::default() };
+        let base = Loaded::open(&metadata.model_ckpt_path, &options)?;
+        let tensors = read_adapter(path, &device.open()?)?;
+        check(&tensors, &metadata.peft, &base)?;
+        Ok(Adapted { path: path.into(), metadata, step, tensors, base })
+    }
+
+    /// The adapter's settings.
+    pub fn lora(&self) -> &Lora {
+        &self.metadata.peft
+    }
+
+    /// The checkpoint of the model that it adapts.
+    pub fn base(&self) -> &Path {
+        &self.metadata.model_ckpt_path
+    }
+
+    /// The model with the adapter on it.
+    ///
+    /// # Errors
+    /// As [`GPTModel::new`].
+    pub fn model(&self) -> Result<GPTModel> {
+        let mut model = self.base.model()?;
+        self.lora().put_on(&mut model, &self.tensors);
+        Ok(model)
+    }
+
+    /// Writes the model with the adapter added to its weights to the new directory `output`, as a
+    /// checkpoint that an import could have written. NeMo's `merge_lora`.
+    ///
+    /// `W + alpha / dim · B·A` is computed in f32 and rounded once to the type of `W`. All other
+    /// parameters stay as they are, to the bit. The whole model is in memory, in f32.
+    ///
+    /// # Errors
+    /// As [`Staging::begin`] and [`Staging::publish`].
+    pub fn merge(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
+        let opened = NemoCheckpoint::open(self.base())?;
+        let saved_as = types(opened.source().tensors(), &self.base.parameters);
+        let context = Context::of(&opened, &self.base)?;
+        let mut weights = Named::new();
+        for (name, tensor) in self.base.parameters.tensors() {
+            let projection = name.strip_suffix(".weight").unwrap_or(name);
+            let tensor = match self.parts(projection) {
+                Some((a, b)) => merged(tensor, a, b, self.lora().scale())?,
+                None => tensor.clone(),
+            };
+            let tensor = tensor.to_dtype(saved_as[name]).map_err(Error::candle)?;
+            weights.insert(name.clone(), tensor);
+        }
+        self.write(output, overwrite, "merged", |root| {
+            write_tensors(&root.join(WEIGHTS), &weights)?;
+            context.write(&root.join(CONTEXT))
+        })
+    }
+
+    /// Writes the adapter to the new directory `output` as the library peft loads it:
+    /// `adapter_config.json` and `adapter_model.safetensors`. NeMo's `export_ckpt(path,
+    /// "hf-peft")`.
+    ///
+    /// The adapter of a fused projection becomes one for each of the projections that it was made
+    /// of: they share its `A`, and its `B` is split as the weights are, by the importer's own
+    /// mapping.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since
+    /// version 5: [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
+    pub fn export_peft(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
+        let experts = self.projections().filter(|name| name.contains(".experts."));
+        let findings: Vec<Finding> = crate::plan::group_keys(experts.map(String::from))
+            .into_iter()
+            .map(|group| {
+                let problem =
+                    "adapts experts, which peft finds in no version of transformers alike";
+                Finding { keys: group.keys, ..Finding::new(FindingKind::Rule, group.text, problem) }
+                    .note("merge the adapter into the model and export that")
+            })
+            .collect();
+        if !findings.is_empty() {
+            return Err(Error::refused(findings));
+        }
+        let mut modules = Vec::new();
+        for projection in self.projections() {
+            if let Some((a, b)) = self.parts(projection) {
+                modules.extend(peft::split(&self.base, projection, a, b)?);
+            }
+        }
+        self.write(output, overwrite, "hf-peft", |root| {
+            peft::write(root, self.lora(), self.base(), &modules)
+        })
+    }
+
+    /// The projections that are adapted.
+    fn projections(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().filter_map(|name| name.strip_suffix(IN))
+    }
+
+    /// `A` and `B` of a projection.
+    fn parts(&self, projection: &str) -> Option<(&Tensor, &Tensor)> {
+        let part = |suffix| self.tensors.get(&format!("{projection}{suffix}"));
+        part(IN).zip(part(OUT))
+    }
+
+    fn write(
+        &self,
+        output: &Path,
+        overwrite: Overwrite,
+        made: &'static str,
+        fill: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
+        check_separate(&self.path, output)?;
+        check_separate(self.base(), output)?;
+        let staging = Staging::begin(output, overwrite)?;
+        fill(staging.path())?;
+        let model = self.base.registration.model;
+        let (lora, step, tool) = (self.lora(), self.step, TOOL);
+        let record = Record { schema: "connector.adapter/1", tool, made, model, lora, step };
+        write_new(&staging.path().join(CONVERSION_JSON), &to_json(&record)?)?;
+        staging.publish()
+    }
+}
+
+/// Holds the tensors of an adapter against what it says that it adapts.
+fn check(tensors: &Named, lora: &Lora, base: &Loaded) -> Result<()> {
+    let mut findings = Vec::new();
+    let mut wanted = lora.variables(&mut base.model()?, 0)?;
+    for (name, tensor) in tensors {
+        let problem = match wanted.remove(name) {
+            Some(variable) if variable.dims() == tensor.dims() && tensor.dtype() == DType::F32 => {
+                continue;
+            }
+            Some(variable) => {
+                let (found, wanted) = (tensor.dims(), variable.dims());
+                format!("is {:?} {found:?}; it should be F32 {wanted:?}", tensor.dtype())
+            }
+            None => "is of no projection that this adapter is for".into(),
+        };
+        findings.push(Finding::new(FindingKind::Shape, name, problem));
+    }
+    findings.extend(wanted.into_keys().map(|name| {
+        Finding::new(FindingKind::MissingSource, name, "is not in the adapter's checkpoint")
+    }));
+    if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
+}

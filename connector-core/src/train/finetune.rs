@@ -1,0 +1,460 @@
+//! The run itself.
+
+use super::adamw::{Gradients, Optimizer};
+use super::checkpoint::{
+    AdapterMetadata, Context, Named, RunState, Snapshot, read_adapter, read_optimizer, refused,
+    types,
+};
+use super::data::{Batch, Sampler};
+use super::log::{Log, replace};
+use super::loss::cross_entropy;
+use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
+use crate::checkpoint::NemoCheckpoint;
+use crate::connector::{AutoModel, AutoResume, Registration, Resume};
+use crate::failpoint::failpoint;
+use crate::families::gpt::GptConfig;
+use crate::model::{GPTModel, GptFamily, LoadOptions, Loaded, Parameters};
+use crate::plan::{Finding, FindingKind};
+use crate::store::{Overwrite, Staging};
+use crate::{Error, Refusal, Result};
+use candle_core::{DType, Device, Tensor, Var};
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What is fine-tuned: the type of a family, or [`AutoModel`] for whatever the checkpoint holds.
+pub trait Trainee {
+    /// Whether it is the model of this connector.
+    fn is_of(registration: &Registration) -> bool;
+}
+
+impl<M: GptFamily> Trainee for M {
+    fn is_of(registration: &Registration) -> bool {
+        registration.connector.model() == TypeId::of::<M>()
+    }
+}
+
+impl Trainee for AutoModel {
+    fn is_of(_: &Registration) -> bool {
+        true
+    }
+}
+
+/// Watches a run.
+pub trait Watch {
+    /// It begins, or goes on after `step` steps.
+    fn begins(&self, data: &Dataset, step: u64) {
+        let _ = (data, step);
+    }
+
+    /// A step was made. `left` is how long the others will take, at the mean pace of this run.
+    fn stepped(&self, record: &StepRecord, left: Duration) {
+        let _ = (record, left);
+    }
+
+    /// A checkpoint was written.
+    fn saved(&self, checkpoint: &Path) {
+        let _ = checkpoint;
+    }
+}
+
+/// Nobody watches.
+impl Watch for () {}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FineTuned {
+    /// The checkpoint after its last step.
+    pub checkpoint: PathBuf,
+    /// The steps that the checkpoint has, those of earlier runs counted in.
+    pub step: u64,
+    /// After how many steps this run went on; 0 for a new one.
+    pub resumed_at: u64,
+    /// Whether it made all its steps. If not, it was asked to stop.
+    pub is_complete: bool,
+    /// What was logged, by earlier runs too.
+    pub records: Vec<StepRecord>,
+}
+
+/// Fine-tunes a model: NeMo's `llm.finetune(model, data, trainer, resume)`.
+///
+/// `resume` says what it begins with: the last checkpoint of an earlier run, or a model that is
+/// imported. From the same model, data, settings and seed, on the same machine, come the same
+/// losses to the last bit, however often the run was killed and went on.
+///
+/// ```no_run
+/// use connector_core::families::LlamaModel;
+/// use connector_core::train::{FineTuningData, Trainer, finetune};
+/// use connector_core::{AutoResume, ConnectorMixin};
+///
+/// let trainer = Trainer::new("runs/squad");
+/// let resume = AutoResume {
+///     import_path: Some("hf://meta-llama/Llama-3.2-1B".into()),
+///     resume_from_directory: Some("runs/squad/checkpoints".into()),
+///     resume_if_exists: true,
+///     resume_ignore_no_checkpoint: true,
+///     ..AutoResume::default()
+/// };
+/// let tuned = finetune::<LlamaModel>(&FineTuningData::new("squad"), &trainer, &resume)?;
+/// LlamaModel::export_ckpt(&tuned.checkpoint, "hf", Some("squad-hf".as_ref()))?;
+/// # Ok::<(), connector_core::Error>(())
+/// ```
+///
+/// # Errors
+/// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with
+/// the data, or with the checkpoint to go on from; [`Error::Diverged`]; as [`AutoResume::setup`]
+/// and [`Loaded::open`]. The last checkpoint stays as it is.
+pub fn finetune<M: Trainee>(
+    data: &FineTuningData,
+    trainer: &Trainer,
+    resume: &AutoResume,
+) -> Result<FineTuned> {
+    finetune_watched::<M>(data, trainer, resume, &())
+}
+
+/// [`finetune`], watched.
+///
+/// # Errors
+/// As [`finetune`].
+pub fn finetune_watched<M: Trainee>(
+    data: &FineTuningData,
+    trainer: &Trainer,
+    resume: &AutoResume,
+    watch: &dyn Watch,
+) -> Result<FineTuned> {
+    begin_and_train::<M>(data, trainer, resume, watch).map_err(|error| match error {
+        Error::Refused(refusal) if refusal.subject.is_empty() => {
+            Error::Refused(Refusal { subject: "this run cannot begin".into(), ..refusal })
+        }
+        error => error,
+    })
+}
+
+fn begin_and_train<M: Trainee>(
+    data: &FineTuningData,
+    trainer: &Trainer,
+    resume: &AutoResume,
+    watch: &dyn Watch,
+) -> Result<FineTuned> {
+    trainer.check()?;
+    // Refuses a place that can have no checkpoint, and brings back one that a killed run was about to
+    // replace, where the system cannot exchange two directories.
+    drop(Staging::begin(&trainer.checkpoint(), Overwrite::Yes)?);
+    let path = match resume.setup()? {
+        Resume::Trained(path) | Resume::Imported(path) => path,
+        Resume::Fresh => {
+            let problem = "has neither a checkpoint nor an import_path; there is nothing to tune";
+            return Err(Error::refused(vec![Finding::new(FindingKind::Config, "resume", problem)]));
+        }
+    };
+    let mut run = Run::begin::<M>(&path, data, trainer)?;
+    run.train(watch)
+}
+
+/// A run at some step.
+struct Run<'a> {
+    trainer: &'a Trainer,
+    config: GptConfig,
+    /// Those of the model: variables, or what an adapter is put on.
+    parameters: Parameters,
+    optimizer: Optimizer,
+    /// The type in which each parameter is saved.
+    saved_as: BTreeMap<String, DType>,
+    adapter: Option<AdapterMetadata>,
+    /// The files that each checkpoint gets.
+    context: Context,
+    device: Device,
+    dataset: Dataset,
+    state: RunState,
+}
+
+/// The name of a parameter in f32, in a checkpoint whose weights have fewer bits. Megatron-core's.
+const MASTER: &str = "optimizer.state.fp32_param.";
+
+impl<'a> Run<'a> {
+    /// Goes on from the checkpoint at `path`, or begins with its weights if it is no run's.
+    fn begin<M: Trainee>(path: &Path, data: &FineTuningData, trainer: &'a Trainer) -> Result<Self> {
+        let target = trainer.checkpoint();
+        let earlier = RunState::read(path)?;
+        if target.exists() && !is_same_file(&target, path) {
+            let problem = "is the checkpoint of an earlier run, which this one would replace";
+            return Err(refused(&target, problem));
+        }
+        // An adapter goes on on the model that it began with.
+        let adapted = AdapterMetadata::read(path)?;
+        let base = adapted.as_ref().map_or(path, |adapter| &adapter.model_ckpt_path);
+        let dtype = match trainer.peft {
+            Some(_) => trainer.precision.compute(),
+            None => DType::F32,
+        };
+        let device = trainer.device;
+        let loaded = Loaded::open(
+            base,
+            &LoadOptions { dtype: Some(dtype), device, ..LoadOptions::default() },
+        )?;
+        check_model::<M>(base, &loaded, data)?;
+        let end = loaded.stop_tokens()?.first().copied();
+        let dataset = data.load(&loaded.tokenizer()?, end)?;
+        let now = RunState::new(
+            loaded.registration.model,
+            trainer.seed,
+            dataset.fingerprint(),
+            trainer.peft.clone(),
+        );
+        if let Some(earlier) = &earlier {
+            earlier.check_same(&now)?;
+        }
+        let opened = NemoCheckpoint::open(base)?;
+        let context = Context::of(&opened, &loaded)?;
+        let mut parameters = loaded.parameters;
+        let saved_as = types(opened.source().tensors(), &parameters);
+        let (variables, adapter) = match &trainer.peft {
+            None => (parameters.train(|_| true)?, None),
+            Some(lora) => {
+                let mut model = GPTModel::new(&loaded.config, &parameters)?;
+                let variables = lora.variables(&mut model, trainer.seed)?;
+                let model_ckpt_path = fs::canonicalize(base).map_err(Error::io("find", base))?;
+                (variables, Some(AdapterMetadata { model_ckpt_path, peft: lora.clone() }))
+            }
+        };
+        let device = trainer.device.open()?;
+        let mut run = Run {
+            trainer,
+            config: loaded.config,
+            parameters,
+            optimizer: Optimizer::new(trainer.optim, variables)?,
+            saved_as,
+            adapter,
+            context,
+            device,
+            dataset,
+            state: now,
+        };
+        match earlier {
+            Some(earlier) => run.restore(path, earlier)?,
+            None => tracing::info!(path = %path.display(), "begins with these weights, at step 0"),
+        }
+        Ok(run)
+    }
+
+    /// Takes up what the checkpoint at `path` has beside the weights.
+    fn restore(&mut self, path: &Path, earlier: RunState) -> Result<()> {
+        let mut state = read_optimizer(path, &self.device)?;
+        let mut values = match &self.adapter {
+            Some(_) => read_adapter(path, &self.device)?,
+            None => Named::new(),
+        };
+        state.retain(|name, tensor| match name.strip_prefix(MASTER) {
+            Some(name) => {
+                values.insert(name.into(), tensor.clone());
+                false
+            }
+            None => true,
+        });
+        self.set(values, path)?;
+        self.optimizer.restore(earlier.step, state).map_err(Error::refused)?;
+        self.state = earlier;
+        Ok(())
+    }
+
+    /// Sets variables to values that were saved apart from the model.
+    fn set(&self, mut values: Named, path: &Path) -> Result<()> {
+        let mut findings = Vec::new();
+        for (name, variable) in self.optimizer.variables() {
+            match values.remove(name) {
+                Some(value) if value.dims() == variable.dims() && value.dtype() == DType::F32 => {
+                    variable.set(&value).map_err(Error::candle)?;
+                }
+                Some(value) => {
+                    let (found, wanted) = (value.dims(), variable.dims());
+                    let problem = format!("is {found:?}; it should be {wanted:?} in f32");
+                    findings.push(Finding::new(FindingKind::Shape, name, problem));
+                }
+                // The weights themselves, in f32, have it; those of an adapter are here.
+                None if self.adapter.is_none() && self.saved_as[name] == DType::F32 => {}
+                None => {
+                    let problem = format!("is not in {}", path.display());
+                    findings.push(Finding::new(FindingKind::MissingSource, name, problem));
+                }
+            }
+        }
+        findings.extend(values.into_keys().map(|name| {
+            Finding::new(FindingKind::UnusedTensor, name, "is nothing that is trained")
+        }));
+        if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
+    }
+
+    fn train(&mut self, watch: &dyn Watch) -> Result<FineTuned> {
+        let trainer = self.trainer;
+        let resumed_at = self.state.step;
+        let dir = &trainer.log_dir;
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        let mut log = Log::open(trainer.log(), resumed_at)?;
+        watch.begins(&self.dataset, resumed_at);
+        let dataset = self.dataset.clone();
+        let mut sampler = Sampler::new(&dataset, trainer.seed, self.state.consumed_samples);
+        let begun = Instant::now();
+        let mut stopped = false;
+        while self.state.step < trainer.max_steps && !stopped {
+            let record = self.step(&mut sampler)?;
+            let is_last = self.state.step == trainer.max_steps;
+            let done = self.state.step - resumed_at;
+            let left = begun
+                .elapsed()
+                .div_f64(done as f64)
+                .mul_f64((trainer.max_steps - self.state.step) as f64);
+            watch.stepped(&record, left);
+            let step = self.state.step;
+            if step == 1 || is_last || step.is_multiple_of(trainer.log_every_n_steps) {
+                log.add(record)?;
+            }
+            stopped = trainer.cancel.is_cancelled();
+            if is_last || stopped || step.is_multiple_of(trainer.every_n_train_steps) {
+                self.save()?;
+                self.draw(log.records())?;
+                watch.saved(&trainer.checkpoint());
+                failpoint("training.saved")?;
+            }
+        }
+        Ok(FineTuned {
+            checkpoint: trainer.checkpoint(),
+            step: self.state.step,
+            resumed_at,
+            is_complete: self.state.step >= trainer.max_steps,
+            records: log.records().to_vec(),
+        })
+    }
+
+    /// One step: the gradient of the mean loss over all tokens that its rows learn.
+    fn step(&mut self, sampler: &mut Sampler<'_>) -> Result<StepRecord> {
+        let Trainer { micro_batch_size, accumulate_grad_batches, max_steps, .. } = *self.trainer;
+        let begun = Instant::now();
+        let batches =
+            (0..accumulate_grad_batches).map(|_| sampler.next(micro_batch_size, &self.device));
+        let batches = batches.collect::<Result<Vec<Batch>>>()?;
+        // Not the mean of the batches' means: a token counts the same wherever it stands.
+        let learnt: usize = batches.iter().map(|batch| batch.learnt).sum();
+        let (mut loss, mut gradients) = (0.0, Gradients::new());
+        let (mut forward, mut backward) = (Duration::ZERO, Duration::ZERO);
+        for batch in &batches {
+            let started = Instant::now();
+            let share = (self.loss(batch)? * (1.0 / learnt as f64)).map_err(Error::candle)?;
+            let value = f64::from(share.to_scalar::<f32>().map_err(Error::candle)?);
+            if !value.is_finite() {
+                return Err(Error::Diverged { what: "the loss", step: self.state.step });
+            }
+            loss += value;
+            let middle = Instant::now();
+            self.add_gradients(&share, &mut gradients).map_err(Error::candle)?;
+            forward += middle - started;
+            backward += middle.elapsed();
+        }
+        let started = Instant::now();
+        let lr = self.trainer.lr_scheduler.at(self.state.step, max_steps);
+        let grad_norm = self.optimizer.step(&gradients, lr)?;
+        let optimizer_seconds = started.elapsed().as_secs_f64();
+        self.state.step += 1;
+        self.state.consumed_samples = sampler.consumed();
+        Ok(StepRecord {
+            step: self.state.step,
+            loss,
+            lr,
+            grad_norm,
+            consumed_samples: self.state.consumed_samples,
+            tokens: batches.iter().map(|batch| batch.tokens as u64).sum(),
+            seconds: begun.elapsed().as_secs_f64(),
+            forward_seconds: forward.as_secs_f64(),
+            backward_seconds: backward.as_secs_f64(),
+            optimizer_seconds,
+        })
+    }
+
+    /// The sum of the losses of all tokens that a batch learns.
+    fn loss(&self, batch: &Batch) -> Result<Tensor> {
+        let model = self.model()?;
+        let hidden = model.hidden_packed(&batch.inputs, &batch.lengths)?;
+        // Only what is learnt is said: of prompts no logits are computed.
+        let hidden = hidden.flatten(0, 1).and_then(|rows| rows.index_select(&batch.positions, 0));
+        let logits = model.logits(&hidden.map_err(Error::candle)?)?;
+        cross_entropy(&logits, &batch.labels).map_err(Error::candle)
+    }
+
+    /// The model with the values that the variables have now.
+    fn model(&self) -> Result<GPTModel> {
+        // The cast has a gradient, which comes back in f32.
+        let parameters = self.parameters.to_dtype(self.trainer.precision.compute())?;
+        let mut model = GPTModel::new(&self.config, &parameters)?;
+        if let Some(adapter) = &self.adapter {
+            adapter.peft.put_on(&mut model, &self.values());
+        }
+        Ok(model)
+    }
+
+    fn add_gradients(&self, loss: &Tensor, sums: &mut Gradients) -> candle_core::Result<()> {
+        let mut found = loss.backward()?;
+        for (name, variable) in self.optimizer.variables() {
+            let Some(gradient) = found.remove(variable) else { continue };
+            let sum = match sums.remove(name) {
+                Some(sum) => (sum + gradient)?,
+                None => gradient,
+            };
+            sums.insert(name.into(), sum);
+        }
+        Ok(())
+    }
+
+    /// The variables as tensors.
+    fn values(&self) -> Named {
+        let named = |(name, variable): (&str, &Var)| (name.into(), variable.as_tensor().clone());
+        self.optimizer.variables().map(named).collect()
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut optimizer: Named = self.optimizer.state().into_iter().collect();
+        let mut weights = self.values();
+        if self.adapter.is_none() {
+            for (name, tensor) in &mut weights {
+                let dtype = self.saved_as[name];
+                if dtype != DType::F32 {
+                    let rounded = tensor.to_dtype(dtype).map_err(Error::candle)?;
+                    optimizer.insert(format!("{MASTER}{name}"), std::mem::replace(tensor, rounded));
+                }
+            }
+        }
+        let (state, adapter, context) = (&self.state, self.adapter.as_ref(), &self.context);
+        Snapshot { state, weights, adapter, optimizer, context }.save(&self.trainer.checkpoint())
+    }
+
+    fn draw(&self, records: &[StepRecord]) -> Result<()> {
+        match curve::draw(&self.trainer.name, records) {
+            Ok(svg) => replace(&self.trainer.curve(), svg.as_bytes()),
+            // A run is not lost for a picture.
+            Err(problem) => {
+                tracing::warn!(%problem, "the loss cannot be drawn");
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Refuses another family's model than was asked for, and rows that are too long for it.
+fn check_model<M: Trainee>(path: &Path, loaded: &Loaded, data: &FineTuningData) -> Result<()> {
+    if !M::is_of(loaded.registration) {
+        let asked = std::any::type_name::<M>().rsplit("::").next().unwrap_or_default();
+        let problem = format!("holds a {}, not a {asked}", loaded.registration.model);
+        return Err(refused(path, problem));
+    }
+    let longest = loaded.config.seq_length;
+    if data.seq_length > longest {
+        let problem = format!("is {}; the model is for at most {longest} tokens", data.seq_length);
+        return Err(Error::refused(vec![Finding::new(FindingKind::Config, "seq_length", problem)]));
+    }
+    Ok(())
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}

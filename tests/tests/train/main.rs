@@ -1,0 +1,8 @@
+//! Fine-tuning: it learns, it goes on where it was killed, what it writes is a checkpoint.
+
+mod full;
+mod kill;
+mod lora;
+mod packed;
+mod refusals;
+mod support;
