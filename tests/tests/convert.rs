@@ -77,7 +77,8 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
         assert_same_files(&plain.back(), &dist.out());
         convert(&dist.out(), &dist.back(), |_| {});
         let folders = |bench: &Bench, folder: &str| contents(&bench.out().join(folder));
-        assert!(contents(&dist.back().join("weights")) == folders(&plain, "weights"));
+        // Where in its file a tensor lies may follow the source.
+        assert_same_tensors(&read_tensors(&dist.back().join("weights")), &plain.weights());
         // What NeMo needs beside the tensors is not taken away.
         assert!(contents(&dist.back().join("context")) == folders(&dist, "context"));
         // Names of experts or not: the same numbers.

@@ -4,7 +4,9 @@
 use connector_core::connector::{PlannedExport, Verification, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::{Error, ExportOptions, export_ckpt};
-use connector_tests::{Bench, assert_same_tensors, export_options, fixture, read_tensors, tree};
+use connector_tests::{
+    Bench, Child, Ended, assert_same_tensors, export_options, fixture, read_tensors, tree,
+};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -143,4 +145,56 @@ fn a_command_line_that_is_no_data_is_refused() {
     let error = export(&bench, |_| {}).unwrap_err();
     assert!(error.contains("common.pt") && error.contains("--hf-config"), "{error}");
     bench.assert_tidy();
+}
+
+fn command(args: &[&str]) -> Ended {
+    Child::new(env!("CARGO_BIN_EXE_connector-under-test"), args).run()
+}
+
+#[test]
+fn commands_open_the_iteration_that_is_asked_for() {
+    let (bench, _) = run("llama", "mcore-stacked");
+    copy(&sample("mixtral/mcore-nemo"), &bench.source().join("iter_0000060"));
+    let (source, hf) = (bench.source(), sample("mixtral/hf"));
+    let (source, hf) = (source.to_str().unwrap(), hf.to_str().unwrap());
+    let router = "decoder.layers.0.mlp.router.weight";
+    for (args, code, want) in [
+        (&["plan", source, "--iteration", "60", "--hf-config", hf][..], 0, "MixtralModel"),
+        (&["explain", source, router, "--iteration", "60", "--hf-config", hf], 0, "gate.weight"),
+        (&["inspect", source, "--iteration", "60"], 0, "mlp.router.weight"),
+        (&["inspect", source], 0, "linear_qkv"),
+        (&["verify", hf, source, "--iteration", "60", "--hf-config", hf], 0, "bit for bit"),
+        (&["diff", source, source, "--iteration", "60"], 0, "bit for bit"),
+        (&["plan", source, "--iteration", "61", "--hf-config", hf], 2, "60, 120"),
+        (&["inspect", source, "--iteration", "61"], 2, "60, 120"),
+        (&["plan", source, "--iteration", "60"], 3, "--hf-config DIR"),
+        (&["plan", hf, "--iteration", "60"], 2, "--iteration"),
+        (&["plan", hf, "--hf-config", hf], 2, "--hf-config"),
+    ] {
+        let Ended { code: got, text } = command(args);
+        assert_eq!(got, Some(code), "{args:?}: {text}");
+        assert!(text.contains(want), "{args:?}: {text}");
+    }
+}
+
+#[test]
+fn a_damaged_tensor_is_found_by_reading_every_byte() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    let source = bench.source();
+    let check = ["inspect", source.to_str().unwrap(), "--check"];
+    let sound = command(&check);
+    assert_eq!(sound.code, Some(0), "{}", sound.text);
+    assert!(sound.text.contains("as they were written"), "{}", sound.text);
+    let file = iteration.join("__0_0.distcp");
+    let mut bytes = fs::read(&file).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let damaged = command(&check);
+    // Half of the file is the data of tensors; the rest says how to read them.
+    assert_eq!(damaged.code, Some(5), "{}", damaged.text);
+    assert!(damaged.text.contains("has the CRC"), "{}", damaged.text);
+    let plain = fixture("llama/hf");
+    let none = command(&["inspect", plain.to_str().unwrap(), "--check"]);
+    assert!(none.text.contains("safetensors has none"), "{}", none.text);
 }

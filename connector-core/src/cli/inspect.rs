@@ -111,11 +111,11 @@ fn about(path: &Path) -> Vec<(&'static str, String)> {
         let field = |name: &str| record[name].as_str().unwrap_or("?").to_string();
         let part = if record["complete"] == false { ", not the whole model" } else { "" };
         let [tool, model, format] = ["tool", "model", "format"].map(field);
-        let (from, to) = match record["direction"] == "export" {
-            true => (model, format),
-            false => (format, model),
+        let text = match record["direction"].as_str() {
+            Some("export") => format!("{tool}: {format} from {model}{part}"),
+            Some("convert") => format!("{tool}: {model}, converted from another container{part}"),
+            _ => format!("{tool}: {model} from {format}{part}"),
         };
-        let text = format!("{tool}: {to} from {from}{part}");
         about.push(("made by", text));
     }
     about

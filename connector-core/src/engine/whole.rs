@@ -6,8 +6,8 @@ use crate::stage::stage;
 use crate::store::{Rows, Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
 
-/// How much of a box that is narrower than its tensor is read at once.
-const BLOCK: usize = 1 << 20;
+/// How much of a box that is narrower than its tensor is read at once: little beside a buffer.
+const BLOCK: usize = 64 << 10;
 
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
 /// computes.

@@ -56,7 +56,7 @@ pub enum LayoutError {
     #[error(transparent)]
     Stack(#[from] StackError),
     /// torch has no such type, or no class of storage for it.
-    #[error("{name} is {dtype}, which torch_dist cannot hold; --dtype casts it")]
+    #[error("{name} is {dtype}, which torch_dist cannot hold; --container safetensors can")]
     Dtype {
         /// The parameter.
         name: String,
@@ -259,6 +259,16 @@ fn cuts(rows: Option<usize>, row: u64, gated: bool) -> Option<Vec<Range<usize>>>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_that_torch_has_no_storage_for_is_refused() {
+        for dtype in [Dtype::F8E4M3, Dtype::F8E5M2, Dtype::U64, Dtype::F4] {
+            let tensor = OutputTensor { name: "x.scale".into(), dtype, shape: vec![2, 2] };
+            let error = Layout::new(&[tensor], 1 << 20, &DistOptions::default()).unwrap_err();
+            assert!(error.to_string().contains("x.scale is"), "{error}");
+            assert!(error.to_string().contains("--container safetensors"), "{error}");
+        }
+    }
 
     #[test]
     fn pieces_are_halves_and_not_too_large() {

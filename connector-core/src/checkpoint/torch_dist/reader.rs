@@ -57,7 +57,7 @@ struct OpenFile {
 }
 
 /// How much is read at a time to compute a CRC.
-const BLOCK: usize = 1 << 20;
+const BLOCK: u64 = 1 << 20;
 
 /// What reading every byte found.
 #[derive(Debug, Default)]
@@ -131,9 +131,10 @@ impl Reader {
             cancel.check()?;
             let Record { tensor, offset, file, data } = &self.records[number];
             let open = &self.files[*file];
-            // A buffer is small beside what it is filled with.
-            let checked = data.check_in(&open.file, &mut vec![0; BLOCK]);
-            progress.advance(size(&self.records[number]));
+            let bytes = size(&self.records[number]);
+            let mut buffer = vec![0; bytes.min(BLOCK) as usize];
+            let checked = data.check_in(&open.file, &mut buffer);
+            progress.advance(bytes);
             Ok(checked.map_err(|error| Malformed {
                 path: open.path.clone(),
                 problem: Problem::Zip { tensor: tensor.clone(), offset: *offset, error },

@@ -4,6 +4,7 @@ use super::super::{DistOptions, Layout, Writer, record};
 use super::*;
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
+use crate::checkpoint::torch::pickle::Writer as PickleWriter;
 use crate::checkpoint::torch::zip;
 use crate::engine::NoProgress;
 use crate::store::positioned::write_all_at;
@@ -253,6 +254,45 @@ fn a_piece_may_be_no_view_into_something_else() {
     write_all_at(&file, &frame.head, record.start).unwrap();
     write_all_at(&file, &frame.tail, record.end - frame.tail.len() as u64).unwrap();
     assert_eq!(problems(dir.path()), "");
+}
+
+#[test]
+fn fp8_is_read_from_the_records_that_newer_types_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut pickle = PickleWriter::new();
+    pickle.call("torch._utils", "_rebuild_tensor_v3", |args| {
+        args.persistent(|id| {
+            id.tuple(|id| {
+                let storage = id.text("storage").global("torch.storage", "UntypedStorage");
+                storage.text("0").text("cpu").int(4);
+            });
+        });
+        args.int(0).ints([2, 2]).ints([2, 1]).bool(false);
+        args.call("collections", "OrderedDict", |_| {});
+        args.global("torch", "float8_e4m3fn");
+    });
+    let frame = zip::frame(&pickle.finish(), 4);
+    let record = [&frame.head[..], &[1, 2, 3, 4], &frame.tail].concat();
+    fs::write(dir.path().join("f"), &record).unwrap();
+    let place = Place { file: "f".into(), offset: 0, length: record.len() as u64 };
+    let chunk = Chunk { start: vec![0, 0], size: vec![2, 2], record: Some(place) };
+    let stored = |dtype: &str, chunk| Stored {
+        key: "x".into(),
+        dtype: dtype.into(),
+        shape: vec![2, 2],
+        chunks: vec![chunk],
+    };
+    let metadata = metadata::write(&[stored("float8_e4m3fn", chunk)], &[]);
+    fs::write(dir.path().join(METADATA), metadata).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    assert_eq!(problems(dir.path()), "");
+    assert_eq!(
+        (reader.tensors()[0].dtype, &reader.tensors()[0].shape[..]),
+        (Dtype::F8E4M3, &[2, 2][..])
+    );
+    let mut bytes = [0; 4];
+    reader.read_at(0, reader.tensors()[0].pieces[0].offset, &mut bytes).unwrap();
+    assert_eq!(bytes, [1, 2, 3, 4]);
 }
 
 proptest::proptest! {
