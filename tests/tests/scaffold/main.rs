@@ -180,7 +180,7 @@ fn what_is_no_checkpoint_is_refused() {
     let bytes = fs::read(&file).unwrap();
     fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
     for (dir, code, want) in [
-        (bench.dir().join("empty"), 4, "the directory is empty"),
+        (bench.dir().join("empty"), 4, "no checkpoint of safetensors"),
         (bench.dir().join("missing"), 4, "does not exist"),
         (made("no-tensors", &no_tensors), 3, "there is not one tensor"),
         (made("no-config", &no_config), 3, "config.json   is not in the checkpoint"),
