@@ -130,7 +130,8 @@ impl Adapter for LowRank {
     fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
         let dtype = input.dtype();
         let (a, b) = (self.a.to_dtype(dtype)?, self.b.to_dtype(dtype)?);
-        matmul(&matmul(input, &a.t()?)?, &b.t()?)? * self.scale
+        // Scaled where it is small.
+        matmul(&(matmul(input, &a.t()?)? * self.scale)?, &b.t()?)
     }
 }
 
