@@ -64,7 +64,7 @@ pub enum LayoutError {
         dtype: Dtype,
     },
     /// A single row is too large for a record, or the sum for a file.
-    #[error("{name} is too large for torch_dist")]
+    #[error("{name} is too large for torch_dist; --container safetensors can hold it")]
     TooLarge {
         /// The parameter.
         name: String,

@@ -8,8 +8,8 @@
 
 use super::{DistOptions, LayerLayout, names};
 use crate::checkpoint::safetensors::OutputTensor;
-use crate::store::Dtype;
-use std::collections::HashMap;
+use crate::store::{Dtype, Encoding, TensorInfo};
+use std::collections::{HashMap, HashSet};
 
 /// A tensor that several parameters make up.
 #[derive(Debug, PartialEq)]
@@ -49,6 +49,26 @@ pub enum StackError {
         found: usize,
         /// How layers were to be stored.
         layout: LayerLayout,
+    },
+    /// Two names for one parameter, such as that of an expert by itself and in a group.
+    #[error(
+        "{one} and {other} are the same parameter of torch_dist; --container safetensors holds both"
+    )]
+    Same {
+        /// A parameter.
+        one: String,
+        /// Another.
+        other: String,
+    },
+    /// A name that stands for something else in such a checkpoint.
+    #[error(
+        "{name} cannot be stored in torch_dist, which would read it back as something else: a state \
+         of training, a stack of layers or experts, half of a tensor, or a name without its `module.` \
+         or `model.`; --container safetensors can hold it"
+    )]
+    Name {
+        /// The parameter.
+        name: String,
     },
 }
 
@@ -92,34 +112,69 @@ pub(super) fn stacks(
         }
         members.push((at, number));
     }
-    order
+    let stacks = order
         .into_iter()
         .map(|key| {
             let mut members = groups.remove(&key).unwrap_or_default();
             members.sort();
+            let name = |number: usize| parameters[number].name.clone();
+            let axes = members.iter().map(|(at, _)| at.len());
+            if axes.clone().min() != axes.clone().max() {
+                // One of them is called as the stack of the others is.
+                let fewest = members.iter().min_by_key(|(at, _)| at.len());
+                return Err(StackError::Name {
+                    name: fewest.map_or(key, |(_, number)| name(*number)),
+                });
+            }
+            let same = members.windows(2).find(|pair| pair[0].0 == pair[1].0);
+            if let Some([(_, one), (_, other)]) = same {
+                return Err(StackError::Same { one: name(*one), other: name(*other) });
+            }
             let first = &parameters[members[0].1];
             let alike = |(_, number): &&(_, usize)| {
                 let other = &parameters[*number];
                 (other.dtype, &other.shape) != (first.dtype, &first.shape)
             };
             if let Some((_, other)) = members.iter().find(alike) {
-                let (one, other) = (first.name.clone(), parameters[*other].name.clone());
-                return Err(StackError::Differ { one, other, layout });
+                return Err(StackError::Differ {
+                    one: first.name.clone(),
+                    other: name(*other),
+                    layout,
+                });
             }
             let last = &members[members.len() - 1].0;
             let axes: Vec<usize> = (0..last.len())
-                .map(|axis| members.iter().map(|(at, _)| at[axis] + 1).max().unwrap_or(0))
+                .map(|axis| members.iter().map(|(at, _)| at[axis].saturating_add(1)).max())
+                .map(|most| most.unwrap_or(0))
                 .collect();
             // Sorted, distinct and as many as fit: all are there.
             let whole = axes.iter().try_fold(1usize, |n, &axis| n.checked_mul(axis));
-            let repeated = members.windows(2).any(|pair| pair[0].0 == pair[1].0);
-            if whole != Some(members.len()) || repeated {
+            if whole != Some(members.len()) {
                 return Err(StackError::Holes { key, axes, found: members.len(), layout });
             }
             let members = members.into_iter().map(|(_, number)| number).collect();
             Ok(Stack { key, dtype: first.dtype, axes, inner: first.shape.clone(), members })
         })
-        .collect()
+        .collect::<Result<Vec<_>, _>>()?;
+    check_names(parameters, &stacks)?;
+    Ok(stacks)
+}
+
+/// Refuses parameters that a reader would not find again under their names.
+fn check_names(parameters: &[OutputTensor], stacks: &[Stack]) -> Result<(), StackError> {
+    let stored = stacks.iter().filter(|stack| names::is_parameter(&stack.key));
+    let stored = stored.map(|Stack { key, dtype, axes, inner, .. }| TensorInfo {
+        name: key.clone(),
+        shape: axes.iter().chain(inner).copied().collect(),
+        dtype: *dtype,
+        encoding: Encoding::Raw,
+        pieces: Vec::new(),
+    });
+    // What is wrong with a name is that it is missing.
+    let read = names::parameters(stored.collect(), &mut Vec::new());
+    let read: HashSet<&str> = read.iter().map(|tensor| tensor.name.as_str()).collect();
+    let lost = parameters.iter().find(|p| !read.contains(names::canonical(&p.name).as_str()));
+    lost.map_or(Ok(()), |lost| Err(StackError::Name { name: lost.name.clone() }))
 }
 
 /// The keys of Transformer Engine's states, which loading asks for although there is nothing in
@@ -221,6 +276,42 @@ mod tests {
         differ[1].shape = vec![4, 3];
         let differ = stacks(&differ, &in_nemo(LayerLayout::Stacked)).unwrap_err().to_string();
         assert!(differ.starts_with("decoder.layers.0.x and decoder.layers.1.x cannot"), "{differ}");
+    }
+
+    #[test]
+    fn names_that_would_be_read_as_others_are_refused() {
+        let layer = "decoder.layers.0.mlp.";
+        let of = |names: &[&str]| names.iter().map(|name| name.replace("L.", layer)).collect();
+        let cases: [(Vec<String>, &str); 10] = [
+            (
+                of(&["decoder.layers.mlp.w", "decoder.layers.0.mlp.w"]),
+                "decoder.layers.mlp.w cannot",
+            ),
+            (of(&["decoder.layers.w"]), "decoder.layers.w cannot"),
+            (of(&["decoder.layers.00.w"]), "layers.00.w cannot"),
+            (of(&["module.x", "x"]), "module.x cannot"),
+            (of(&["optimizer.x"]), "optimizer.x cannot"),
+            (of(&["x._extra_state"]), "x._extra_state cannot"),
+            (of(&["L.linear_fc1.weight_w", "L.linear_fc1.weight_v"]), "weight_w cannot"),
+            (
+                of(&["L.router.weight", "L.linear_fc1.layer_norm_weight"]),
+                "layer_norm_weight cannot",
+            ),
+            (
+                of(&[
+                    "L.experts.linear_fc1.weight0",
+                    "L.experts.local_experts.0.linear_fc1.weight",
+                ]),
+                "weight0 and decoder.layers.0.mlp.experts.local_experts.0.linear_fc1.weight are the same",
+            ),
+            (of(&["decoder.layers.18446744073709551615.w"]), "18446744073709551615"),
+        ];
+        for (names, want) in cases {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let found = stacks(&parameters(&names), &in_nemo(LayerLayout::Stacked));
+            let message = found.unwrap_err().to_string();
+            assert!(message.contains(want), "{names:?}: {message}");
+        }
     }
 
     #[test]
