@@ -319,6 +319,10 @@ fn the_cache_is_listed_checked_and_cleared() {
     assert_eq!(verified.code, Some(5), "{}", verified.text);
     assert!(verified.text.contains("its bytes are not those"), "{}", verified.text);
 
+    // Not one of them, but the cache itself and what is around it: an unset variable means nothing.
+    for name in ["", ".", "/", "hf://", ".."] {
+        assert_eq!(case.child(&["cache", "rm", name]).run().code, Some(2), "{name:?}");
+    }
     let unknown = case.child(&["cache", "rm", "org/none"]).run();
     assert_eq!(unknown.code, Some(2), "{}", unknown.text);
     let removed = case.child(&["cache", "rm", path.trim()]).run();

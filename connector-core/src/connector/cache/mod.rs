@@ -145,14 +145,16 @@ impl Cache {
         Ok(entries)
     }
 
-    /// The entries of a model, `org/name`, or the one at a path or place below the folder.
+    /// The entries of a model, `org/name`, or the one at a path or place below the folder; none if
+    /// that is the folder itself, or around it.
     ///
     /// # Errors
     /// [`Error::Io`].
     pub fn entries_of(&self, name: &str) -> Result<Vec<Entry>> {
         let mut entries = self.entries()?;
         let place = self.root.join(name.trim_start_matches("hf://"));
-        entries.retain(|entry| entry.path.starts_with(&place));
+        let is_inside = place != self.root && place.starts_with(&self.root);
+        entries.retain(|entry| is_inside && entry.path.starts_with(&place));
         Ok(entries)
     }
 
