@@ -2,6 +2,7 @@ use super::exit::Exit;
 use super::findings;
 use super::screen::Screen;
 use super::style::BAD;
+use crate::connector::{Direction, Registration, Registry};
 use crate::plan::{Finding, FindingKind};
 use crate::{Cancel, Error};
 use serde_json::json;
@@ -124,6 +125,7 @@ impl From<Error> for Failure {
                     registered.into_iter().map(|one| format!("there is {one}")).collect();
                 failure.help("its crate must be linked into this program: `use my_crate as _;`")
             }
+            Error::NoExport { connector } => no_export(connector, failure),
             Error::Locked { .. } => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),
             Error::Hub(error) => {
@@ -139,6 +141,20 @@ impl From<Error> for Failure {
             error => failure(error.to_string()),
         }
     }
+}
+
+/// A connector that only imports was to export: which formats its model is exported to.
+fn no_export(connector: &'static str, failure: impl Fn(String) -> Failure) -> Failure {
+    let all = Registry::get().map(Registry::connectors).unwrap_or_default();
+    let Some(only_imports) = all.iter().find(|c| c.name == connector) else {
+        return failure(Error::NoExport { connector }.to_string());
+    };
+    let Registration { model, format, .. } = only_imports;
+    let mut failure = failure(format!("{model} is imported from {format}, but not exported to it"));
+    let exports = |c: &&&Registration| c.exports || c.direction == Direction::Export;
+    let others = all.iter().filter(|c| c.model == *model).filter(exports);
+    failure.details = others.map(|c| format!("there is {} to {}", c.model, c.format)).collect();
+    failure.help(format!("`source_config` of {connector} would have to make the format's config"))
 }
 
 #[cfg(test)]
