@@ -272,7 +272,7 @@ fn a_config_that_is_none_is_refused() {
     assert!(bench.refuse(options(|_| {})).to_string().contains("is not JSON"));
     fs::remove_file(&file).unwrap();
     let text = bench.refuse(options(|_| {})).to_string();
-    assert!(text.contains("config.json: is not in the checkpoint"), "{text}");
+    assert!(text.contains("config.json: is not there"), "{text}");
 }
 
 #[test]

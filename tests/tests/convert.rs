@@ -170,6 +170,17 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     let nameless = refuse(&fixture("torch_dist/llama/mcore-stacked"), &back, &|_| {});
     assert!(nameless.to_string().contains("--hf-config"), "{nameless}");
 
+    // A config that is another family's, or not there.
+    let described = |dir: &Path| {
+        let dir = Some(dir.to_path_buf());
+        refuse(&out, &back, &move |options| options.trained.hf_config.clone_from(&dir)).to_string()
+    };
+    let other = described(&fixture("mixtral/hf"));
+    assert!(other.contains("does not fit the Mixtral exporter"), "{other}");
+    assert!(other.contains("linear_fc1.weight, which is not in the checkpoint"), "{other}");
+    let lost = described(&bench.dir().join("lost"));
+    assert!(lost.contains("lost/config.json: is not there"), "{lost}");
+
     fs::rename(out.join("context/model.yaml"), out.join("context/other")).unwrap();
     let nameless = refuse(&out, &back, &|_| {});
     assert!(nameless.to_string().contains("context/model.yaml"), "{nameless}");
@@ -177,6 +188,17 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     convert_ckpt(&out, &back, described).unwrap();
     let same = verify(&bench.source(), &back, &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_pipe_in_place_of_the_record_is_not_waited_for() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    bench.import(options(|_| {}));
+    let record = bench.out().join("conversion.json");
+    fs::remove_file(&record).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&record).status().unwrap().success());
+    convert_ckpt(&bench.out(), &bench.back(), with(|_| {})).unwrap();
 }
 
 #[test]
@@ -199,4 +221,5 @@ fn the_command_writes_what_the_library_does() {
     convert(&bench.out(), &other, |o| o.torch_dist = per_layer());
     assert!(contents(&bench.back()) == contents(&other));
     assert_eq!(run(&[]).code, Some(2), "it is there");
+    assert_eq!(run(&["--overwrite", "--model", "llama"]).code, Some(2), "of no --hf-config");
 }

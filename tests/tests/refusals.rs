@@ -254,7 +254,7 @@ fn an_index_that_does_not_tell_the_truth() {
 #[test]
 fn no_config() {
     let text = spoilt(|m| m.config = json!(null)).refuse(options(|_| {})).to_string();
-    assert!(text.contains("config.json: is not in the checkpoint"), "{text}");
+    assert!(text.contains("config.json: is not there"), "{text}");
 }
 
 #[test]

@@ -157,7 +157,7 @@ fn read_config(dir: &Path, text: &mut Vec<u8>, log: &mut FieldLog) -> Result<Opt
         Small::Absent => {
             let note =
                 "without it nothing tells which model this is; copy it from the model's page";
-            return refuse(finding("is not in the checkpoint".into()).note(note));
+            return refuse(finding("is not there".into()).note(note));
         }
     }
     match json_object(text) {

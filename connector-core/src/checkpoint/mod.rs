@@ -33,6 +33,7 @@ pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
 pub(crate) use sidecar::{copy_sidecars, is_tokenizer, sidecars};
+pub(crate) use small::Small;
 pub use tensors::Tensors;
 
 /// The form in which Hugging Face's directories at `path` have their weights: safetensors, or where

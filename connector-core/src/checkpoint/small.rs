@@ -6,7 +6,7 @@ use std::path::Path;
 const LONGEST: u64 = 16 << 20;
 
 /// A small file, read whole.
-pub(super) enum Small {
+pub(crate) enum Small {
     /// There is none.
     Absent,
     /// It is no file, or longer than any config.

@@ -2,14 +2,14 @@ use super::conversion::{CONVERSION_JSON, Conversion, Target};
 use super::planned::{Files, MAX_SHARD_SIZE};
 use super::record::{OptionsRecord, Subject};
 use super::same_names::SameNames;
-use super::{Record, Registry, TorchDist, TrainedOptions};
+use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Surroundings, is_tokenizer,
-    sidecars,
+    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Small, Surroundings,
+    is_tokenizer, sidecars,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
-use crate::plan::PlanOptions;
+use crate::plan::{FindingKind, PlanOptions};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
 use serde_json::Value;
@@ -115,6 +115,9 @@ impl PlannedConvert {
         if !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings().to_vec()));
         }
+        if options.trained.hf_config.is_some() {
+            check_described(path, &options)?;
+        }
         let (files, container) = beside(&checkpoint, &options)?;
         if options.torch_dist.is_none() {
             checkpoint.spell_experts();
@@ -129,7 +132,7 @@ impl PlannedConvert {
             &options.engine,
             &same.context(),
         )?;
-        let before = Before::read(path);
+        let before = Before::read(path)?;
         Ok(PlannedConvert { checkpoint, conversion, same, files, container, before, options })
     }
 
@@ -210,6 +213,23 @@ impl PlannedConvert {
     }
 }
 
+/// Refuses a config that was given for the checkpoint and is another model's: what the export of that
+/// model would need is missing, or has another shape. Tensors that it has no use for are stored all
+/// the same, and a model that is not exported is not looked at.
+fn check_described(path: &Path, options: &ConvertOptions) -> Result<()> {
+    let ConvertOptions { trained, format, model, engine, .. } = options.clone();
+    let export = ExportOptions { trained, format, model, engine, ..ExportOptions::default() };
+    match PlannedExport::new(path, export) {
+        Ok(_) | Err(Error::NoExporter { .. } | Error::NoExport { .. }) => Ok(()),
+        Err(Error::Refused(mut refusal)) => {
+            let other = [FindingKind::UnusedTensor, FindingKind::Resource];
+            refusal.findings.retain(|finding| !other.contains(&finding.kind));
+            if refusal.findings.is_empty() { Ok(()) } else { Err(Error::Refused(refusal)) }
+        }
+        Err(error) => Err(error),
+    }
+}
+
 /// The files beside the tensors of the output, and the container with what the framework wants in it.
 ///
 /// Those in `context/` stay as they are where the output has such a folder too, and all are there
@@ -284,8 +304,11 @@ struct Before {
 
 impl Before {
     /// Without a record, or one of ours, nothing is known.
-    fn read(path: &Path) -> Self {
-        let text = std::fs::read(path.join(CONVERSION_JSON)).unwrap_or_default();
+    fn read(path: &Path) -> Result<Self> {
+        let text = match Small::read(&path.join(CONVERSION_JSON))? {
+            Small::Read(text) => text,
+            Small::Absent | Small::Unreasonable => Vec::new(),
+        };
         let record: Value = serde_json::from_slice(&text).unwrap_or_default();
         let text = |value: &Value| value.as_str().map(String::from);
         let list = |name: &str| {
@@ -293,10 +316,10 @@ impl Before {
         };
         let source = &record["source"];
         let plan = PlanOptions { dtype: None, ignore: list("ignore"), only: list("only") };
-        Before {
+        Ok(Before {
             revision: text(&source["repository"]).zip(text(&source["revision"])),
             options: OptionsRecord::new(&plan),
             complete: record["complete"].as_bool().unwrap_or(true),
-        }
+        })
     }
 }

@@ -3,7 +3,7 @@
 use super::planned::{Input, catch, name_subject};
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Direction, Registry};
-use crate::checkpoint::{Checkpoint, NemoCheckpoint};
+use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -48,7 +48,10 @@ fn described(
 ) -> Result<NemoCheckpoint> {
     let config = Checkpoint::config_of(dir)?;
     let Some(original) = config.config().cloned() else {
-        return Err(Error::refused(config.findings()));
+        let mut findings = config.findings();
+        let file = dir.join(CONFIG_JSON).display().to_string();
+        findings.iter_mut().for_each(|finding| finding.subject.clone_from(&file));
+        return Err(Error::refused(findings));
     };
     let registry = Registry::get()?;
     let registration = registry.importer(format, model, &config.architectures())?;

@@ -183,7 +183,7 @@ fn what_is_no_checkpoint_is_refused() {
         (bench.dir().join("empty"), 4, "no checkpoint of safetensors"),
         (bench.dir().join("missing"), 4, "does not exist"),
         (made("no-tensors", &no_tensors), 3, "there is not one tensor"),
-        (made("no-config", &no_config), 3, "config.json   is not in the checkpoint"),
+        (made("no-config", &no_config), 3, "config.json   is not there"),
         (broken, 4, "model.safetensors"),
     ] {
         let ended = scaffold(&dir, &[]);

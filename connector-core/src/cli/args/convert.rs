@@ -16,7 +16,7 @@ pub(in crate::cli) struct Convert {
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
     /// The model of --hf-config, if its config.json does not name an architecture that is known
-    #[arg(long, value_name = "NAME", help_heading = "What")]
+    #[arg(long, value_name = "NAME", requires = "hf_config", help_heading = "What")]
     pub model: Option<String>,
     #[command(flatten)]
     pub trained: Trained,
