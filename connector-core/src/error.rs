@@ -54,6 +54,20 @@ pub enum Error {
         /// Those that are there.
         there: Vec<u64>,
     },
+    /// The tracker in a directory of training names what is not there.
+    #[error(
+        "{} has no {folder}, which its latest_checkpointed_iteration.txt names; {}",
+        path.display(),
+        those(there)
+    )]
+    TrackedIteration {
+        /// The directory.
+        path: PathBuf,
+        /// The folder of what is named.
+        folder: String,
+        /// The iterations that are there.
+        there: Vec<u64>,
+    },
     /// The tensors cannot be laid out in safetensors files.
     #[error(transparent)]
     Layout(#[from] LayoutError),
@@ -246,9 +260,9 @@ fn those(there: &[u64]) -> String {
     const MOST: usize = 8;
     let last = there.iter().rev().take(MOST).rev().map(ToString::to_string).collect::<Vec<_>>();
     match (there.len(), last.join(", ")) {
-        (0, _) => "it has none".into(),
-        (..=MOST, all) => format!("it has {all}"),
-        (count, last) => format!("it has {count}, the last are {last}"),
+        (0, _) => "it has no iterations".into(),
+        (..=MOST, all) => format!("it has {all} (--iteration N takes one)"),
+        (count, last) => format!("it has {count}, the last are {last} (--iteration N takes one)"),
     }
 }
 

@@ -140,6 +140,14 @@ fn a_directory_of_megatron_lm_is_opened_at_its_newest_iteration() {
     fs::write(&tracker, "../..").unwrap();
     let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
     assert!(matches!(error, Error::NoIteration { .. }), "{error}");
+    fs::write(&tracker, "7").unwrap();
+    let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
+    assert!(error.to_string().contains("has no iter_0000007, which its latest"), "{error}");
+    // A save that was cut off: `.metadata` is written last.
+    fs::write(&tracker, "120").unwrap();
+    fs::remove_file(iteration.join(".metadata")).unwrap();
+    let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
+    assert!(error.to_string().contains("iter_0000120/.metadata: is missing"), "{error}");
 }
 
 #[test]

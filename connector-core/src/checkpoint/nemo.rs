@@ -148,7 +148,8 @@ impl NemoCheckpoint {
     ///
     /// # Errors
     /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
-    /// which iteration is meant, [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
+    /// which iteration is meant, [`Error::TrackedIteration`](crate::Error::TrackedIteration),
+    /// [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
     pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
         Home::of(path, iteration).map(|home| home.weights)
     }

@@ -1,4 +1,4 @@
-use super::files::Form;
+use super::files::{Form, Found, OpenError, OpenErrorKind};
 use super::{form_at, safetensors, torch_dist, torch_save};
 use crate::cancel::Cancel;
 use crate::engine::Progress;
@@ -32,7 +32,13 @@ impl Tensors {
         if torch_dist::is_at(path) {
             return torch_dist::Reader::open(path).map(Tensors::TorchDist);
         }
-        Tensors::open_in(form_at(path), path)
+        Tensors::open_in(form_at(path), path).or_else(|error| match error {
+            // The files of a distributed checkpoint whose `.metadata` is missing.
+            Error::Open(OpenError {
+                kind: OpenErrorKind::NoCheckpoint(Found::TorchDist), ..
+            }) => torch_dist::Reader::open(path).map(Tensors::TorchDist),
+            error => Err(error),
+        })
     }
 
     /// Opens the weights at `path` that have this form.

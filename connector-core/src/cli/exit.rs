@@ -50,6 +50,7 @@ impl Exit {
             Error::Header(_) => (Exit::Io, "malformed-file"),
             Error::TorchDist(_) => (Exit::Io, "malformed-file"),
             Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::TrackedIteration { .. } => (Exit::Io, "no-checkpoint"),
             Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),

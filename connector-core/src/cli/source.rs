@@ -110,6 +110,10 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
 
 /// A neighbour of a path that does not exist, or the hub if it reads like a name there.
 fn missing(path: &Path) -> Option<String> {
+    if path.exists() {
+        // What is missing is inside of it.
+        return None;
+    }
     let name = path.file_name()?.to_str()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let entries =
@@ -214,6 +218,7 @@ mod tests {
         let help = missing(&dir.path().join("lama-3-8b")).unwrap();
         assert!(help.ends_with("llama-3-8b?"), "{help}");
         assert_eq!(missing(&dir.path().join("something-else")), None);
+        assert_eq!(missing(&dir.path().join("llama-3-8b")), None);
         assert!(
             missing(Path::new("org-of-nobody/model")).unwrap().contains("hf://org-of-nobody/model")
         );

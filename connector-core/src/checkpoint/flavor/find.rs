@@ -14,7 +14,7 @@ const ITERATION: &str = "iter_";
 /// Whether the directory `path` is laid out as a framework for training does it.
 pub(crate) fn is_at(path: &Path) -> bool {
     let nemo = path.join(WEIGHTS).is_dir() && !path.join(CONFIG_JSON).exists();
-    nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file() || newest(path).is_some()
+    nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file() || untracked(path).is_some()
 }
 
 /// The folders of a checkpoint.
@@ -33,8 +33,8 @@ impl Home {
     /// of the newest.
     ///
     /// # Errors
-    /// [`Error::NoIteration`] if the tracker names none, [`Error::NoSuchIteration`] if the one that
-    /// is asked for is not there.
+    /// [`Error::NoIteration`] if the tracker names none, [`Error::TrackedIteration`] if it names one
+    /// that is not there, [`Error::NoSuchIteration`] if the one that is asked for is not.
     pub fn of(path: &Path, iteration: Option<u64>) -> Result<Self> {
         Ok(match weights(path, iteration)? {
             Some(weights) => Home { beside: weights.join(TOKENIZER), weights, name: TOKENIZER },
@@ -63,17 +63,23 @@ fn weights(path: &Path, iteration: Option<u64>) -> Result<Option<PathBuf>> {
     }
     let tracker = path.join(TRACKER);
     if !tracker.is_file() {
-        return Ok(newest(path).map(|iteration| path.join(folder(iteration))));
+        return Ok(untracked(path).map(|folder| path.join(folder)));
     }
     let text = match Small::read(&tracker)? {
         Small::Read(text) => String::from_utf8(text).unwrap_or_default(),
         Small::Absent | Small::Unreasonable => String::new(),
     };
-    match (text.trim(), text.trim().parse::<u64>()) {
-        (RELEASE, _) => Ok(Some(path.join(RELEASE))),
-        (_, Ok(iteration)) => Ok(Some(path.join(folder(iteration)))),
-        _ => Err(Error::NoIteration { path: tracker }),
+    let folder = match (text.trim(), text.trim().parse::<u64>()) {
+        (RELEASE, _) => RELEASE.into(),
+        (_, Ok(iteration)) => folder(iteration),
+        _ => return Err(Error::NoIteration { path: tracker }),
+    };
+    let named = path.join(&folder);
+    if !named.is_dir() {
+        let there = iterations(path);
+        return Err(Error::TrackedIteration { path: path.into(), folder, there });
     }
+    Ok(Some(named))
 }
 
 /// The folder of an iteration.
@@ -94,9 +100,10 @@ fn iterations(path: &Path) -> Vec<u64> {
     all
 }
 
-/// The last of them: what a run that left no tracker is at.
-fn newest(path: &Path) -> Option<u64> {
-    iterations(path).pop()
+/// The folder that a directory without a tracker is at: the last iteration, or what none was made of.
+fn untracked(path: &Path) -> Option<String> {
+    let release = || torch_dist::is_at(&path.join(RELEASE)).then(|| RELEASE.into());
+    iterations(path).pop().map(folder).or_else(release)
 }
 
 #[cfg(test)]
@@ -113,9 +120,30 @@ mod tests {
             ("", None),
         ] {
             std::fs::write(dir.path().join(TRACKER), text).unwrap();
+            want.map(|folder| std::fs::create_dir(dir.path().join(folder)).unwrap());
             assert!(is_at(dir.path()));
             let found = Home::of(dir.path(), None).ok().map(|home| home.weights);
             assert_eq!(found, want.map(|folder| dir.path().join(folder)), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_tracker_that_is_lost_or_names_what_is_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["release", "iter_0000010"] {
+            let folder = dir.path().join(name);
+            std::fs::create_dir(&folder).unwrap();
+            std::fs::write(folder.join(".metadata"), "").unwrap();
+            assert!(is_at(dir.path()));
+            assert_eq!(Home::of(dir.path(), None).unwrap().weights, folder);
+        }
+        for (text, want) in
+            [("20", "no iter_0000020, which its latest"), ("release", "no release,")]
+        {
+            let _ = std::fs::remove_dir_all(dir.path().join("release"));
+            std::fs::write(dir.path().join(TRACKER), text).unwrap();
+            let error = Home::of(dir.path(), None).unwrap_err().to_string();
+            assert!(error.contains(want) && error.contains("it has 10"), "{error}");
         }
     }
 

@@ -19,7 +19,10 @@ pub struct Malformed {
 #[non_exhaustive]
 pub enum Problem {
     /// `.metadata` is missing or no file of reasonable length.
-    #[error("is no file of reasonable length; without it nothing says which tensors there are")]
+    #[error(
+        "is missing, or no file of reasonable length; it says which tensors there are and is written \
+         last: was the save cut off?"
+    )]
     NoMetadata,
     /// `metadata.json` is not JSON or names another container.
     #[error("{0}; connector reads the backend \"torch_dist\"")]

@@ -198,7 +198,7 @@ fn other_pickles_are_no_metadata() {
         assert!(problem.contains(want) && problem.contains(".metadata"), "{want}: {problem}");
     }
     fs::remove_file(dir.path().join(METADATA)).unwrap();
-    assert!(problems(dir.path()).contains("without it nothing says"));
+    assert!(problems(dir.path()).contains("is missing, or no file of reasonable length"));
 }
 
 #[test]
