@@ -115,6 +115,55 @@ fn a_field_that_is_missing_is_named_and_hf_config_supplies_it() {
 }
 
 #[test]
+fn the_file_that_says_the_config_is_the_one_that_is_blamed() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    let config = fs::read_to_string(sample("llama/run_config.yaml")).unwrap();
+    let wrong = config.replacen("  num_layers: 3", "  num_layers: three", 1);
+    assert_ne!(wrong, config);
+    fs::write(iteration.join("run_config.yaml"), wrong).unwrap();
+    let error = export(&bench, |_| {}).unwrap_err();
+    assert!(error.contains("run_config.yaml: config: \"num_layers\": invalid type"), "{error}");
+
+    let given = bench.dir().join("given");
+    fs::create_dir(&given).unwrap();
+    let file = given.join("config.json");
+    let original = fs::read_to_string(sample("llama/hf/config.json")).unwrap();
+    let wrong = original.replacen("\"num_hidden_layers\"", "\"num_hidden_layer\"", 1);
+    fs::write(&file, wrong).unwrap();
+    let error = export(&bench, |options| options.trained.hf_config = Some(given)).unwrap_err();
+    let blamed = format!("{}: \"num_hidden_layers\" is missing", file.display());
+    assert!(error.contains(&blamed), "{error}");
+}
+
+#[test]
+fn what_was_copied_is_told_with_where_it_was() {
+    let (bench, iteration) = run("llama", "mcore-stacked");
+    fs::copy(sample("llama/run_config.yaml"), iteration.join("run_config.yaml")).unwrap();
+    let (source, hf, out) = (bench.source(), sample("llama/hf"), bench.back());
+    let (source, hf, out) = (source.to_str().unwrap(), hf.to_str().unwrap(), out.to_str().unwrap());
+    let export = ["export", source, "--output", out, "--overwrite"];
+    let told = |more: &[&str]| {
+        let Ended { code, text } = command(&[&export[..], more].concat());
+        assert_eq!(code, Some(0), "{text}");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let bare = told(&[]);
+    let made = "config.json is made from run_config.yaml alone: the checkpoint has no original; no \
+                other files lie beside the tensors";
+    assert!(bare.contains(made), "{bare}");
+    let given = told(&["--hf-config", hf]);
+    let copied = format!("config.json is {hf}/config.json; 1 file copied from {hf}/");
+    assert!(given.contains(&copied), "{given}");
+
+    copy(Path::new(hf), &iteration.join("tokenizer"));
+    fs::remove_file(iteration.join("tokenizer/model.safetensors")).unwrap();
+    let beside = told(&[]);
+    let copied = "config.json is iter_0000120/tokenizer/config.json but for";
+    assert!(beside.contains(copied), "{beside}");
+    assert!(beside.contains("1 file copied from iter_0000120/tokenizer/"), "{beside}");
+}
+
+#[test]
 fn an_iteration_can_be_asked_for() {
     let (bench, _) = run("llama", "mcore-per_layer");
     copy(&sample("mixtral/mcore-nemo"), &bench.source().join("iter_0000060"));

@@ -208,17 +208,27 @@ impl NemoCheckpoint {
     }
 
     /// The file that says which model this is, as messages name it: `context/model.yaml`,
-    /// `run_config.yaml`, `common.pt`, or of the format `config.json`.
+    /// `run_config.yaml`, `common.pt`, or the `config.json` that was given for it, with its place.
     pub(crate) fn config_file(&self) -> String {
-        let last = |path: &Path| path.file_name().map(|name| name.display().to_string());
         let path = self.model.as_ref().map(|model| model.path.as_path());
-        match path.and_then(last) {
-            Some(name) if name != MODEL_YAML => name,
-            _ => {
-                let folder = path.and_then(Path::parent).and_then(last);
-                format!("{}/{MODEL_YAML}", folder.as_deref().unwrap_or(CONTEXT))
-            }
+        match path.zip(path.and_then(Path::file_name)) {
+            Some((path, name)) if name == CONFIG_JSON => path.display().to_string(),
+            Some((_, name)) if name != MODEL_YAML => name.display().to_string(),
+            _ => self.beside(MODEL_YAML),
         }
+    }
+
+    /// The format's config as messages name it: `context/config.json`, or that which was given.
+    pub(crate) fn original_file(&self) -> String {
+        let given = self.config_file();
+        if given.ends_with(CONFIG_JSON) { given } else { self.beside(CONFIG_JSON) }
+    }
+
+    /// A file beside the tensors, as messages name it.
+    fn beside(&self, name: &str) -> String {
+        let folder = self.context.as_deref().unwrap_or(Path::new(CONTEXT));
+        let file = folder.strip_prefix(&self.path).unwrap_or(folder).join(name);
+        file.display().to_string()
     }
 
     /// Where it is.

@@ -272,13 +272,24 @@ fn beside(planned: &Planned, record: &Record) -> String {
         return format!("{folder}/ has model.yaml and {copied} copied from the source");
     }
     let changed: Vec<&String> = record.config.changed.keys().collect();
-    let config = match (record.config.carried.is_empty(), changed.len()) {
-        // Every original has fields that are only carried: transformers writes its version.
-        (true, 0) => "is made from model.yaml alone, context/ has no original".into(),
-        (_, 0) => "is the original, which says the same as model.yaml".into(),
-        (_, _) => format!("is the original but for {}", text::some(&changed, MOST)),
+    let said = planned.config_file();
+    let config = match planned.original_file() {
+        None => format!("is made from {said} alone: the checkpoint has no original"),
+        Some(original) if !changed.is_empty() => {
+            format!("is {original} but for {}", text::some(&changed, MOST))
+        }
+        Some(original) if original == said => format!("is {original}"),
+        Some(original) => format!("is {original}, which says the same as {said}"),
     };
-    format!("config.json {config}; {copied} copied from context/")
+    match planned.copied_from() {
+        Some(folder) => {
+            // Of the checkpoint, or where `--hf-config` has it.
+            let inside = folder.strip_prefix(planned.path()).ok();
+            let folder = inside.filter(|inside| *inside != Path::new("")).unwrap_or(folder);
+            format!("config.json {config}; {copied} copied from {}", folder.join("").display())
+        }
+        None => format!("config.json {config}; no other files lie beside the tensors"),
+    }
 }
 
 /// Which tools can open the result of an import.

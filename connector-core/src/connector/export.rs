@@ -139,11 +139,14 @@ impl PlannedExport {
         let registration = registry.exporter(&options.format, model)?;
         let importer = registry.importer_of(registration.model, registration.format);
         let dtype = written(checkpoint.source().tensors(), options.plan.dtype);
+        let (file, original) = (checkpoint.config_file(), checkpoint.original_file());
         let translated = catch(|| {
             let exporter = registration.connector;
+            let fields = (fields, file.as_str());
             let configuration = configure(exporter, fields, dtype, options.keep_vocab_padding)?;
             let importer = importer.map(|importer| importer.connector);
-            let translation = Translation { exporter, importer, dtype };
+            let (file, original) = (&file, &original);
+            let translation = Translation { exporter, importer, dtype, file, original };
             let config = translation.write(&configuration.model, checkpoint.original())?;
             Ok((configuration, config))
         });
@@ -241,15 +244,15 @@ fn mapping(registration: &Registration) -> FlatMapping {
     }
 }
 
-/// The model's config: that of `model.yaml`, with the type of the weights as they are written, and
-/// the padding of the vocabulary counted in if it is kept.
+/// The model's config: that of `model.yaml` or another file, with the type of the weights as they are
+/// written, and the padding of the vocabulary counted in if it is kept.
 fn configure(
     connector: &dyn Connect,
-    fields: &Value,
+    (fields, file): (&Value, &str),
     dtype: Option<&str>,
     keep_vocab_padding: bool,
 ) -> Result<Configuration> {
-    let configuration = connector.restore(fields)?;
+    let configuration = connector.restore(fields, file)?;
     let mut fields = configuration.model.json().clone();
     if let (Some(dtype), Some(field)) = (dtype, fields.get_mut(DTYPE)) {
         *field = dtype.into();
@@ -267,7 +270,7 @@ fn configure(
     if fields == *configuration.model.json() {
         Ok(configuration)
     } else {
-        connector.restore(&fields)
+        connector.restore(&fields, file)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Connect, Erased, ModelConnector};
-use crate::checkpoint::{Checkpoint, FieldReport};
+use crate::checkpoint::{CONFIG_JSON, Checkpoint, FieldReport};
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
 use crate::transform::Config;
@@ -46,7 +46,13 @@ pub fn export_config<C: ModelConnector>(
     let reason = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
     let model = Config::from_model(config).map_err(reason)?;
     let dtype = model.json().get(DTYPE).and_then(Value::as_str);
-    let translation = Translation { exporter: connector, importer: Some(connector), dtype };
+    let translation = Translation {
+        exporter: connector,
+        importer: Some(connector),
+        dtype,
+        file: "the model's config",
+        original: CONFIG_JSON,
+    };
     Ok(translation.write(&model, original)?.value)
 }
 
@@ -65,6 +71,10 @@ pub(super) struct Translation<'a> {
     pub importer: Option<&'a dyn Connect>,
     /// What PyTorch calls the type of the weights that are written.
     pub dtype: Option<&'a str>,
+    /// What says the model's config, for messages.
+    pub file: &'a str,
+    /// What the original is called in them.
+    pub original: &'a str,
 }
 
 impl Translation<'_> {
@@ -84,7 +94,7 @@ impl Translation<'_> {
             let base = original.cloned().map(Value::Object);
             let fields = self.with_dtype(self.fields(model, base.as_ref())?);
             if let Some(importer) = self.importer {
-                refuse_lost(&lost(importer, model, &fields)?)?;
+                self.refuse_lost(&self.lost(importer, model, &fields)?)?;
             }
             return Ok(made(fields, &plain, original));
         };
@@ -103,7 +113,7 @@ impl Translation<'_> {
         // that is not written: what contradicts then gives way, to the connector's spelling beside
         // the original or, if need be, without it.
         for whole in [&is, &plain] {
-            match lost(importer, model, &fields) {
+            match self.lost(importer, model, &fields) {
                 Ok(lost) if lost.is_empty() => return Ok(made(fields, &plain, Some(original))),
                 Ok(_) | Err(Error::Refused(_)) => {}
                 Err(error) => return Err(error),
@@ -115,7 +125,7 @@ impl Translation<'_> {
             fields.extend(whole.clone());
             fields = self.with_dtype(fields);
         }
-        refuse_lost(&lost(importer, model, &fields)?)?;
+        self.refuse_lost(&self.lost(importer, model, &fields)?)?;
         Ok(made(fields, &plain, Some(original)))
     }
 
@@ -138,15 +148,15 @@ impl Translation<'_> {
         original: &Checkpoint,
         model: &Config,
     ) -> Result<Configuration> {
-        let advice = "without this file config.json is made from model.yaml alone";
-        let about = |error| about(error, "context/config.json", advice);
+        let advice = format!("without this file config.json is made from {} alone", self.file);
+        let about = |error| about(error, self.original, &advice);
         let mut config = read(importer, original).map_err(about)?;
         let json = config.model.json();
         if let (Some(mut fields), Some(dtype)) =
             (json.as_object().cloned(), model.json().get(DTYPE).cloned())
         {
             fields.insert(DTYPE.into(), dtype);
-            config = importer.restore(&Value::Object(fields))?;
+            config = importer.restore(&Value::Object(fields), self.original)?;
         }
         Ok(config)
     }
@@ -160,6 +170,33 @@ impl Translation<'_> {
             fields.insert(name.into(), dtype.into());
         }
         fields
+    }
+
+    /// What reading `fields` gives that differs from `model`: the field, what it is, what comes
+    /// back.
+    fn lost(
+        &self,
+        importer: &dyn Connect,
+        model: &Config,
+        fields: &Map<String, Value>,
+    ) -> Result<Vec<(String, Value, Value)>> {
+        let advice = "config.json would say so, from this file, and could not be read back";
+        let back = read(importer, &Checkpoint::of_config(Value::Object(fields.clone())))
+            .map_err(|error| about(error, self.file, advice))?;
+        Ok(differing(model, &back.model))
+    }
+
+    fn refuse_lost(&self, lost: &[(String, Value, Value)]) -> Result<()> {
+        let finding = |(name, is, back): &(String, Value, Value)| {
+            let problem = format!("config: \"{name}\" is {is}, which config.json would not say");
+            Finding::new(FindingKind::Config, self.file, problem)
+                .note(format!("what is written would be read back as {back}"))
+                .note("set it back, or let the connector's `source_config` write it")
+        };
+        match lost {
+            [] => Ok(()),
+            lost => Err(Error::refused(lost.iter().map(finding).collect())),
+        }
     }
 }
 
@@ -183,18 +220,6 @@ fn about(error: Error, file: &str, advice: &str) -> Error {
     Error::Refused(refusal)
 }
 
-/// What reading `fields` gives that differs from `model`: the field, what it is, what comes back.
-fn lost(
-    importer: &dyn Connect,
-    model: &Config,
-    fields: &Map<String, Value>,
-) -> Result<Vec<(String, Value, Value)>> {
-    let advice = "config.json would say so, from this file, and could not be read back";
-    let back = read(importer, &Checkpoint::of_config(Value::Object(fields.clone())))
-        .map_err(|error| about(error, "context/model.yaml", advice))?;
-    Ok(differing(model, &back.model))
-}
-
 /// The fields in which two configs of a model differ, with both values.
 pub(super) fn differing(one: &Config, other: &Config) -> Vec<(String, Value, Value)> {
     // How rows are padded and experts named is a matter of the model's side; of the type the weights
@@ -210,16 +235,6 @@ pub(super) fn differing(one: &Config, other: &Config) -> Vec<(String, Value, Val
         .map(|name| (name.clone(), value(configs[0], name), value(configs[1], name)))
         .filter(|(_, one, other)| one != other)
         .collect()
-}
-
-fn refuse_lost(lost: &[(String, Value, Value)]) -> Result<()> {
-    let finding = |(name, is, back): &(String, Value, Value)| {
-        let problem = format!("config: \"{name}\" is {is}, which config.json would not say");
-        Finding::new(FindingKind::Config, "context/model.yaml", problem)
-            .note(format!("what is written would be read back as {back}"))
-            .note("set it back, or let the connector's `source_config` write it")
-    };
-    if lost.is_empty() { Ok(()) } else { Err(Error::refused(lost.iter().map(finding).collect())) }
 }
 
 /// The config with what became of each field.

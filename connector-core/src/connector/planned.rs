@@ -5,7 +5,8 @@ use super::record::{OptionsRecord, Subject, TOOL};
 use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, sidecars,
+    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars,
+    sidecars,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
@@ -252,6 +253,31 @@ impl Planned {
         all.map(|landing| (files[landing.file].0, landing.offset, landing.len)).collect()
     }
 
+    /// The file that says the config of what is converted, as messages name it: `config.json`,
+    /// `context/model.yaml`, `run_config.yaml`, `common.pt`.
+    pub fn config_file(&self) -> String {
+        match &self.input {
+            Input::Format(_) => CONFIG_JSON.into(),
+            Input::Model(checkpoint) => checkpoint.config_file(),
+        }
+    }
+
+    /// The format's config from which the model was imported, as messages name it; `None` if it is
+    /// not there, or nothing is exported.
+    pub fn original_file(&self) -> Option<String> {
+        match &self.input {
+            Input::Format(_) => None,
+            Input::Model(checkpoint) => {
+                checkpoint.original().is_some().then(|| checkpoint.original_file())
+            }
+        }
+    }
+
+    /// The folder from which files are copied, if there is one.
+    pub fn copied_from(&self) -> Option<&Path> {
+        self.files.from.as_deref()
+    }
+
     /// The container that the tensors are written in.
     pub fn container(&self) -> &Container {
         &self.work.container
@@ -466,7 +492,7 @@ impl Input {
         let mut findings = self.findings();
         if findings.is_empty() {
             let subject = match self {
-                Input::Format(_) => "config.json".into(),
+                Input::Format(_) => CONFIG_JSON.into(),
                 Input::Model(checkpoint) => checkpoint.config_file(),
             };
             let problem = format!("the connector cannot compute with it: {panic}");

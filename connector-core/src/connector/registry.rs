@@ -74,11 +74,12 @@ pub trait Connect: Send + Sync {
     /// As [`ModelConnector::config`]; [`Error::ModelConfig`] if the model's config has no such
     /// field.
     fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration>;
-    /// Takes the model's config over from the fields of a `model.yaml`.
+    /// Takes the model's config over from the fields of a `model.yaml`, or of whatever `file` said
+    /// which model it is.
     ///
     /// # Errors
-    /// [`Error::Refused`] if a field is missing, unknown or malformed; it is named.
-    fn restore(&self, fields: &Value) -> Result<Configuration>;
+    /// [`Error::Refused`] if a field is missing, unknown or malformed; it and the file are named.
+    fn restore(&self, fields: &Value, file: &str) -> Result<Configuration>;
     /// The format's config, from the model's.
     ///
     /// # Errors
@@ -137,8 +138,8 @@ impl<C: ModelConnector> Connect for Erased<C> {
         configuration::<C>(&config)
     }
 
-    fn restore(&self, fields: &Value) -> Result<Configuration> {
-        configuration::<C>(&parse(fields)?)
+    fn restore(&self, fields: &Value, file: &str) -> Result<Configuration> {
+        configuration::<C>(&parse(fields, file)?)
     }
 
     fn source_config(&self, model: &Config, original: Option<&Value>) -> Result<Value> {
@@ -158,10 +159,9 @@ fn configuration<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Res
     Ok(Configuration { model: Config::from_model(config).map_err(json)?, instance })
 }
 
-/// A model's config from the fields of a `model.yaml`, which are all known and of the right type.
-pub(super) fn parse<C: ModelConfig>(fields: &Value) -> Result<C> {
-    let finding =
-        |problem: String| Finding::new(FindingKind::Config, "context/model.yaml", problem);
+/// A model's config from the fields that `file` has, which are all known and of the right type.
+fn parse<C: ModelConfig>(fields: &Value, file: &str) -> Result<C> {
+    let finding = |problem: String| Finding::new(FindingKind::Config, file, problem);
     let mut track = serde_path_to_error::Track::new();
     let fields = serde_path_to_error::Deserializer::new(fields, &mut track);
     let mut unknown = Vec::new();
@@ -382,7 +382,7 @@ mod tests {
         fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)
         }
-        fn restore(&self, _: &Value) -> Result<Configuration> {
+        fn restore(&self, _: &Value, _: &str) -> Result<Configuration> {
             Err(Error::Cancelled)
         }
         fn source_config(&self, _: &Config, _: Option<&Value>) -> Result<Value> {
@@ -465,7 +465,7 @@ mod tests {
     #[test]
     fn fields_of_a_model_config_are_all_known() {
         use serde_json::json;
-        let parsed = parse::<Sizes>(&json!({"layers": 2}));
+        let parsed = parse::<Sizes>(&json!({"layers": 2}), "common.pt");
         assert_eq!(parsed.unwrap(), Sizes { layers: 2, scale: None });
         for (fields, want) in [
             (json!({}), "missing field `layers`"),
@@ -476,8 +476,11 @@ mod tests {
             (json!([]), "config"),
             (json!(null), "config"),
         ] {
-            let error = parse::<Sizes>(&fields).unwrap_err().to_string();
-            assert!(error.contains(want) && error.contains("model.yaml"), "{fields}: {error}");
+            let error = parse::<Sizes>(&fields, "common.pt").unwrap_err().to_string();
+            assert!(
+                error.contains(want) && error.contains("common.pt: config"),
+                "{fields}: {error}"
+            );
         }
     }
 }

@@ -48,14 +48,11 @@ fn described(
 ) -> Result<NemoCheckpoint> {
     let config = Checkpoint::config_of(dir)?;
     let Some(original) = config.config().cloned() else {
-        let mut findings = config.findings();
-        let file = dir.join(CONFIG_JSON).display().to_string();
-        findings.iter_mut().for_each(|finding| finding.subject.clone_from(&file));
-        return Err(Error::refused(findings));
+        return Err(of_file(Error::refused(config.findings()), dir));
     };
     let registry = Registry::get()?;
     let registration = registry.importer(format, model, &config.architectures())?;
-    let named = |error| name_subject(error, registration, Direction::Import);
+    let named = |error| of_file(name_subject(error, registration, Direction::Import), dir);
     let configured = catch(|| {
         let configured = registration.connector.configure(&config, &[])?;
         config.fields().settle_rest(&[]);
@@ -75,4 +72,13 @@ fn described(
     }
     let text = config.config_text().to_vec();
     Ok(checkpoint.described(dir, registration.model, fields, (text, original)))
+}
+
+/// What is said of `config.json`, said of that in `dir`.
+fn of_file(mut error: Error, dir: &Path) -> Error {
+    if let Error::Refused(refusal) = &mut error {
+        let of_config = refusal.findings.iter_mut().filter(|found| found.subject == CONFIG_JSON);
+        of_config.for_each(|found| found.subject = dir.join(CONFIG_JSON).display().to_string());
+    }
+    error
 }

@@ -141,7 +141,7 @@ impl Loaded {
         };
         let model = options.model.as_deref().unwrap_or(model);
         let registration = Registry::get()?.exporter(format, model)?;
-        let configuration = registration.connector.restore(fields)?;
+        let configuration = registration.connector.restore(fields, &checkpoint.config_file())?;
         let config = gpt_config(configuration.model.downcast(), registration)?;
         // Before its parameters are counted, which a hostile number would make endless.
         refuse(&config)?;

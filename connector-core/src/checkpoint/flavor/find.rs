@@ -120,7 +120,9 @@ mod tests {
             ("", None),
         ] {
             std::fs::write(dir.path().join(TRACKER), text).unwrap();
-            want.map(|folder| std::fs::create_dir(dir.path().join(folder)).unwrap());
+            if let Some(folder) = want {
+                std::fs::create_dir(dir.path().join(folder)).unwrap();
+            }
             assert!(is_at(dir.path()));
             let found = Home::of(dir.path(), None).ok().map(|home| home.weights);
             assert_eq!(found, want.map(|folder| dir.path().join(folder)), "{text:?}");

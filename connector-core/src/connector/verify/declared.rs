@@ -178,5 +178,5 @@ fn model_config(path: &Path, options: &VerifyOptions) -> Option<Config> {
     let checkpoint = options.trained.open(path, &options.format, model).ok()?;
     let model = model.or(checkpoint.model())?;
     let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
-    Some(connector.restore(checkpoint.config()?).ok()?.model)
+    Some(connector.restore(checkpoint.config()?, &checkpoint.config_file()).ok()?.model)
 }

@@ -305,7 +305,7 @@ fn mapped(
     };
     let mut compared = comparison.run(planned.plan().clone(), progress)?;
     let fields = trained.config().unwrap_or(&Value::Null);
-    let config = planned.registration().connector.restore(fields)?.model;
+    let config = planned.registration().connector.restore(fields, &trained.config_file())?.model;
     let [one, other] = if from_model {
         [&config, planned.model_config()]
     } else {
