@@ -100,6 +100,7 @@ pub mod engine;
 mod error;
 mod failpoint;
 pub mod families;
+mod json;
 mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]

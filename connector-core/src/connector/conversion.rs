@@ -10,7 +10,7 @@ use crate::parallel::in_parallel;
 use crate::plan::{Finding, FindingKind, Plan};
 use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -148,7 +148,7 @@ impl Conversion {
             finish(staging.path(), &mut record)?;
         }
         source.check_unchanged()?;
-        write_new(&staging.path().join(CONVERSION_JSON), &record.to_json()?)?;
+        write_new(&staging.path().join(CONVERSION_JSON), &json::pretty(&record)?)?;
         failpoint("conversion.finished")?;
         target.cancel.check()?;
         stage!("publish");

@@ -13,7 +13,7 @@ use crate::plan::PlanOptions;
 use crate::stage::stage;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
 use crate::transform::Config;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -160,7 +160,7 @@ impl PlannedExport {
         let config_json = if checkpoint.original() == Some(&value) {
             checkpoint.original_bytes().to_vec()
         } else {
-            pretty(&value)?
+            json::pretty(&value)?
         };
         let draft = Draft {
             direction: Direction::Export,
@@ -282,11 +282,4 @@ fn written(tensors: &[TensorInfo], asked: Option<Dtype>) -> Option<&'static str>
     }
     let most = bytes.into_iter().max_by_key(|(_, bytes)| *bytes)?.0;
     torch_name(asked.unwrap_or(most))
-}
-
-fn pretty(value: &Value) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }

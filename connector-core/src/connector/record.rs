@@ -1,9 +1,9 @@
 use super::{Direction, Experts, Registration};
+use crate::Result;
 use crate::checkpoint::FieldReport;
 use crate::engine::{Done, Loss};
 use crate::plan::{Plan, PlanOptions, Summary};
 use crate::store::Source;
-use crate::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -191,12 +191,5 @@ impl Record {
         let named =
             done.losses.iter().map(|(output, loss)| (plan.outputs[*output].name.clone(), *loss));
         self.losses.extend(named);
-    }
-
-    pub(super) fn to_json(&self) -> Result<Vec<u8>> {
-        let mut bytes = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
-        bytes.push(b'\n');
-        Ok(bytes)
     }
 }

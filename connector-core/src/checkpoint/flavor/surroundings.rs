@@ -5,6 +5,7 @@ use super::{Directory, Flavor, Frameworks, TRACKER, args, common, io_json, run_c
 use crate::checkpoint::megatron_config::RUN_CONFIG;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{IO_JSON, MODEL_YAML};
+use crate::json::pretty;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -218,13 +219,6 @@ impl Surroundings {
 fn yaml(value: &impl Serialize) -> Result<Vec<u8>> {
     let text = serde_saphyr::to_string(value);
     text.map(String::into_bytes).map_err(|error| Error::ModelConfig { reason: error.to_string() })
-}
-
-fn pretty(value: &Value) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 #[cfg(test)]
