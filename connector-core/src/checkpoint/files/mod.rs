@@ -18,7 +18,7 @@ mod set;
 pub(in crate::checkpoint) use contents::{ReadSet, read_set};
 pub use found::Found;
 pub(in crate::checkpoint) use index::to_json;
-pub(in crate::checkpoint) use open::OpenFile;
+pub(in crate::checkpoint) use open::{OpenFile, Opened};
 pub use open_error::{OpenError, OpenErrorKind};
 pub use problem::Problem;
 pub(in crate::checkpoint) use set::FileSet;

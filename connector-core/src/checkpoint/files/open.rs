@@ -1,7 +1,8 @@
 use crate::store::positioned::read_exact_at;
 use crate::{Error, Result};
-use std::fs::File;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// A file of a checkpoint, open for as long as it is read.
@@ -14,7 +15,32 @@ pub(in crate::checkpoint) struct OpenFile {
     modified: Option<SystemTime>,
 }
 
+/// What there was to open.
+pub(in crate::checkpoint) enum Opened {
+    File(OpenFile),
+    /// A directory, a pipe.
+    NotAFile,
+    Absent,
+}
+
 impl OpenFile {
+    /// Opens what is at `path`, if it is a file.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn open(path: &Path) -> io::Result<Opened> {
+        // Looked at before it is opened: opening a pipe would wait for its other end.
+        match fs::metadata(path) {
+            Ok(found) if !found.is_file() => return Ok(Opened::NotAFile),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Opened::Absent),
+            Err(error) => return Err(error),
+        }
+        let file = File::open(path)?;
+        let len = file.metadata()?.len();
+        Ok(Opened::File(OpenFile::new(file, path.into(), len)))
+    }
+
     pub fn new(file: File, path: PathBuf, len: u64) -> Self {
         let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
         OpenFile { file, path, len, modified }

@@ -1,9 +1,9 @@
 //! Which files make up a checkpoint.
 
 use super::index::{Index, is_plain_name};
-use super::{Form, Found, OpenError, OpenErrorKind, OpenFile, Problem};
+use super::{Form, Found, OpenError, OpenErrorKind, OpenFile, Opened, Problem};
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -89,18 +89,12 @@ impl FileSet {
 impl Shard {
     /// Opens the file.
     pub(super) fn open<E>(&self) -> Result<Result<OpenFile, Problem<E>>, OpenError> {
-        // Looked at before it is opened: opening a pipe would wait for its other end.
-        match fs::metadata(&self.path) {
-            Ok(metadata) if !metadata.is_file() => {
-                return Ok(Err(Problem::NotAFile { shard: self.name.clone() }));
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Err(self.missing())),
-            Err(error) => return Err(OpenError::io("open", &self.path)(error)),
-        }
-        let file = File::open(&self.path).map_err(OpenError::io("open", &self.path))?;
-        let len = file.metadata().map_err(OpenError::io("read", &self.path))?.len();
-        Ok(Ok(OpenFile::new(file, self.path.clone(), len)))
+        let opened = OpenFile::open(&self.path).map_err(OpenError::io("open", &self.path))?;
+        Ok(match opened {
+            Opened::File(file) => Ok(file),
+            Opened::NotAFile => Err(Problem::NotAFile { shard: self.name.clone() }),
+            Opened::Absent => Err(self.missing()),
+        })
     }
 
     fn missing<E>(&self) -> Problem<E> {

@@ -3,19 +3,18 @@ use super::record::{Located, RecordProblem, locate};
 use super::tiling::{self, Box_};
 use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
 use crate::cancel::Cancel;
+use crate::checkpoint::files::{OpenFile, Opened};
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::types;
 use crate::checkpoint::torch::zip::Member;
 use crate::engine::Progress;
 use crate::parallel::in_parallel;
-use crate::store::positioned::read_exact_at;
 use crate::store::{Encoding, FileId, Piece, Source, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::ErrorKind;
-use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
+use std::path::{Component, Path};
 
 /// The longest `.metadata`. Those of the largest runs have some hundreds of megabytes.
 const LONGEST_METADATA: u64 = 1 << 30;
@@ -45,15 +44,6 @@ struct Record {
     offset: u64,
     file: FileId,
     data: Member,
-}
-
-#[derive(Debug)]
-struct OpenFile {
-    file: File,
-    path: PathBuf,
-    len: u64,
-    /// When it was last written to, if the system says.
-    modified: Option<SystemTime>,
 }
 
 /// How much is read at a time to compute a CRC.
@@ -245,20 +235,13 @@ impl Opening<'_> {
             return Ok(None);
         }
         let path = self.dir.join(name);
-        // Looked at before it is opened: opening a pipe would wait for its other end.
-        let len = match fs::metadata(&path) {
-            Ok(found) if found.is_file() => found.len(),
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("read", &path)(error));
-            }
-            _ => {
+        match OpenFile::open(&path).map_err(Error::io("open", &path))? {
+            Opened::File(file) => self.files.push(file),
+            Opened::NotAFile | Opened::Absent => {
                 self.problem(name, Problem::MissingFile { records: records.len() });
                 return Ok(None);
             }
-        };
-        let file = File::open(&path).map_err(Error::io("open", &path))?;
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
-        self.files.push(OpenFile { file, path, len, modified });
+        }
         Ok(Some(self.files.len() - 1))
     }
 
@@ -342,18 +325,11 @@ impl Source for Reader {
     }
 
     fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let OpenFile { file, path, .. } = &self.files[file];
-        read_exact_at(file, buffer, offset).map_err(Error::io("read", path))
+        self.files[file].read_at(offset, buffer)
     }
 
     fn check_unchanged(&self) -> Result<()> {
-        for OpenFile { file, path, len, modified } in &self.files {
-            let now = file.metadata().map_err(Error::io("read", path))?;
-            if now.len() != *len || now.modified().ok() != *modified {
-                return Err(Error::SourceChanged { path: path.clone() });
-            }
-        }
-        Ok(())
+        self.files.iter().try_for_each(OpenFile::check_unchanged)
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

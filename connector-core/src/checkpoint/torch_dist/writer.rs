@@ -4,19 +4,19 @@ use super::layout::{DistFile, Record};
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
 use crate::cancel::Cancel;
 use crate::checkpoint::torch::zip::Crc;
+use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
 use crate::store::{FileId, Sink, allocate};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What `metadata.json` says, in the words of Megatron-core up to 0.16, which refuses others.
 const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}"#;
 
 /// How much is read at a time to compute a CRC.
-const BLOCK: usize = 1 << 20;
+const BLOCK: u64 = 1 << 20;
 
 /// A torch_dist checkpoint being written into a directory.
 ///
@@ -84,30 +84,21 @@ impl Writer {
         let files = self.layout.files.iter().enumerate();
         let records: Vec<_> =
             files.flat_map(|(id, file)| file.records.iter().map(move |r| (id, r))).collect();
-        let next = AtomicUsize::new(0);
-        let worker = || {
-            let mut buffer = vec![0; BLOCK];
-            while let Some((id, record)) = records.get(next.fetch_add(1, Ordering::Relaxed)) {
-                cancel.check()?;
-                let path = || self.dir.join(&self.layout.files[*id].name);
-                write_crc(&self.files[*id], record, &mut buffer)
-                    .map_err(|error| Error::io("compute the CRC of", path())(error))?;
-            }
-            Ok(())
-        };
-        let threads = threads.clamp(1, records.len().max(1));
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (1..threads).map(|_| scope.spawn(worker)).collect();
-            let own = worker();
-            let others = workers.into_iter();
-            let others = others.map(|w| w.join().unwrap_or(Err(Error::WorkerPanicked)));
-            others.chain([own]).collect::<Result<Vec<()>>>().map(drop)
+        in_parallel(threads, records.len(), |number| {
+            cancel.check()?;
+            let (id, record) = records[number];
+            write_crc(&self.files[id], record).map_err(|error| {
+                let path = self.dir.join(&self.layout.files[id].name);
+                Error::io("compute the CRC of", path)(error)
+            })
         })
+        .map(drop)
     }
 }
 
-fn write_crc(file: &File, record: &Record, buffer: &mut [u8]) -> io::Result<()> {
+fn write_crc(file: &File, record: &Record) -> io::Result<()> {
     let Record { frame, data, .. } = record;
+    let mut buffer = vec![0; (data.end - data.start).min(BLOCK) as usize];
     let mut crc = Crc::new();
     let mut at = data.start;
     while at < data.end {
