@@ -5,7 +5,6 @@ use super::page::{Column, Page};
 use super::screen::Screen;
 use super::text::{self, JOINED};
 use super::{overview, source};
-use crate::checkpoint::FieldReport;
 use crate::connector::{Direction, Planned, Registration};
 use crate::plan::{PlanOptions, RuleUse, Summary};
 use serde_json::{Value, json};
@@ -155,7 +154,7 @@ struct Rule {
 fn show_config(page: &mut Page, planned: &Planned) {
     let report = planned.field_report();
     if planned.direction() == Direction::Export {
-        return show_made_config(page, report);
+        return show_made_config(page, planned);
     }
     let names =
         |fields: &BTreeMap<String, Value>| -> Vec<String> { fields.keys().cloned().collect() };
@@ -180,17 +179,19 @@ fn show_config(page: &mut Page, planned: &Planned) {
 }
 
 /// What `config.json` is made of.
-fn show_made_config(page: &mut Page, report: &FieldReport) {
+fn show_made_config(page: &mut Page, planned: &Planned) {
+    let report = planned.field_report();
     let list = |fields: &BTreeMap<String, Value>| {
         let names: Vec<&String> = fields.keys().collect();
         format!("{}: {}", text::count(names.len(), "field"), text::some(&names, MOST))
     };
-    page.field("config", &format!("as model.yaml says, {}", list(&report.consumed)));
+    page.field("config", &format!("as {} says, {}", planned.config_file(), list(&report.consumed)));
+    let Some(original) = planned.original_file() else { return };
     if !report.changed.is_empty() {
-        page.more(&format!("other than in context/config.json, {}", list(&report.changed)));
+        page.more(&format!("other than in {original}, {}", list(&report.changed)));
     }
     if !report.carried.is_empty() {
-        page.more(&format!("only in context/config.json, {}", list(&report.carried)));
+        page.more(&format!("only in {original}, {}", list(&report.carried)));
     }
 }
 

@@ -10,10 +10,10 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
     /// The directory of the checkpoint: an output of `import`, or one of NeMo, Megatron-LM or
-    /// Megatron-Bridge in torch_dist
+    /// Megatron-Bridge
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
-    /// The model, if its context/model.yaml names a type that is not known
+    /// The model, if the checkpoint names a type that is not known
     #[arg(long, value_name = "NAME", help_heading = "What")]
     pub model: Option<String>,
     /// The format of the output

@@ -83,6 +83,8 @@ pub(super) enum Command {
         trained: Trained,
     },
     /// Follow one tensor: where it lies, which rule takes it, where it goes
+    ///
+    /// Of a directory that `import` or training wrote: where an export would take it.
     #[command(after_help = EXIT_CODES)]
     Explain {
         #[command(flatten)]
@@ -117,10 +119,10 @@ pub(super) enum Command {
     /// Compare two checkpoints, or files of tensors, as they are, by the names of their tensors
     #[command(after_help = EXIT_CODES)]
     Diff(Diff),
-    /// List the tensors of a safetensors file or checkpoint directory, safetensors or torch_dist
+    /// List the tensors of a file or a checkpoint directory: safetensors, torch_dist or torch_save
     #[command(after_help = EXIT_CODES)]
     Inspect {
-        /// A `.safetensors` file, a Hugging Face directory, an output of `import`, or a directory of
+        /// A file of tensors, a Hugging Face directory, an output of `import`, or a directory of
         /// NeMo, Megatron-LM or Megatron-Bridge
         #[arg(value_hint = ValueHint::AnyPath)]
         path: PathBuf,

@@ -38,7 +38,7 @@ pub(in crate::cli) struct Verify {
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Diff {
-    /// A directory or a `.safetensors` file
+    /// A directory or a file of tensors
     #[arg(value_hint = ValueHint::AnyPath)]
     pub one: PathBuf,
     /// The one to compare with
