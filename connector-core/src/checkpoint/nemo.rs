@@ -175,13 +175,15 @@ impl NemoCheckpoint {
         }
     }
 
-    /// Names the experts of a mixture as its config says. A distributed checkpoint has them in one
-    /// tensor, and names none.
-    pub(crate) fn spell_experts(&mut self) {
+    /// Names the experts of a mixture as its config says, and returns whether as those of a grouped
+    /// GEMM. A distributed checkpoint has them in one tensor, and names none.
+    pub(crate) fn spell_experts(&mut self) -> bool {
         let is_grouped = self.config().and_then(|config| config.get("moe_grouped_gemm")?.as_bool());
-        if is_grouped == Some(true) {
+        let is_grouped = is_grouped == Some(true);
+        if is_grouped {
             self.tensors.rename(|name| torch_dist::grouped(&torch_dist::canonical(name)));
         }
+        is_grouped
     }
 
     /// The rows of its embedding, if it has one.

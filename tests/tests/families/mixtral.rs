@@ -1,6 +1,8 @@
 use crate::support::{imports, model_config, refusal};
+use connector_core::Error;
+use connector_core::connector::{Experts, VerifyOptions, verify};
+use connector_core::engine::NoProgress;
 use connector_core::plan::FindingKind;
-use connector_core::{Error, connector::Experts};
 use connector_tests::{
     Bench, Fill, Model, Stored, Tensor, assert_same_tensors, config_of, encode, export_options,
     mixtral, options, read_tensors,
@@ -8,6 +10,7 @@ use connector_tests::{
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
 fn hub(changes: Value) -> Model {
     let mut model = mixtral(config_of("mixtral", changes));
@@ -190,6 +193,11 @@ fn many_layers_and_many_experts_keep_their_places() {
     }
 }
 
+fn assert_equal(source: &Path, checkpoint: &Path) {
+    let verified = verify(source, checkpoint, &VerifyOptions::default(), &NoProgress).unwrap();
+    assert!(verified.is_equal(), "{:?}", verified.differences);
+}
+
 /// The config says which names the experts have, so that whoever reads the model knows.
 #[test]
 fn the_names_of_experts_are_those_of_the_config() {
@@ -213,6 +221,9 @@ fn the_names_of_experts_are_those_of_the_config() {
         let asked = bench.conversion()["options"]["experts"].clone();
         let want = experts.map(|e| if e == Experts::Local { "local" } else { "grouped" });
         assert_eq!(asked, json!(want));
+        assert_equal(&bench.source(), &bench.out());
+        bench.export(export_options(|_| {}));
+        assert_equal(&bench.out(), &bench.back());
     }
     // `--only` goes by the names that are written.
     let bench = Bench::new(&Model::fixture("mixtral"));
@@ -221,6 +232,7 @@ fn the_names_of_experts_are_those_of_the_config() {
         o.plan.only = vec!["decoder.layers.0.mlp.experts.linear_fc*.weight{e}".into()];
     }));
     assert_eq!(bench.weights().len(), 8);
+    assert_equal(&bench.source(), &bench.out());
     // A dense model has none to be named.
     let bench = Bench::new(&Model::fixture("mistral"));
     let text = bench.refuse(options(|o| o.experts = Some(Experts::Grouped))).to_string();

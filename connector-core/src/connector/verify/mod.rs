@@ -8,7 +8,7 @@ use super::format_config::differing;
 use super::planned::Planned;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::same_names::SameNames;
-use super::{ImportOptions, PlannedImport, Registration, TrainedOptions};
+use super::{Experts, ImportOptions, PlannedImport, Registration, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
 use crate::device::DeviceChoice;
@@ -261,10 +261,11 @@ fn mapped(
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
-    let trained = options.trained.open(model, &options.format, options.model.as_deref())?;
+    let mut trained = options.trained.open(model, &options.format, options.model.as_deref())?;
     if !trained.findings().is_empty() {
         return Err(Error::refused(trained.findings().to_vec()));
     }
+    let grouped = trained.spell_experts();
     let mut declared = Declared::by_patterns(&options.ignore)?;
     let only = declared.record(model);
     declared.record(format);
@@ -275,6 +276,7 @@ fn mapped(
         plan: PlanOptions { dtype: None, ignore: declared.patterns(), only },
         engine: options.engine.clone(),
         pad_vocab_to_multiple_of: multiple.and_then(|multiple| multiple.try_into().ok()),
+        experts: grouped.then_some(Experts::Grouped),
         device: options.device,
         cancel: options.cancel.clone(),
         ..ImportOptions::default()
