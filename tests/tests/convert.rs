@@ -223,3 +223,33 @@ fn the_command_writes_what_the_library_does() {
     assert_eq!(run(&[]).code, Some(2), "it is there");
     assert_eq!(run(&["--overwrite", "--model", "llama"]).code, Some(2), "of no --hf-config");
 }
+
+#[test]
+fn of_a_part_of_a_checkpoint_the_whole_is_named() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    bench.import(options(|_| {}));
+    let dist = bench.dir().join("dist");
+    convert(&bench.out(), &dist, |o| o.torch_dist = Some(TorchDist::default()));
+    let back = bench.back();
+    for (whole, part) in [
+        (bench.out(), "weights"),
+        (bench.out(), "context"),
+        (bench.out(), "weights/model.safetensors"),
+        (dist.clone(), "weights"),
+    ] {
+        let path = whole.join(part);
+        for command in ["convert", "export"] {
+            let [path, back] = [&path, &back].map(|path| path.to_str().unwrap());
+            let done = Child::new(PROGRAM, &[command, path, "--output", back]).run();
+            assert!(matches!(done.code, Some(3 | 4)), "{command} {part}: {}", done.text);
+            let text: String = done.text.split_whitespace().collect();
+            let named = format!("namethewhole,{}", whole.display());
+            assert!(text.contains(&named), "{command} {part}: {}", done.text);
+        }
+    }
+    let file = bench.source().join("model.safetensors");
+    let done = Child::new(PROGRAM, &["convert", file.to_str().unwrap(), "--output"])
+        .arg(back.to_str().unwrap())
+        .run();
+    assert!(done.text.contains("a checkpoint is a directory"), "{}", done.text);
+}

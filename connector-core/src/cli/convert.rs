@@ -39,7 +39,7 @@ pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure
 pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure> {
     let Export { checkpoint, output, publish, how, .. } = args;
     #[cfg(feature = "train")]
-    if crate::train::Adapted::is_at(checkpoint)? {
+    if checkpoint.is_dir() && crate::train::Adapted::is_at(checkpoint)? {
         if publish.dry_run || args.to != "hf" {
             let message =
                 "of an adapter there is neither --dry-run nor --to: it is written for peft";

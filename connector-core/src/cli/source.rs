@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
 use crate::checkpoint::files::{Found, OpenErrorKind};
-use crate::checkpoint::{Checkpoint, NemoCheckpoint, Tensors};
+use crate::checkpoint::{CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
@@ -75,8 +75,13 @@ pub(super) fn reader(path: &Path) -> Result<Tensors, Failure> {
 /// The error of opening or planning `source`, with what may help.
 pub(super) fn explain(source: &Path, error: Error) -> Failure {
     let help = match &error {
+        Error::Refused(refusal) if refusal.findings.iter().all(|f| f.keys.is_empty()) => {
+            part(source).into_iter().collect()
+        }
         Error::Refused(refusal) => refused(source, &refusal.findings),
-        Error::Open(open) => unopened(source, &open.kind).into_iter().collect(),
+        Error::Open(open) => {
+            part(source).or_else(|| unopened(source, &open.kind)).into_iter().collect()
+        }
         _ => Vec::new(),
     };
     let unreadable = matches!(&error, Error::Refused(refusal)
@@ -104,8 +109,25 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
             Some("give a `.safetensors` file, or the directory that holds them".into())
         }
         OpenErrorKind::NoCheckpoint(found) => instead(found).map(Into::into),
+        OpenErrorKind::Io { .. } if path.is_file() => {
+            Some("a checkpoint is a directory, and this is a file".into())
+        }
         _ => None,
     }
+}
+
+/// Of a folder of a checkpoint, or a file in one, the checkpoint.
+fn part(path: &Path) -> Option<String> {
+    let folder = if path.is_file() { path.parent()? } else { path };
+    if ![WEIGHTS, CONTEXT].iter().any(|name| folder.ends_with(name)) {
+        return None;
+    }
+    let whole = folder.parent()?;
+    let whole = if whole.as_os_str().is_empty() { Path::new(".") } else { whole };
+    NemoCheckpoint::is_at(whole).then(|| {
+        let (part, whole) = (text::quoted(path), text::quoted(whole));
+        format!("{part} is a part of a checkpoint: name the whole, {whole}")
+    })
 }
 
 /// A neighbour of a path that does not exist, or the hub if it reads like a name there.

@@ -91,7 +91,8 @@ pub struct TorchDist {
     /// How layers are stored.
     pub layers: LayerLayout,
     /// The number of files of tensors, if they are not more because of
-    /// [`max_shard_size`](ImportOptions::max_shard_size); 0 is as many as that makes.
+    /// [`max_shard_size`](ImportOptions::max_shard_size), or fewer because a tensor is larger than
+    /// its part; 0 is as many as that size makes.
     pub files: usize,
 }
 

@@ -22,7 +22,8 @@ pub(in crate::cli) struct Stored {
     /// How torch_dist stores layers: per-layer is for models whose layers differ [default: stacked]
     #[arg(long, value_enum, value_name = "LAYERS", help_heading = "How")]
     pub layout: Option<Layers>,
-    /// How many files of tensors torch_dist has, if --max-shard-size does not make more
+    /// How many files of tensors torch_dist has: more where --max-shard-size asks for it, fewer where
+    /// tensors are large
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_FILES), help_heading = "How")]
     pub files: Option<u32>,
 }
