@@ -172,8 +172,12 @@ fn the_command_ends_with_5_and_tells_where() {
         assert_eq!((&difference["kind"], &difference["key"]), (&json!("values"), &json!(key)));
         assert_eq!(difference["differ"], 1);
     }
-    let ended = run(&["verify", source, "nowhere"]);
-    assert_eq!(ended.code, Some(4), "{}", ended.text);
+    for command in ["verify", "diff"] {
+        let ended = run(&[command, source, "nowhere"]);
+        assert_eq!(ended.code, Some(4), "{}", ended.text);
+        assert!(ended.text.contains("nowhere: does not exist"), "{}", ended.text);
+        assert!(!ended.text.contains("help"), "what the other is: {}", ended.text);
+    }
 }
 
 #[test]

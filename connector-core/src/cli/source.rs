@@ -80,7 +80,9 @@ pub(super) fn explain(source: &Path, error: Error) -> Failure {
         }
         Error::Refused(refusal) => refused(source, &refusal.findings),
         Error::Open(open) => {
-            part(source).or_else(|| unopened(source, &open.kind)).into_iter().collect()
+            // Of two that were named it may be the other.
+            let named = if open.path.starts_with(source) { source } else { &open.path };
+            part(named).or_else(|| unopened(named, &open.kind)).into_iter().collect()
         }
         _ => Vec::new(),
     };

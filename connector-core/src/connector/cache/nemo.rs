@@ -4,6 +4,7 @@ use crate::checkpoint::hub_revision;
 use crate::{Error, Result};
 use std::env;
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where NeMo looks for the conversion of the model at `source`, before it converts: its
@@ -25,14 +26,14 @@ fn place(source: &Path, var: impl Fn(&str) -> Option<OsString>) -> Result<PathBu
     if let Some((repository, _)) = hub_revision(source) {
         return Ok(models.join(repository));
     }
-    let io = Error::io("find", source);
     let path = std::path::absolute(source).and_then(|path| match path.file_name() {
         Some(_) => Ok(path),
         // It ends in `..`.
         None => path.canonicalize(),
     });
-    let path = path.map_err(io)?;
-    Ok(models.join(path.file_name().unwrap_or_default()))
+    let nameless = || io::Error::new(io::ErrorKind::InvalidInput, "it has no name of its own");
+    let name = path.and_then(|path| path.file_name().map(OsString::from).ok_or_else(nameless));
+    Ok(models.join(name.map_err(Error::io("name a model after", source))?))
 }
 
 /// `NEMO_HOME`, or `~/.cache/nemo`.
@@ -72,6 +73,8 @@ mod tests {
         for (source, want) in [("llama/", "llama"), ("a/b", "b"), ("a/./b/.", "b")] {
             assert_eq!(place_of(Path::new(source), &vars), Path::new("/m").join(want), "{source}");
         }
+        let root = place(Path::new("/"), |_| Some("/m".into())).unwrap_err().to_string();
+        assert_eq!(root, "cannot name a model after /: it has no name of its own");
         let up = dir.path().join("models--org--name/snapshots/..");
         assert_eq!(place_of(&up, &vars), Path::new("/m/models--org--name"));
     }
