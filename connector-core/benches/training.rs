@@ -1,6 +1,6 @@
 //! The time of a training step, by its parts, beside that of its matrix products alone:
 //!
-//!     cargo bench -p connector-core --features train --bench training
+//!     cargo bench -p connector-core --bench training
 //!
 //! A Llama of four layers, 512 wide, with 8 heads in 4 groups, an MLP of 1536 and 8192 tokens, in
 //! f32, with random weights; 4 rows of 256 tokens, all of which are learnt. Full, and an adapter of
