@@ -40,6 +40,12 @@ impl Linear {
         &self.weight
     }
 
+    /// The shape of the weight, `[out, in]`.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        let dims = self.weight.dims();
+        [dims[0], dims[1]]
+    }
+
     /// The bias, `[out]`.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()

@@ -1,19 +1,18 @@
 //! The run itself.
 
 use super::adamw::{Gradients, Optimizer};
-use super::checkpoint::{
-    AdapterMetadata, Context, Named, RunState, Snapshot, read_adapter, read_optimizer, refused,
-    types,
-};
+use super::checkpoint::{Context, Named, RunState, Snapshot, read_optimizer, types};
 use super::data::{Batch, Sampler};
 use super::log::{Log, replace};
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
-use crate::checkpoint::NemoCheckpoint;
+use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
 use crate::connector::{AutoModel, AutoResume, Registration, Resume};
 use crate::failpoint::failpoint;
 use crate::families::gpt::GptConfig;
-use crate::model::{GPTModel, GptFamily, LoadOptions, Loaded, Parameters};
+use crate::model::{
+    AdapterMetadata, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, read_tensors, refused,
+};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Refusal, Result};
@@ -185,7 +184,7 @@ impl<'a> Run<'a> {
         }
         // An adapter goes on on the model that it began with.
         let adapted = AdapterMetadata::read(path)?;
-        let base = adapted.as_ref().map_or(path, |adapter| &adapter.model_ckpt_path);
+        let base = adapted.as_ref().map_or(Ok(path), |adapter| adapter.base(path))?;
         let dtype = match trainer.peft {
             Some(_) => trainer.precision.compute(),
             None => DType::F32,
@@ -244,7 +243,7 @@ impl<'a> Run<'a> {
     fn restore(&mut self, path: &Path, earlier: RunState) -> Result<()> {
         let mut state = read_optimizer(path, &self.device)?;
         let mut values = match &self.adapter {
-            Some(_) => read_adapter(path, &self.device)?,
+            Some(_) => read_tensors(&path.join(WEIGHTS), &self.device)?,
             None => Named::new(),
         };
         state.retain(|name, tensor| match name.strip_prefix(MASTER) {
