@@ -3,6 +3,7 @@
 use super::adamw::{Gradients, Optimizer};
 use super::checkpoint::{Context, Named, RunState, Snapshot, read_optimizer, types};
 use super::data::{Batch, Sampler};
+use super::lock::RunLock;
 use super::log::{Log, replace};
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
@@ -104,8 +105,9 @@ pub struct FineTuned {
 ///
 /// # Errors
 /// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with
-/// the data, or with the checkpoint to go on from; [`Error::Diverged`]; as [`AutoResume::setup`]
-/// and [`Loaded::open`]. The last checkpoint stays as it is.
+/// the data, or with the checkpoint to go on from; [`Error::Locked`] if the run is under way
+/// already; [`Error::Diverged`]; as [`AutoResume::setup`] and [`Loaded::open`]. The last checkpoint
+/// stays as it is.
 pub fn finetune<M: Trainee>(
     data: &FineTuningData,
     trainer: &Trainer,
@@ -139,6 +141,7 @@ fn begin_and_train<M: Trainee>(
     watch: &dyn Watch,
 ) -> Result<FineTuned> {
     trainer.check()?;
+    let _lock = RunLock::acquire(trainer)?;
     // Refuses a place that can have no checkpoint, and brings back one that a killed run was about to
     // replace, where the system cannot exchange two directories.
     drop(Staging::begin(&trainer.checkpoint(), Overwrite::Yes)?);
@@ -289,8 +292,6 @@ impl<'a> Run<'a> {
     fn train(&mut self, watch: &dyn Watch) -> Result<FineTuned> {
         let trainer = self.trainer;
         let resumed_at = self.state.step;
-        let dir = &trainer.log_dir;
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let mut log = Log::open(trainer.log(), resumed_at)?;
         watch.begins(&self.dataset, resumed_at);
         let dataset = self.dataset.clone();

@@ -2,6 +2,7 @@
 
 mod full;
 mod kill;
+mod lock;
 mod lora;
 mod packed;
 mod refusals;
