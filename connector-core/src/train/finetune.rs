@@ -44,9 +44,9 @@ impl Trainee for AutoModel {
 
 /// Watches a run.
 pub trait Watch {
-    /// It begins, or goes on after `step` steps.
-    fn begins(&self, data: &Dataset, step: u64) {
-        let _ = (data, step);
+    /// It begins, or goes on after `step` steps. `validation` is what is held out.
+    fn begins(&self, data: &Dataset, validation: Option<&Dataset>, step: u64) {
+        let _ = (data, validation, step);
     }
 
     /// A step was made. `left` is how long the others will take, at the mean pace of this run.
@@ -170,6 +170,7 @@ struct Run<'a> {
     context: Context,
     device: Device,
     dataset: Dataset,
+    validation: Option<Dataset>,
     state: RunState,
 }
 
@@ -199,7 +200,9 @@ impl<'a> Run<'a> {
         )?;
         check_model::<M>(base, &loaded, data)?;
         let end = loaded.stop_tokens()?.first().copied();
-        let dataset = data.load(&loaded.tokenizer()?, end)?;
+        let tokenizer = loaded.tokenizer()?;
+        let dataset = data.load(&tokenizer, end)?;
+        let validation = data.load_validation(&tokenizer, end)?;
         let now = RunState::new(
             loaded.registration.model,
             trainer.seed,
@@ -233,6 +236,7 @@ impl<'a> Run<'a> {
             context,
             device,
             dataset,
+            validation,
             state: now,
         };
         match earlier {
@@ -293,22 +297,26 @@ impl<'a> Run<'a> {
         let trainer = self.trainer;
         let resumed_at = self.state.step;
         let mut log = Log::open(trainer.log(), resumed_at)?;
-        watch.begins(&self.dataset, resumed_at);
+        watch.begins(&self.dataset, self.validation.as_ref(), resumed_at);
         let dataset = self.dataset.clone();
         let mut sampler = Sampler::new(&dataset, trainer.seed, self.state.consumed_samples);
         let begun = Instant::now();
         let mut stopped = false;
         while self.state.step < trainer.max_steps && !stopped {
-            let record = self.step(&mut sampler)?;
-            let is_last = self.state.step == trainer.max_steps;
+            let mut record = self.step(&mut sampler)?;
+            let step = self.state.step;
+            let is_last = step == trainer.max_steps;
+            if is_last || step.is_multiple_of(trainer.val_check_interval) {
+                record.val_loss = self.validate()?;
+            }
             let done = self.state.step - resumed_at;
             let left = begun
                 .elapsed()
                 .div_f64(done as f64)
                 .mul_f64((trainer.max_steps - self.state.step) as f64);
             watch.stepped(&record, left);
-            let step = self.state.step;
-            if step == 1 || is_last || step.is_multiple_of(trainer.log_every_n_steps) {
+            let is_logged = step.is_multiple_of(trainer.log_every_n_steps);
+            if step == 1 || is_last || is_logged || record.val_loss.is_some() {
                 log.add(record)?;
             }
             stopped = trainer.cancel.is_cancelled();
@@ -337,11 +345,13 @@ impl<'a> Run<'a> {
         let batches = batches.collect::<Result<Vec<Batch>>>()?;
         // Not the mean of the batches' means: a token counts the same wherever it stands.
         let learnt: usize = batches.iter().map(|batch| batch.learnt).sum();
+        let model = self.model(&self.parameters, &self.values())?;
         let (mut loss, mut gradients) = (0.0, Gradients::new());
         let (mut forward, mut backward) = (Duration::ZERO, Duration::ZERO);
         for batch in &batches {
             let started = Instant::now();
-            let share = (self.loss(batch)? * (1.0 / learnt as f64)).map_err(Error::candle)?;
+            let share = loss_of(&model, batch)? * (1.0 / learnt as f64);
+            let share = share.map_err(Error::candle)?;
             let value = f64::from(share.to_scalar::<f32>().map_err(Error::candle)?);
             if !value.is_finite() {
                 return Err(Error::Diverged { what: "the loss", step: self.state.step });
@@ -361,6 +371,7 @@ impl<'a> Run<'a> {
         Ok(StepRecord {
             step: self.state.step,
             loss,
+            val_loss: None,
             lr,
             grad_norm,
             consumed_samples: self.state.consumed_samples,
@@ -372,23 +383,34 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The sum of the losses of all tokens that a batch learns.
-    fn loss(&self, batch: &Batch) -> Result<Tensor> {
-        let model = self.model()?;
-        let hidden = model.hidden_packed(&batch.inputs, &batch.lengths)?;
-        // Only what is learnt is said: of prompts no logits are computed.
-        let hidden = hidden.flatten(0, 1).and_then(|rows| rows.index_select(&batch.positions, 0));
-        let logits = model.logits(&hidden.map_err(Error::candle)?)?;
-        cross_entropy(&logits, &batch.labels).map_err(Error::candle)
+    /// The mean loss over all tokens that the held out examples teach; `None` if there are none.
+    fn validate(&self) -> Result<Option<f64>> {
+        let Some(validation) = &self.validation else { return Ok(None) };
+        // Without gradients, so that nothing is kept for a backward pass.
+        let values = self.values().into_iter().map(|(name, value)| (name, value.detach()));
+        let model = self.model(&self.parameters.detach(), &values.collect())?;
+        let (mut loss, mut learnt) = (0.0, 0);
+        for batch in validation.batches(self.trainer.micro_batch_size, &self.device) {
+            let batch = batch?;
+            let value = loss_of(&model, &batch)?.to_scalar::<f32>().map_err(Error::candle)?;
+            loss += f64::from(value);
+            learnt += batch.learnt;
+        }
+        let loss = loss / learnt as f64;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { what: "the validation loss", step: self.state.step });
+        }
+        Ok(Some(loss))
     }
 
-    /// The model with the values that the variables have now.
-    fn model(&self) -> Result<GPTModel> {
+    /// The model with these parameters, and with the adapter of these `values` if it is one that is
+    /// trained.
+    fn model(&self, parameters: &Parameters, values: &Named) -> Result<GPTModel> {
         // The cast has a gradient, which comes back in f32.
-        let parameters = self.parameters.to_dtype(self.trainer.precision.compute())?;
+        let parameters = parameters.to_dtype(self.trainer.precision.compute())?;
         let mut model = GPTModel::new(&self.config, &parameters)?;
         if let Some(adapter) = &self.adapter {
-            adapter.peft.put_on(&mut model, &self.values());
+            adapter.peft.put_on(&mut model, values);
         }
         Ok(model)
     }
@@ -438,6 +460,15 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// The sum of the losses of all tokens that a batch learns.
+fn loss_of(model: &GPTModel, batch: &Batch) -> Result<Tensor> {
+    let hidden = model.hidden_packed(&batch.inputs, &batch.lengths)?;
+    // Only what is learnt is said: of prompts no logits are computed.
+    let hidden = hidden.flatten(0, 1).and_then(|rows| rows.index_select(&batch.positions, 0));
+    let logits = model.logits(&hidden.map_err(Error::candle)?)?;
+    cross_entropy(&logits, &batch.labels).map_err(Error::candle)
 }
 
 /// Refuses another family's model than was asked for, and rows that are too long for it.

@@ -14,6 +14,9 @@ pub struct StepRecord {
     pub step: u64,
     /// The mean over the tokens that are learnt of -log(probability), before the step. In nats.
     pub loss: f64,
+    /// The same of the tokens that are held out, after the step, where it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
     /// The learning rate.
     pub lr: f64,
     /// The norm of all gradients, before they were clipped.
@@ -22,7 +25,7 @@ pub struct StepRecord {
     pub consumed_samples: u64,
     /// How many tokens the model read in this step.
     pub tokens: u64,
-    /// The time of the step, in seconds.
+    /// The time of the step, in seconds, without that of `val_loss`.
     pub seconds: f64,
     /// Of it, the time of the forward passes and the loss.
     pub forward_seconds: f64,
@@ -106,6 +109,7 @@ mod tests {
         StepRecord {
             step,
             loss: 1.0 / step as f64,
+            val_loss: step.is_multiple_of(2).then(|| 2.0 / step as f64),
             lr: 1e-4,
             grad_norm: 0.5,
             consumed_samples: 2 * step,

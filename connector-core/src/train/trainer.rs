@@ -44,6 +44,9 @@ pub struct Trainer {
     pub log_every_n_steps: u64,
     /// Every how many steps a checkpoint is written. After the last one is.
     pub every_n_train_steps: u64,
+    /// Every how many steps the loss of the examples that are held out is computed, if there are
+    /// [any](super::FineTuningData::validation). After the last one it is.
+    pub val_check_interval: u64,
     /// The folder of the run. Its checkpoint is `checkpoints/NAME-last`, where
     /// [`AutoResume`](crate::AutoResume) looks; its log `NAME.jsonl`, its curve `NAME.svg`.
     pub log_dir: PathBuf,
@@ -93,6 +96,7 @@ impl Trainer {
             seed: 1234,
             log_every_n_steps: 1,
             every_n_train_steps: 50,
+            val_check_interval: 50,
             log_dir: log_dir.into(),
             name: "default".into(),
             device: DeviceChoice::default(),
@@ -124,6 +128,7 @@ impl Trainer {
             ("accumulate_grad_batches", self.accumulate_grad_batches as u64),
             ("log_every_n_steps", self.log_every_n_steps),
             ("every_n_train_steps", self.every_n_train_steps),
+            ("val_check_interval", self.val_check_interval),
         ] {
             if value == 0 {
                 let problem = "is 0; it should be 1 or more";

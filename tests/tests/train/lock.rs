@@ -12,7 +12,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 struct Meanwhile<F>(F);
 
 impl<F: Fn()> Watch for Meanwhile<F> {
-    fn begins(&self, _: &Dataset, _: u64) {
+    fn begins(&self, _: &Dataset, _: Option<&Dataset>, _: u64) {
         (self.0)();
     }
 

@@ -7,3 +7,4 @@ mod lora;
 mod packed;
 mod refusals;
 mod support;
+mod validation;
