@@ -1,9 +1,9 @@
 //! Low-rank adapters.
 
-use super::kernels::matmul;
+use super::kernels::{project, project_low_rank};
 use super::{Adapter, GPTModel};
 use crate::plan::{Finding, FindingKind};
-use candle_core::Tensor;
+use candle_core::{DType, Result, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -106,11 +106,25 @@ struct LowRank {
     scale: f64,
 }
 
+impl LowRank {
+    /// `A` and `B` in the type that is computed in.
+    fn parts(&self, dtype: DType) -> Result<[Tensor; 2]> {
+        Ok([self.a.to_dtype(dtype)?, self.b.to_dtype(dtype)?])
+    }
+}
+
 impl Adapter for LowRank {
-    fn forward(&self, input: &Tensor) -> candle_core::Result<Tensor> {
-        let dtype = input.dtype();
-        let (a, b) = (self.a.to_dtype(dtype)?, self.b.to_dtype(dtype)?);
+    fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        let [a, b] = self.parts(input.dtype())?;
         // Scaled where it is small.
-        matmul(&(matmul(input, &a.t()?)? * self.scale)?, &b.t()?)
+        project(&(project(input, &a)? * self.scale)?, &b)
+    }
+
+    fn project(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        if weight.track_op() {
+            return project(input, weight)? + self.forward(input)?;
+        }
+        let [a, b] = self.parts(input.dtype())?;
+        project_low_rank(input, weight, [&a, &b], self.scale)
     }
 }

@@ -83,6 +83,8 @@ pub use compare::LogitDistance;
 pub use error::ModelError;
 pub use generate::{Ending, GenerateOptions, Generation};
 pub use gpt::GPTModel;
+#[cfg(feature = "train")]
+pub(crate) use graft::graft;
 pub use linear::{Adapter, Linear};
 pub use load::{GptFamily, LoadOptions, Loaded};
 pub use lora::Lora;
