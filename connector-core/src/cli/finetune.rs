@@ -125,6 +125,14 @@ fn show(screen: &mut Screen, trainer: &Trainer, tuned: &FineTuned, time: Duratio
         page.more(&format!("{} · {}", log.display(), curve.display()));
     }
     let checkpoint = tuned.checkpoint.display();
+    if tuned.step == tuned.resumed_at {
+        let steps = text::count(tuned.step as usize, "step");
+        let line = format!("nothing: {checkpoint} has {steps} already");
+        page.styled_field("done", GOOD, &line);
+        page.styled_field("next", STRONG, "a larger --max-steps goes on");
+        screen.show(&page);
+        return;
+    }
     let steps = text::count((tuned.step - tuned.resumed_at) as usize, "step");
     if tuned.is_complete {
         let line = format!("{checkpoint} · {steps} · {}", text::duration(time));

@@ -108,7 +108,7 @@ impl Loaded {
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         match self.file(Tokenizer::FILE) {
             Some(path) => Tokenizer::open(&path),
-            None => Err(ModelError::NoTokenizer { path: self.files[0].clone() }.into()),
+            None => Err(ModelError::NoTokenizer { paths: self.files.clone() }.into()),
         }
     }
 

@@ -30,6 +30,9 @@ const OPTIMIZER: &str = "optimizer";
 /// The version of `training.json`.
 const SCHEMA: &str = "connector.training/1";
 
+/// The largest number of steps or rows that is believed; sums with it do not overflow.
+const MOST: u64 = 1 << 53;
+
 /// What `training.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct RunState {
@@ -76,6 +79,14 @@ impl RunState {
                     let problem =
                         format!("is of layout {}; this tool knows {SCHEMA}", state.schema);
                     return Err(refused(&path, problem));
+                }
+                for (field, number) in
+                    [("step", state.step), ("consumed_samples", state.consumed_samples)]
+                {
+                    if number > MOST {
+                        let problem = format!("\"{field}\" is {number}, which no run reaches");
+                        return Err(refused(&path, problem));
+                    }
                 }
                 Ok(Some(state))
             }

@@ -12,7 +12,8 @@ use crate::connector::{AutoModel, AutoResume, Registration, Resume};
 use crate::failpoint::failpoint;
 use crate::families::gpt::GptConfig;
 use crate::model::{
-    AdapterMetadata, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, read_tensors, refused,
+    AdapterMetadata, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer, read_tensors,
+    refused,
 };
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging};
@@ -152,6 +153,10 @@ fn begin_and_train<M: Trainee>(
             return Err(Error::refused(vec![Finding::new(FindingKind::Config, "resume", problem)]));
         }
     };
+    if !is_same_file(&trainer.checkpoint(), &path) && is_inside(&trainer.log_dir, &path)? {
+        // What a run begins with stays as it is.
+        return Err(Error::NotSeparate { input: path, output: trainer.log_dir.clone() });
+    }
     let mut run = Run::begin::<M>(&path, data, trainer)?;
     run.train(watch)
 }
@@ -188,6 +193,11 @@ impl<'a> Run<'a> {
         }
         // An adapter goes on on the model that it began with.
         let adapted = AdapterMetadata::read(path)?;
+        if adapted.is_none() && earlier.as_ref().is_some_and(|earlier| earlier.lora.is_some()) {
+            let problem = "is of a run that trains an adapter, but weights/ does not say of what: \
+                           adapter_metadata.json is missing";
+            return Err(refused(path, problem));
+        }
         let base = adapted.as_ref().map_or(Ok(path), |adapter| adapter.base(path))?;
         let dtype = match trainer.peft {
             Some(_) => trainer.precision.compute(),
@@ -203,6 +213,9 @@ impl<'a> Run<'a> {
         let tokenizer = loaded.tokenizer()?;
         let dataset = data.load(&tokenizer, end)?;
         let validation = data.load_validation(&tokenizer, end)?;
+        for dataset in [Some(&dataset), validation.as_ref()].into_iter().flatten() {
+            check_tokens(dataset, &loaded)?;
+        }
         let now = RunState::new(
             loaded.registration.model,
             trainer.seed,
@@ -310,10 +323,9 @@ impl<'a> Run<'a> {
                 record.val_loss = self.validate()?;
             }
             let done = self.state.step - resumed_at;
-            let left = begun
-                .elapsed()
-                .div_f64(done as f64)
-                .mul_f64((trainer.max_steps - self.state.step) as f64);
+            let pace = begun.elapsed().as_secs_f64() / done as f64;
+            let left = Duration::try_from_secs_f64(pace * (trainer.max_steps - step) as f64);
+            let left = left.unwrap_or(Duration::MAX);
             watch.stepped(&record, left);
             let is_logged = step.is_multiple_of(trainer.log_every_n_steps);
             if step == 1 || is_last || is_logged || record.val_loss.is_some() {
@@ -484,6 +496,25 @@ fn check_model<M: Trainee>(path: &Path, loaded: &Loaded, data: &FineTuningData) 
         return Err(Error::refused(vec![Finding::new(FindingKind::Config, "seq_length", problem)]));
     }
     Ok(())
+}
+
+/// Refuses tokens that the model does not know: those of another model's tokenizer.
+fn check_tokens(dataset: &Dataset, loaded: &Loaded) -> Result<()> {
+    let (largest, vocab_size) = (dataset.largest_token(), loaded.config.vocab_size);
+    if (largest as usize) < vocab_size {
+        return Ok(());
+    }
+    let problem = format!(
+        "makes the token {largest} of the data; the model's vocabulary has {vocab_size}. Is it \
+         another model's?"
+    );
+    let file = loaded.file(Tokenizer::FILE).unwrap_or_default();
+    Err(refused(&file, problem))
+}
+
+fn is_inside(dir: &Path, of: &Path) -> Result<bool> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io("find", path));
+    Ok(real(dir)?.starts_with(real(of)?))
 }
 
 fn is_same_file(a: &Path, b: &Path) -> bool {

@@ -57,10 +57,11 @@ impl Log {
     /// [`Error::Io`].
     pub fn open(path: PathBuf, step: u64) -> Result<Self> {
         let mut records = Vec::new();
-        match fs::read_to_string(&path) {
+        match fs::read(&path) {
             // Its last line may be torn.
             Ok(text) => records.extend(
-                text.lines().filter_map(|line| serde_json::from_str::<StepRecord>(line).ok()),
+                text.split(|&byte| byte == b'\n')
+                    .filter_map(|line| serde_json::from_slice::<StepRecord>(line).ok()),
             ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("read", &path)(error)),
@@ -128,7 +129,8 @@ mod tests {
         let mut log = Log::open(path.clone(), 0).unwrap();
         (1..=5).for_each(|step| log.add(record(step)).unwrap());
         // Killed while it wrote.
-        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\": 6, \"lo").unwrap();
+        let torn = [&fs::read(&path).unwrap()[..], b"\xff\0\n{\"step\": 6, \"lo"].concat();
+        fs::write(&path, torn).unwrap();
 
         let mut log = Log::open(path.clone(), 3).unwrap();
         log.add(record(4)).unwrap();

@@ -3,6 +3,7 @@
 use super::Lora;
 use super::random::Random;
 use crate::model::{GPTModel, IN};
+use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use candle_core::{DType, Tensor, Var};
 use std::collections::BTreeMap;
@@ -16,6 +17,12 @@ impl Lora {
     ) -> Result<BTreeMap<String, Var>> {
         let device = model.device().clone();
         let mut variables = BTreeMap::new();
+        // Beyond the width of the model a rank adds nothing, and as a number it may be any.
+        let width = model.config().hidden_size;
+        if self.dim > width {
+            let problem = format!("is {}, more than the width of the model, {width}", self.dim);
+            return Err(Error::refused(vec![Finding::new(FindingKind::Config, "dim", problem)]));
+        }
         for (name, [rows, columns]) in self.shapes(model) {
             let tensor = match name.ends_with(IN) {
                 true => {

@@ -58,6 +58,10 @@ pub struct Trainer {
     pub cancel: Cancel,
 }
 
+/// The most rows that are read at once, and the most times for one step: all of one step are held in
+/// memory together.
+const MOST_ROWS: usize = 1 << 16;
+
 /// The types that are computed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -135,6 +139,15 @@ impl Trainer {
                 findings.push(Finding::new(FindingKind::Config, field, problem));
             }
         }
+        for (field, value) in [
+            ("micro_batch_size", self.micro_batch_size),
+            ("accumulate_grad_batches", self.accumulate_grad_batches),
+        ] {
+            if value > MOST_ROWS {
+                let problem = format!("is {value}; it should be {MOST_ROWS} at most");
+                findings.push(Finding::new(FindingKind::Config, field, problem));
+            }
+        }
         if self.name.is_empty() || self.name.contains(['/', '\\']) || self.name.starts_with('.') {
             let problem = format!("is {:?}, which cannot begin the name of a file", self.name);
             findings.push(Finding::new(FindingKind::Config, "name", problem));
@@ -173,6 +186,14 @@ mod tests {
         ] {
             assert!(text.contains(want), "{want}: {text}");
         }
+        let many = Trainer {
+            micro_batch_size: usize::MAX,
+            accumulate_grad_batches: 70_000,
+            ..Trainer::new("")
+        };
+        let text = many.check().unwrap_err().to_string();
+        assert!(text.contains("micro_batch_size: is 1844"), "{text}");
+        assert!(text.contains("accumulate_grad_batches: is 70000; it should be 65536"), "{text}");
         assert!(Trainer::new("runs").check().is_ok());
     }
 }

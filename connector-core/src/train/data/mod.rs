@@ -172,6 +172,12 @@ impl Dataset {
         self.rows.iter().flat_map(|row| &row.learnt).filter(|&&learnt| learnt).count()
     }
 
+    /// The largest token, read or learnt.
+    pub(super) fn largest_token(&self) -> u32 {
+        let tokens = self.rows.iter().flat_map(|row| row.inputs.iter().chain(&row.labels));
+        tokens.copied().max().unwrap_or(0)
+    }
+
     /// A hash of all rows.
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
