@@ -1,6 +1,6 @@
 //! Checkpoints of low-rank adapters: `weights/` has the adapter alone, and says where its model is.
 
-use super::{GPTModel, IN, Lora, OUT};
+use super::{GPTModel, Lora};
 use crate::checkpoint::{Tensors, WEIGHTS};
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind};
@@ -114,19 +114,6 @@ impl LoadedAdapter {
     /// Puts it on its model.
     pub fn put_on(&self, model: &mut GPTModel) {
         self.metadata.peft.put_on(model, &self.tensors);
-    }
-
-    /// The projections that are adapted.
-    #[cfg(feature = "train")]
-    pub fn projections(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().filter_map(|name| name.strip_suffix(IN))
-    }
-
-    /// `A` and `B` of a projection.
-    #[cfg(feature = "train")]
-    pub fn parts(&self, projection: &str) -> Option<(&Tensor, &Tensor)> {
-        let part = |suffix| self.tensors.get(&format!("{projection}{suffix}"));
-        part(IN).zip(part(OUT))
     }
 }
 

@@ -45,8 +45,8 @@ pub(super) fn project(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
 /// `x·Wᵀ + scale·(x·Aᵀ)·Bᵀ`, of `[…, in]`, `[out, in]`, `[dim, in]` and `[out, dim]`: `[…, out]`. The
 /// weight is not trained.
 ///
-/// As one operation: candle's backward pass sums every gradient onto zeros, and composed of its parts
-/// this has seven of them, most as large as `x` or the result.
+/// As one operation: candle's backward pass adds every gradient to zeros, or to what is there. Composed of
+/// its parts this takes ten such sums, four of them as large as `x` or the result; so it takes three.
 pub(super) fn project_low_rank(
     x: &Tensor,
     weight: &Tensor,

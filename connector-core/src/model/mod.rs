@@ -88,6 +88,7 @@ pub(crate) use graft::graft;
 pub use linear::{Adapter, Linear};
 pub use load::{GptFamily, LoadOptions, Loaded};
 pub use lora::Lora;
+#[cfg(feature = "train")]
 pub(crate) use lora::{IN, OUT};
 #[cfg(feature = "oracle")]
 pub use oracle::oracle_logits;

@@ -6,11 +6,13 @@ use super::lora::merged;
 use super::peft;
 use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
 use crate::connector::{TOOL, write_new};
-use crate::model::{AdapterMetadata, GPTModel, LoadOptions, Loaded, LoadedAdapter, refused};
+use crate::model::{
+    AdapterMetadata, GPTModel, IN, LoadOptions, Loaded, LoadedAdapter, OUT, refused,
+};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate};
 use crate::{DeviceChoice, Error, Result};
-use candle_core::DType;
+use candle_core::{DType, Tensor};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
@@ -112,7 +114,7 @@ impl Adapted {
         let mut weights = Named::new();
         for (name, tensor) in self.base.parameters.tensors() {
             let projection = name.strip_suffix(".weight").unwrap_or(name);
-            let tensor = match self.adapter.parts(projection) {
+            let tensor = match self.parts(projection) {
                 Some((a, b)) => merged(tensor, a, b, self.lora().scale())?,
                 None => tensor.clone(),
             };
@@ -137,7 +139,7 @@ impl Adapted {
     /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since
     /// version 5: [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
     pub fn export_peft(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
-        let experts = self.adapter.projections().filter(|name| name.contains(".experts."));
+        let experts = self.projections().filter(|name| name.contains(".experts."));
         let findings: Vec<Finding> = crate::plan::group_keys(experts.map(String::from))
             .into_iter()
             .map(|group| {
@@ -151,14 +153,25 @@ impl Adapted {
             return Err(Error::refused(findings));
         }
         let mut modules = Vec::new();
-        for projection in self.adapter.projections() {
-            if let Some((a, b)) = self.adapter.parts(projection) {
+        for projection in self.projections() {
+            if let Some((a, b)) = self.parts(projection) {
                 modules.extend(peft::split(&self.base, projection, a, b)?);
             }
         }
         self.write(output, overwrite, "hf-peft", |root| {
             peft::write(root, self.lora(), self.base(), &modules)
         })
+    }
+
+    /// The projections that are adapted.
+    fn projections(&self) -> impl Iterator<Item = &str> {
+        self.adapter.tensors.keys().filter_map(|name| name.strip_suffix(IN))
+    }
+
+    /// `A` and `B` of a projection.
+    fn parts(&self, projection: &str) -> Option<(&Tensor, &Tensor)> {
+        let part = |suffix| self.adapter.tensors.get(&format!("{projection}{suffix}"));
+        part(IN).zip(part(OUT))
     }
 
     fn write(
