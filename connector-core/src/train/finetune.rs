@@ -323,9 +323,7 @@ impl<'a> Run<'a> {
                 record.val_loss = self.validate()?;
             }
             let done = self.state.step - resumed_at;
-            let pace = begun.elapsed().as_secs_f64() / done as f64;
-            let left = Duration::try_from_secs_f64(pace * (trainer.max_steps - step) as f64);
-            let left = left.unwrap_or(Duration::MAX);
+            let left = time_left(begun.elapsed(), done, trainer.max_steps - step);
             watch.stepped(&record, left);
             let is_logged = step.is_multiple_of(trainer.log_every_n_steps);
             if step == 1 || is_last || is_logged || record.val_loss.is_some() {
@@ -512,6 +510,12 @@ fn check_tokens(dataset: &Dataset, loaded: &Loaded) -> Result<()> {
     Err(refused(&file, problem))
 }
 
+/// How long `left` steps take at the pace of those that are `done`.
+fn time_left(time: Duration, done: u64, left: u64) -> Duration {
+    let seconds = time.as_secs_f64() / done as f64 * left as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
 fn is_inside(dir: &Path, of: &Path) -> Result<bool> {
     let real = |path: &Path| fs::canonicalize(path).map_err(Error::io("find", path));
     Ok(real(dir)?.starts_with(real(of)?))
@@ -519,4 +523,21 @@ fn is_inside(dir: &Path, of: &Path) -> Result<bool> {
 
 fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_told_of_any_number_of_steps() {
+        let seconds = Duration::from_secs;
+        for (time, done, left, want) in [
+            (seconds(10), 5, 3, seconds(6)),
+            (seconds(10), 5, 0, Duration::ZERO),
+            (seconds(10), 1, u64::MAX, Duration::MAX),
+        ] {
+            assert_eq!(time_left(time, done, left), want);
+        }
+    }
 }
