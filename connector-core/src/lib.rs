@@ -81,7 +81,7 @@
 //! | `candle` | functions on tensors, `apply_transforms`, `revert_transforms`, `model` | yes |
 //! | `cli` | the command line | yes |
 //! | `hub` | downloads from the Hugging Face hub; its cache is read without | yes |
-//! | `train` | `train`, `connector finetune` and `merge` | no |
+//! | `train` | `train`, `connector finetune` and `merge` | yes |
 //! | `oracle` | `verify --logits` computes the source with candle-transformers | no |
 //! | `cuda`, `metal` | devices for functions on tensors and models | no |
 //!

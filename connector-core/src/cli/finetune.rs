@@ -12,6 +12,7 @@ use crate::train::{Adapted, Dataset, FineTuned, StepRecord, Trainer, Watch, fine
 use crate::{AutoModel, AutoResume, DeviceChoice};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
+use std::cell::Cell;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -112,10 +113,26 @@ fn show(screen: &mut Screen, trainer: &Trainer, tuned: &FineTuned, time: Duratio
     if let (Some(first), Some(last)) = (tuned.records.first(), tuned.records.last()) {
         let loss = |record: &StepRecord| format!("{:.4} at step {}", record.loss, record.step);
         page.field("loss", &format!("{} → {}", loss(first), loss(last)));
+        let held_out = tuned.records.iter().filter_map(|r| Some((r.step, r.val_loss?)));
+        let held_out: Vec<String> =
+            held_out.map(|(step, loss)| format!("{loss:.4} at step {step}")).collect();
+        match held_out.as_slice() {
+            [] => {}
+            [only] => page.more(&format!("validation {only}")),
+            [first, .., last] => page.more(&format!("validation {first} → {last}")),
+        }
         let (log, curve) = (trainer.log(), trainer.curve());
         page.more(&format!("{} · {}", log.display(), curve.display()));
     }
     let checkpoint = tuned.checkpoint.display();
+    if tuned.step == tuned.resumed_at {
+        let steps = text::count(tuned.step as usize, "step");
+        let line = format!("nothing: {checkpoint} has {steps} already");
+        page.styled_field("done", GOOD, &line);
+        page.styled_field("next", STRONG, "a larger --max-steps goes on");
+        screen.show(&page);
+        return;
+    }
     let steps = text::count((tuned.step - tuned.resumed_at) as usize, "step");
     if tuned.is_complete {
         let line = format!("{checkpoint} · {steps} · {}", text::duration(time));
@@ -145,7 +162,9 @@ struct Steps<'a> {
     trainer: &'a Trainer,
     bar: ProgressBar,
     begun: Instant,
-    told: std::cell::Cell<Instant>,
+    told: Cell<Instant>,
+    /// The last validation loss.
+    val_loss: Cell<Option<f64>>,
 }
 
 /// How long nothing is told where no bar can move.
@@ -159,23 +178,27 @@ impl<'a> Steps<'a> {
         let style = style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸ ");
         bar.set_style(style);
         let now = Instant::now();
-        Steps { screen, trainer, bar, begun: now, told: std::cell::Cell::new(now) }
+        Steps { screen, trainer, bar, begun: now, told: Cell::new(now), val_loss: Cell::new(None) }
     }
 }
 
 impl Watch for Steps<'_> {
-    fn begins(&self, data: &Dataset, step: u64) {
-        let line = format!(
-            "{} in {}, {}, {} of them learnt",
-            text::count(data.examples(), "example"),
-            text::count(data.rows(), "row"),
-            text::count(data.tokens(), "token"),
-            data.learnt_tokens(),
-        );
-        self.screen.note("data", &line);
-        if data.truncated() > 0 {
-            let line = format!("{} cut at --seq-length", text::count(data.truncated(), "example"));
-            self.screen.warn(&line);
+    fn begins(&self, data: &Dataset, validation: Option<&Dataset>, step: u64) {
+        let told = [("data", Some(data), "learnt"), ("held out", validation, "asked for")];
+        for (label, data, verb) in told {
+            let Some(data) = data else { continue };
+            let line = format!(
+                "{} in {}, {}, {} of them {verb}",
+                text::count(data.examples(), "example"),
+                text::count(data.rows(), "row"),
+                text::count(data.tokens(), "token"),
+                data.learnt_tokens(),
+            );
+            self.screen.note(label, &line);
+            if data.truncated() > 0 {
+                let count = text::count(data.truncated(), "example");
+                self.screen.warn(&format!("{count} cut at --seq-length"));
+            }
         }
         if step > 0 {
             self.screen.note("resumed", &format!("after step {step}"));
@@ -184,8 +207,11 @@ impl Watch for Steps<'_> {
     }
 
     fn stepped(&self, record: &StepRecord, left: Duration) {
+        self.val_loss.set(record.val_loss.or(self.val_loss.get()));
+        let held_out =
+            self.val_loss.get().map_or(String::new(), |loss| format!("   val {loss:.4}"));
         let line = format!(
-            "loss {:.4}   {:.0} tokens/s   {} left",
+            "loss {:.4}{held_out}   {:.0} tokens/s   {} left",
             record.loss,
             record.tokens_per_second(),
             text::duration(Duration::from_secs(left.as_secs()))

@@ -5,7 +5,8 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::screen::Screen;
 use super::{source, text};
-use crate::model::{Ending, Loaded};
+use crate::Error;
+use crate::model::{Ending, Loaded, ModelError};
 use serde_json::json;
 use std::time::Instant;
 
@@ -13,7 +14,13 @@ pub(super) fn run(args: &Generate, screen: &mut Screen) -> Result<Exit, Failure>
     let checkpoint = &args.computed.checkpoint;
     let loaded = Loaded::open(checkpoint, &args.computed.options()?)
         .map_err(|error| source::explain(checkpoint, error))?;
-    let (model, tokenizer) = (loaded.model()?, loaded.tokenizer()?);
+    let tokenizer = loaded.tokenizer().map_err(|error| {
+        let is_missing = matches!(&error, Error::Model(ModelError::NoTokenizer { .. }));
+        let failure = Failure::from(error);
+        let help = "of a checkpoint of training, --hf-config DIR takes it from there";
+        if is_missing { failure.help(help) } else { failure }
+    })?;
+    let model = loaded.model()?;
     let prompt = tokenizer.encode(&args.prompt, true)?;
     if prompt.is_empty() {
         return Err(Failure::usage("the prompt has no tokens; give --prompt some text"));

@@ -30,8 +30,9 @@ impl GPTModel {
     /// # Errors
     /// As [`forward`](Self::forward).
     pub fn logits_of(&self, tokens: &Tensor) -> Result<Tensor> {
-        let &[sequences, _] = tokens.dims() else {
-            return Err(ModelError::NotABatch { shape: tokens.dims().to_vec() }.into());
+        let sequences = match *tokens.dims() {
+            [sequences, _] if sequences > 0 => sequences,
+            _ => return Err(ModelError::NotABatch { shape: tokens.dims().to_vec() }.into()),
         };
         let mut all = Vec::with_capacity(sequences);
         for sequence in 0..sequences {

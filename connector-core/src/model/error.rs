@@ -10,6 +10,12 @@ pub enum ModelError {
         /// The shape of the tokens.
         shape: Vec<usize>,
     },
+    /// Tokens that are no integers.
+    #[error("the tokens are {dtype}; they should be integers, i64 or u32")]
+    NotTokens {
+        /// Their type.
+        dtype: String,
+    },
     /// A token that is not in the vocabulary.
     #[error(
         "token {id} (number {position} of sequence {sequence}) is not in the vocabulary, which has \
@@ -66,7 +72,8 @@ pub enum ModelError {
     },
     /// Logits that are no numbers.
     #[error(
-        "the logits are not numbers: the weights are damaged, or too large for the type that is          computed in"
+        "the logits are not numbers: the weights are damaged, or too large for the type that is \
+         computed in"
     )]
     NotNumbers,
     /// A tokenizer that cannot be used.
@@ -79,11 +86,13 @@ pub enum ModelError {
     },
     /// A checkpoint without a tokenizer.
     #[error(
-        "there is no tokenizer.json in {}; one is made by transformers with          `AutoTokenizer.from_pretrained(…).save_pretrained(DIR)`", path.display()
+        "there is no tokenizer.json{}; one is made by transformers with \
+         `AutoTokenizer.from_pretrained(…).save_pretrained(DIR)`",
+        within(paths)
     )]
     NoTokenizer {
-        /// Where it should be.
-        path: std::path::PathBuf,
+        /// Where it should be; none if the checkpoint has no folder for such files.
+        paths: Vec<std::path::PathBuf>,
     },
     /// A `generation_config.json` or `config.json` that does not say which token ends a text.
     #[error("{}: {problem}", path.display())]
@@ -107,4 +116,14 @@ pub enum ModelError {
         /// Why.
         reason: String,
     },
+}
+
+/// ` in A or B`.
+fn within(paths: &[std::path::PathBuf]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
+    if paths.is_empty() {
+        " beside the weights".into()
+    } else {
+        format!(" in {}", paths.join(" or "))
+    }
 }

@@ -168,7 +168,8 @@ impl GPTModel {
         packed: Option<&[Vec<usize>]>,
     ) -> candle_core::Result<Tensor> {
         let (batch, len) = tokens.dims2()?;
-        let tokens = tokens.to_device(self.device())?.flatten_all()?;
+        // Of the integers there are, not all are indices; as they are checked, all fit.
+        let tokens = tokens.to_dtype(DType::U32)?.to_device(self.device())?.flatten_all()?;
         let mut x = self.embedding.index_select(&tokens, 0)?;
         if self.config.apply_embedding_scaling {
             x = (x * self.embedding_scale())?;
@@ -216,6 +217,9 @@ impl GPTModel {
         }
         if let Some(held) = held.filter(|&held| held != batch) {
             return Err(ModelError::OtherBatch { held, batch }.into());
+        }
+        if !tokens.dtype().is_int() {
+            return Err(ModelError::NotTokens { dtype: tokens.dtype().as_str().into() }.into());
         }
         let (tokens_seen, seq_length) = (seen + len, self.config.seq_length);
         if tokens_seen > seq_length {

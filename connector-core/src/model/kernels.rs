@@ -1,7 +1,7 @@
 //! The operations that candle has fused, but without a backward pass, or whose backward pass does more
 //! than is asked. Each has its own here, [grafted](super::graft) on the fused result.
 
-use super::graft::{graft, graft_on_both};
+use super::graft::{graft, graft_on_three, graft_on_two};
 use candle_core::{D, DType, Result, Tensor};
 
 /// The type in which norms and softmax are computed for a model of type `dtype`, as in transformers.
@@ -19,15 +19,81 @@ pub(crate) fn matmul(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     a.matmul(b)
 }
 
-/// `x·Wᵀ`, of `[rows, in]` and `[out, in]`. A weight that is not trained gets no gradient: candle would
-/// compute one, and keep it until the whole pass is over, so that an adapter would take the time and the
-/// memory of full training.
+/// `x·Wᵀ`, of `[…, in]` and `[out, in]`: `[…, out]`.
+///
+/// A weight that is not trained gets no gradient: candle would compute one, and keep it until the
+/// whole pass is over, so that an adapter would take the time and the memory of full training. One
+/// that is gets it as it lies in memory, where candle would turn it round.
 pub(super) fn project(x: &Tensor, weight: &Tensor) -> Result<Tensor> {
-    if !x.track_op() || weight.track_op() {
-        return matmul(x, &weight.t()?);
+    // As one matrix: a batch of matrices against one weight is slower on every device.
+    let (rows, plain) = (as_rows(&x.detach())?, weight.detach());
+    let made = with_width(&matmul(&rows, &plain.t()?)?, x.dims(), plain.dim(0)?)?;
+    let tracked = [x.track_op(), weight.track_op()];
+    if tracked == [false; 2] {
+        return Ok(made);
     }
-    let (made, weight) = (matmul(&x.detach(), &weight.t()?)?, weight.clone());
-    graft(x, &made, move |_, gradient| matmul(gradient, &weight))
+    let dims = x.dims().to_vec();
+    // dx = dy·W, dW = dyᵀ·x
+    graft_on_two([x, weight], made, move |gradient| {
+        let gradient = as_rows(gradient)?;
+        let dx = wanted(tracked[0], || matmul(&gradient, &plain)?.reshape(dims.as_slice()))?;
+        let dw = wanted(tracked[1], || matmul(&gradient.t()?, &rows))?;
+        Ok([dx, dw])
+    })
+}
+
+/// `x·Wᵀ + scale·(x·Aᵀ)·Bᵀ`, of `[…, in]`, `[out, in]`, `[dim, in]` and `[out, dim]`: `[…, out]`. The
+/// weight is not trained.
+///
+/// As one operation: candle's backward pass adds every gradient to zeros, or to what is there. Composed of
+/// its parts this takes ten such sums, four of them as large as `x` or the result; so it takes three.
+pub(super) fn project_low_rank(
+    x: &Tensor,
+    weight: &Tensor,
+    [a, b]: [&Tensor; 2],
+    scale: f64,
+) -> Result<Tensor> {
+    let rows = as_rows(&x.detach())?;
+    let [weight, plain_a, plain_b] = [weight, a, b].map(Tensor::detach);
+    // Scaled where it is small.
+    let inner = (matmul(&rows, &plain_a.t()?)? * scale)?;
+    let made = (matmul(&rows, &weight.t()?)? + matmul(&inner, &plain_b.t()?)?)?;
+    let made = with_width(&made, x.dims(), weight.dim(0)?)?;
+    let tracked = [x, a, b].map(Tensor::track_op);
+    if tracked == [false; 3] {
+        return Ok(made);
+    }
+    let dims = x.dims().to_vec();
+    // With h = scale·x·Aᵀ and dh = scale·dy·B: dx = dy·W + dh·A, dA = dhᵀ·x, dB = dyᵀ·h
+    graft_on_three([x, a, b], made, move |gradient| {
+        let gradient = as_rows(gradient)?;
+        let d_inner = (matmul(&gradient, &plain_b)? * scale)?;
+        let dx = wanted(tracked[0], || {
+            let dx = (matmul(&gradient, &weight)? + matmul(&d_inner, &plain_a)?)?;
+            dx.reshape(dims.as_slice())
+        })?;
+        let da = wanted(tracked[1], || matmul(&d_inner.t()?, &rows))?;
+        let db = wanted(tracked[2], || matmul(&gradient.t()?, &inner))?;
+        Ok([dx, da, db])
+    })
+}
+
+/// `[…, width]` as `[rows, width]`.
+fn as_rows(x: &Tensor) -> Result<Tensor> {
+    x.flatten_to(D::Minus2)
+}
+
+/// Rows of `width` in the shape that `dims` is but for its last one.
+fn with_width(rows: &Tensor, dims: &[usize], width: usize) -> Result<Tensor> {
+    let mut dims = dims.to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = width;
+    }
+    rows.reshape(dims)
+}
+
+fn wanted(is_wanted: bool, make: impl FnOnce() -> Result<Tensor>) -> Result<Option<Tensor>> {
+    is_wanted.then(make).transpose()
 }
 
 /// The softmax of the last dimension.
@@ -38,7 +104,7 @@ pub(super) fn softmax(x: &Tensor) -> Result<Tensor> {
         return Ok(made);
     }
     // dx = y·(dy - Σ dy·y)
-    graft(&x, &made, |y, gradient| {
+    graft(&x, made, |y, gradient| {
         let weighted = (gradient * y)?;
         &weighted - y.broadcast_mul(&weighted.sum_keepdim(D::Minus1)?)?
     })
@@ -55,17 +121,20 @@ pub(super) fn rms_norm(x: &Tensor, weight: &Tensor, epsilon: f64) -> Result<Tens
     if !x.track_op() && !weight.track_op() {
         return Ok(made);
     }
-    let (plain, scale, is_trained) = (x.detach(), weight.detach(), weight.track_op());
+    let tracked = [&x, weight].map(Tensor::track_op);
+    let (plain, scale) = (x.detach(), weight.detach());
     // With r = 1 / sqrt(mean(x²) + ε) and z = x·r: dw = Σ dy·z, dx = r·(dy·w - z·mean(dy·w·z))
-    graft_on_both(&x, weight, &made, move |gradient| {
+    graft_on_two([&x, weight], made, move |gradient| {
         let r = inverse_root(&plain, epsilon)?;
         let z = plain.broadcast_mul(&r)?;
-        let weighted = gradient.broadcast_mul(&scale)?;
-        let along = (&weighted * &z)?.mean_keepdim(D::Minus1)?;
-        let dx = (weighted - z.broadcast_mul(&along)?)?.broadcast_mul(&r)?;
+        let dx = wanted(tracked[0], || {
+            let weighted = gradient.broadcast_mul(&scale)?;
+            let along = (&weighted * &z)?.mean_keepdim(D::Minus1)?;
+            (weighted - z.broadcast_mul(&along)?)?.broadcast_mul(&r)
+        })?;
         let rows: Vec<usize> = (0..gradient.rank() - 1).collect();
-        let dw = is_trained.then(|| (gradient * &z)?.sum(rows));
-        Ok((dx, dw.transpose()?))
+        let dw = wanted(tracked[1], || (gradient * &z)?.sum(rows))?;
+        Ok([dx, dw])
     })
 }
 
@@ -89,7 +158,7 @@ pub(super) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
     }
     // Gradients turn back.
     let (cos, back) = (cos.clone(), sin.neg()?);
-    graft(&x, &made, move |_, gradient| {
+    graft(&x, made, move |_, gradient| {
         candle_nn::rotary_emb::rope(&gradient.contiguous()?, &cos, &back)
     })
 }
@@ -102,7 +171,7 @@ pub(super) fn swiglu(both: &Tensor) -> Result<Tensor> {
         return Ok(made);
     }
     // With s = sigmoid(gate): d up = dy·gate·s, d gate = dy·up·s·(1 + gate·(1 - s))
-    graft(both, &made, move |_, gradient| {
+    graft(both, made, move |_, gradient| {
         let s = candle_nn::ops::sigmoid(&gate)?;
         let silu = (&gate * &s)?;
         let slope = (&s + (&silu - (&silu * &s)?)?)?;
@@ -199,6 +268,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn projections_have_the_gradients_of_what_is_composed() {
+        for dtype in [DType::F32, DType::F64] {
+            let (x, weight) = (variable(&[2, 3, 4], 0.0, dtype), variable(&[5, 4], 1.0, dtype));
+            let product = |x: &Tensor, w: &Tensor| x.broadcast_matmul(&w.t()?);
+            same(&[&x, &weight], &|v| project(v[0], v[1]), &|v| product(v[0], v[1]));
+            let (a, b) = (variable(&[2, 4], 2.0, dtype), variable(&[5, 2], 3.0, dtype));
+            let frozen = weight.as_detached_tensor();
+            same(&[&x, &a, &b], &|v| project_low_rank(v[0], &frozen, [v[1], v[2]], 1.5), &|v| {
+                product(v[0], &frozen)? + (product(&product(v[0], v[1])?, v[2])? * 1.5)?
+            });
+            // Of a first layer, whose input is not trained.
+            let plain = x.as_detached_tensor();
+            same(&[&a, &b], &|v| project_low_rank(&plain, &frozen, [v[0], v[1]], 0.5), &|v| {
+                product(&plain, &frozen)? + (product(&product(&plain, v[0])?, v[1])? * 0.5)?
+            });
+        }
+    }
+
     /// Of what is not trained, no gradient is kept: it would be as large as the model.
     #[test]
     fn what_is_not_trained_has_no_gradient() {
@@ -211,6 +299,10 @@ mod tests {
         assert!(gradients.get(&frozen).is_none() && gradients.get(&x).is_some());
         let loss = project(&x, &weight).unwrap().sum_all().unwrap();
         assert!(loss.backward().unwrap().get(&weight).is_some());
+        let (a, b) = (variable(&[2, 4], 2.0, DType::F32), variable(&[5, 2], 3.0, DType::F32));
+        let loss = project_low_rank(&x, &frozen, [&a, &b], 1.0).unwrap().sum_all().unwrap();
+        let gradients = loss.backward().unwrap();
+        assert!(gradients.get(&frozen).is_none() && gradients.get(&b).is_some());
         let scale = variable(&[4], 1.0, DType::F32).as_detached_tensor();
         let loss = rms_norm(&x, &scale, 1e-5).unwrap().sum_all().unwrap();
         assert!(loss.backward().unwrap().get(&scale).is_none());
@@ -221,7 +313,7 @@ mod tests {
     fn parts_are_grafted() {
         let x = variable(&[4], 0.0, DType::F32);
         let made = variable(&[2, 4], 1.0, DType::F32).as_detached_tensor().get(1).unwrap();
-        let y = graft(&x, &made, |_, gradient| Ok(gradient.clone())).unwrap();
+        let y = graft(&x, made.clone(), |_, gradient| Ok(gradient.clone())).unwrap();
         assert_eq!(y.to_vec1::<f32>().unwrap(), made.to_vec1::<f32>().unwrap());
         assert!(y.track_op());
     }

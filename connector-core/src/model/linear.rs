@@ -1,17 +1,26 @@
 //! Linear projections, and what may be added to one.
 
 use super::kernels::project;
-use candle_core::{D, Result, Tensor};
+use candle_core::{Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
 /// Something that is added to what a linear projection computes: a low-rank adapter.
 pub trait Adapter: Send + Sync {
-    /// What is added to the projection of `input`, `[rows, in]`: `[rows, out]`.
+    /// What is added to the projection of `input`, `[…, in]`: `[…, out]`.
     ///
     /// # Errors
     /// If candle cannot compute it.
     fn forward(&self, input: &Tensor) -> Result<Tensor>;
+
+    /// The projection of `input`, `[…, in]`, by `weight`, `[out, in]`, with what is added:
+    /// `[…, out]`. For adapters that can do both at once.
+    ///
+    /// # Errors
+    /// If candle cannot compute it.
+    fn project(&self, input: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        project(input, weight)? + self.forward(input)?
+    }
 }
 
 /// A linear projection, `y = x·Wᵀ + b`, with `W` as `[out, in]`.
@@ -40,6 +49,12 @@ impl Linear {
         &self.weight
     }
 
+    /// The shape of the weight, `[out, in]`.
+    pub(super) fn shape(&self) -> [usize; 2] {
+        let dims = self.weight.dims();
+        [dims[0], dims[1]]
+    }
+
     /// The bias, `[out]`.
     pub fn bias(&self) -> Option<&Tensor> {
         self.bias.as_ref()
@@ -57,18 +72,13 @@ impl Linear {
 
     /// Projects the last dimension of `x`, `[…, in]`: `[…, out]`.
     pub(super) fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        // As one matrix: a batch of matrices against one weight is slower on every device, and its
-        // gradient would have the weight's for each member of the batch.
-        let rows = x.flatten_to(D::Minus2)?;
-        let mut y = project(&rows, &self.weight)?;
-        if let Some(bias) = &self.bias {
-            y = y.broadcast_add(bias)?;
+        let y = match &self.adapter {
+            Some(adapter) => adapter.project(x, &self.weight)?,
+            None => project(x, &self.weight)?,
+        };
+        match &self.bias {
+            Some(bias) => y.broadcast_add(bias),
+            None => Ok(y),
         }
-        if let Some(adapter) = &self.adapter {
-            y = (y + adapter.forward(&rows)?)?;
-        }
-        let mut shape = x.dims().to_vec();
-        *shape.last_mut().expect("flattened above") = self.weight.dim(0)?;
-        y.reshape(shape)
     }
 }

@@ -1,5 +1,6 @@
 //! Models from checkpoints.
 
+use super::adapter::{AdapterMetadata, LoadedAdapter};
 use super::gpt::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer};
 use crate::checkpoint::NemoCheckpoint;
@@ -52,8 +53,10 @@ pub struct Loaded {
     pub registration: &'static Registration,
     /// Its config.
     pub config: GptConfig,
-    /// Its parameters.
+    /// Its parameters, to which an adapter adds.
     pub parameters: Parameters,
+    /// The adapter, if the checkpoint is one's.
+    pub(crate) adapter: Option<LoadedAdapter>,
     /// The directories of the files beside the weights, tokenizer and `generation_config.json`; the
     /// first counts.
     pub files: Vec<PathBuf>,
@@ -62,16 +65,16 @@ pub struct Loaded {
 impl Loaded {
     /// Loads the checkpoint in the directory `path`: one that an import or a training framework
     /// wrote, whose weights are read as they are, or a Hugging Face directory, which is imported in
-    /// memory.
+    /// memory. Of an adapter it loads the model that it names, of either kind, and what it adds.
     ///
     /// # Errors
     /// [`Error::Refused`] with everything that does not fit; [`Error::NoImporter`],
     /// [`Error::NoExporter`] for a model that is not known; [`Error::Io`]; [`Error::Candle`].
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
-        let loaded = match NemoCheckpoint::is_at(path) {
-            true => Self::open_checkpoint(path, options),
-            false => Self::import(path, options),
-        };
+        let loaded = AdapterMetadata::read(path).and_then(|adapter| match adapter {
+            Some(adapter) => Self::open_adapted(path, adapter, options),
+            None => Self::open_model(path, options),
+        });
         loaded.map_err(|error| match error {
             Error::Refused(mut refusal) if refusal.subject.is_empty() => {
                 refusal.subject = "this checkpoint cannot be computed".into();
@@ -81,12 +84,16 @@ impl Loaded {
         })
     }
 
-    /// The model with these parameters.
+    /// The model with these parameters, and with the adapter on it if there is one.
     ///
     /// # Errors
     /// As [`GPTModel::new`].
     pub fn model(&self) -> Result<GPTModel> {
-        GPTModel::new(&self.config, &self.parameters)
+        let mut model = GPTModel::new(&self.config, &self.parameters)?;
+        if let Some(adapter) = &self.adapter {
+            adapter.put_on(&mut model);
+        }
+        Ok(model)
     }
 
     /// A file beside the weights, if it is there.
@@ -101,7 +108,7 @@ impl Loaded {
     pub fn tokenizer(&self) -> Result<Tokenizer> {
         match self.file(Tokenizer::FILE) {
             Some(path) => Tokenizer::open(&path),
-            None => Err(ModelError::NoTokenizer { path: self.files[0].clone() }.into()),
+            None => Err(ModelError::NoTokenizer { paths: self.files.clone() }.into()),
         }
     }
 
@@ -131,6 +138,19 @@ impl Loaded {
         Ok(Vec::new())
     }
 
+    fn open_adapted(path: &Path, adapter: AdapterMetadata, options: &LoadOptions) -> Result<Self> {
+        let mut loaded = Self::open_model(adapter.base(path)?, options)?;
+        loaded.adapter = Some(LoadedAdapter::read(path, adapter, &mut loaded.model()?)?);
+        Ok(loaded)
+    }
+
+    fn open_model(path: &Path, options: &LoadOptions) -> Result<Self> {
+        match NemoCheckpoint::is_at(path) {
+            true => Self::open_checkpoint(path, options),
+            false => Self::import(path, options),
+        }
+    }
+
     fn open_checkpoint(path: &Path, options: &LoadOptions) -> Result<Self> {
         let (format, model) = (&options.format, options.model.as_deref());
         let checkpoint = options.trained.open(path, format, model)?;
@@ -156,7 +176,7 @@ impl Loaded {
         let folders = checkpoint.folders();
         let folders = folders.iter().filter_map(|folder| Some(context?.join(folder)));
         let files = context.map(Path::to_path_buf).into_iter().chain(folders).collect();
-        Ok(Loaded { registration, config, parameters, files })
+        Ok(Loaded { registration, config, parameters, adapter: None, files })
     }
 
     fn import(path: &Path, options: &LoadOptions) -> Result<Self> {
@@ -175,7 +195,8 @@ impl Loaded {
         let dtype = dtype(options.dtype, stored, &device);
         let instance = instance(planned.instance(), registration)?;
         let parameters = Parameters::new(instance, planned.in_memory()?, dtype)?;
-        Ok(Loaded { registration, config, parameters, files: vec![path.into()] })
+        let files = vec![path.into()];
+        Ok(Loaded { registration, config, parameters, adapter: None, files })
     }
 }
 

@@ -52,6 +52,7 @@
 //! (`moe_input_jitter_eps`); both are of training alone. With a window the cache holds all tokens all
 //! the same.
 
+mod adapter;
 mod attention;
 mod cache;
 mod compare;
@@ -63,6 +64,7 @@ mod graft;
 mod kernels;
 mod linear;
 mod load;
+mod lora;
 mod mlp;
 mod norm;
 #[cfg(feature = "oracle")]
@@ -72,15 +74,22 @@ mod rotary;
 mod sampling;
 mod tokenizer;
 
+#[cfg(feature = "train")]
+pub(crate) use adapter::{
+    ADAPTER_METADATA, AdapterMetadata, LoadedAdapter, parse, read_tensors, refused,
+};
 pub use cache::KvCache;
 pub use compare::LogitDistance;
 pub use error::ModelError;
 pub use generate::{Ending, GenerateOptions, Generation};
 pub use gpt::GPTModel;
 #[cfg(feature = "train")]
-pub(crate) use kernels::matmul;
+pub(crate) use graft::graft;
 pub use linear::{Adapter, Linear};
 pub use load::{GptFamily, LoadOptions, Loaded};
+pub use lora::Lora;
+#[cfg(feature = "train")]
+pub(crate) use lora::{IN, OUT};
 #[cfg(feature = "oracle")]
 pub use oracle::oracle_logits;
 pub use parameters::Parameters;

@@ -92,6 +92,13 @@ impl Parameters {
         Ok(Parameters { tensors: tensors.map_err(Error::candle)? })
     }
 
+    /// The same parameters, without gradients.
+    #[cfg(feature = "train")]
+    pub(crate) fn detach(&self) -> Self {
+        let tensors = self.tensors.iter();
+        Parameters { tensors: tensors.map(|(name, t)| (name.clone(), t.detach())).collect() }
+    }
+
     /// Makes variables of the parameters whose names `which` picks, so that what is computed with
     /// them has gradients. Returns them; a model that is made from these parameters afterwards
     /// computes with what they are set to.

@@ -72,6 +72,10 @@ impl Sampler {
         }
         tokens.sort_unstable_by(likely);
         let most = f64::from(logits[tokens[0]]);
+        if most.is_infinite() {
+            // To the others there is no ratio.
+            return Ok(tokens[0] as u32);
+        }
         let weight = |&token: &usize| ((f64::from(logits[token]) - most) / temperature).exp();
         let mut weights: Vec<f64> = tokens.iter().map(weight).collect();
         if let Some(p) = top_p {
@@ -175,6 +179,10 @@ mod tests {
         let mut greedy = Sampler::new(Sampling::default()).unwrap();
         assert!(greedy.choose(&[0.0, f32::NAN]).is_err());
         assert!(greedy.choose(&[]).is_err());
-        assert_eq!(greedy.choose(&[f32::NEG_INFINITY, f32::INFINITY, 0.0]).unwrap(), 1);
+        for temperature in [0.0, 1.0] {
+            let mut sampler = Sampler::new(sampling(temperature, None, Some(0.9))).unwrap();
+            assert_eq!(sampler.choose(&[f32::NEG_INFINITY, f32::INFINITY, 0.0]).unwrap(), 1);
+            assert_eq!(sampler.choose(&[f32::NEG_INFINITY; 3]).unwrap(), 0);
+        }
     }
 }

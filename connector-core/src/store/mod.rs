@@ -16,11 +16,11 @@ mod sync;
 mod tensor;
 
 pub(crate) use allocate::allocate;
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
 pub(crate) use part::{Landing, landings, room};
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
 #[cfg(feature = "train")]

@@ -1,14 +1,14 @@
 //! Adapters that were trained: put on their model, merged into it, exported for PEFT.
 
 use super::Lora;
-use super::checkpoint::{
-    AdapterMetadata, Context, Named, RunState, read_adapter, refused, to_json, types, write_tensors,
-};
-use super::lora::{IN, OUT, merged};
+use super::checkpoint::{Context, Named, RunState, to_json, types, write_tensors};
+use super::lora::merged;
 use super::peft;
 use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
 use crate::connector::{TOOL, write_new};
-use crate::model::{GPTModel, LoadOptions, Loaded};
+use crate::model::{
+    AdapterMetadata, GPTModel, IN, LoadOptions, Loaded, LoadedAdapter, OUT, refused,
+};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate};
 use crate::{DeviceChoice, Error, Result};
@@ -35,10 +35,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Adapted {
     path: PathBuf,
-    metadata: AdapterMetadata,
     step: u64,
-    /// In f32, under NeMo's names.
-    tensors: Named,
+    adapter: LoadedAdapter,
     base: Loaded,
 }
 
@@ -68,28 +66,27 @@ impl Adapted {
     /// [`Error::Refused`] if it is no adapter's, or its tensors are not those that it declares; as
     /// [`Loaded::open`].
     pub fn open(path: &Path, device: DeviceChoice) -> Result<Self> {
-        let Some(metadata) = AdapterMetadata::read(path)? else {
-            return Err(refused(
-                path,
-                "is no checkpoint of an adapter: weights/ has no adapter_metadata.json",
-            ));
-        };
         let step = RunState::read(path)?.map_or(0, |state| state.step);
         let options = LoadOptions { dtype: Some(DType::F32), device, ..LoadOptions::default() };
-        let base = Loaded::open(&metadata.model_ckpt_path, &options)?;
-        let tensors = read_adapter(path, &device.open()?)?;
-        check(&tensors, &metadata.peft, &base)?;
-        Ok(Adapted { path: path.into(), metadata, step, tensors, base })
+        // Before anything is loaded.
+        let is_adapter = Self::is_at(path)?;
+        let mut base = if is_adapter { Some(Loaded::open(path, &options)?) } else { None };
+        let adapter = base.as_mut().and_then(|base| base.adapter.take());
+        let (Some(base), Some(adapter)) = (base, adapter) else {
+            let problem = "is no checkpoint of an adapter: weights/ has no adapter_metadata.json";
+            return Err(refused(path, problem));
+        };
+        Ok(Adapted { path: path.into(), step, adapter, base })
     }
 
     /// The adapter's settings.
     pub fn lora(&self) -> &Lora {
-        &self.metadata.peft
+        &self.adapter.metadata.peft
     }
 
     /// The checkpoint of the model that it adapts.
     pub fn base(&self) -> &Path {
-        &self.metadata.model_ckpt_path
+        &self.adapter.metadata.model_ckpt_path
     }
 
     /// The model with the adapter on it.
@@ -98,7 +95,7 @@ impl Adapted {
     /// As [`GPTModel::new`].
     pub fn model(&self) -> Result<GPTModel> {
         let mut model = self.base.model()?;
-        self.lora().put_on(&mut model, &self.tensors);
+        self.adapter.put_on(&mut model);
         Ok(model)
     }
 
@@ -168,12 +165,12 @@ impl Adapted {
 
     /// The projections that are adapted.
     fn projections(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().filter_map(|name| name.strip_suffix(IN))
+        self.adapter.tensors.keys().filter_map(|name| name.strip_suffix(IN))
     }
 
     /// `A` and `B` of a projection.
     fn parts(&self, projection: &str) -> Option<(&Tensor, &Tensor)> {
-        let part = |suffix| self.tensors.get(&format!("{projection}{suffix}"));
+        let part = |suffix| self.adapter.tensors.get(&format!("{projection}{suffix}"));
         part(IN).zip(part(OUT))
     }
 
@@ -194,27 +191,4 @@ impl Adapted {
         write_new(&staging.path().join(CONVERSION_JSON), &to_json(&record)?)?;
         staging.publish()
     }
-}
-
-/// Holds the tensors of an adapter against what it says that it adapts.
-fn check(tensors: &Named, lora: &Lora, base: &Loaded) -> Result<()> {
-    let mut findings = Vec::new();
-    let mut wanted = lora.variables(&mut base.model()?, 0)?;
-    for (name, tensor) in tensors {
-        let problem = match wanted.remove(name) {
-            Some(variable) if variable.dims() == tensor.dims() && tensor.dtype() == DType::F32 => {
-                continue;
-            }
-            Some(variable) => {
-                let (found, wanted) = (tensor.dims(), variable.dims());
-                format!("is {:?} {found:?}; it should be F32 {wanted:?}", tensor.dtype())
-            }
-            None => "is of no projection that this adapter is for".into(),
-        };
-        findings.push(Finding::new(FindingKind::Shape, name, problem));
-    }
-    findings.extend(wanted.into_keys().map(|name| {
-        Finding::new(FindingKind::MissingSource, name, "is not in the adapter's checkpoint")
-    }));
-    if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
 }

@@ -9,15 +9,15 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{
-    CONTEXT, MODEL_YAML, NemoCheckpoint, Tensors, WEIGHTS, copy_sidecars, model_yaml,
-};
+use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, WEIGHTS, copy_sidecars, model_yaml};
 use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
-use crate::engine::{from_candle_dtype, read_tensor, tensor_bytes, to_candle_dtype};
+use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
 use crate::failpoint::failpoint;
-use crate::model::{Loaded, Parameters};
+use crate::model::{
+    ADAPTER_METADATA, AdapterMetadata, Loaded, Parameters, parse, read_tensors, refused,
+};
 use crate::plan::{Finding, FindingKind};
-use crate::store::{Overwrite, Sink, Source, Staging, TRAINING_JSON, TensorInfo};
+use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo};
 use crate::{Cancel, Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -27,10 +27,11 @@ use std::path::{Path, PathBuf};
 
 /// The folder of the optimizer's state.
 const OPTIMIZER: &str = "optimizer";
-/// NeMo's file in `weights/` that says what an adapter adapts.
-const ADAPTER_METADATA: &str = "adapter_metadata.json";
 /// The version of `training.json`.
 const SCHEMA: &str = "connector.training/1";
+
+/// The largest number of steps or rows that is believed; sums with it do not overflow.
+const MOST: u64 = 1 << 53;
 
 /// What `training.json` says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,6 +80,14 @@ impl RunState {
                         format!("is of layout {}; this tool knows {SCHEMA}", state.schema);
                     return Err(refused(&path, problem));
                 }
+                for (field, number) in
+                    [("step", state.step), ("consumed_samples", state.consumed_samples)]
+                {
+                    if number > MOST {
+                        let problem = format!("\"{field}\" is {number}, which no run reaches");
+                        return Err(refused(&path, problem));
+                    }
+                }
                 Ok(Some(state))
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -107,40 +116,6 @@ impl RunState {
         let short = |hash: &str| format!("rows with the hash {}…", hash.get(..12).unwrap_or(hash));
         differ("data", short(&self.data), short(&now.data));
         if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
-    }
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| refused(path, error.to_string()))
-}
-
-/// About one file.
-pub(super) fn refused(path: &Path, problem: impl Into<String>) -> Error {
-    let subject = path.display().to_string();
-    Error::refused(vec![Finding::new(FindingKind::Files, subject, problem)])
-}
-
-/// What NeMo keeps beside the tensors of an adapter, and the adapter itself, which it keeps
-/// elsewhere.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct AdapterMetadata {
-    /// The checkpoint of the model that is adapted.
-    pub model_ckpt_path: PathBuf,
-    pub peft: Lora,
-}
-
-impl AdapterMetadata {
-    /// That of the checkpoint at `path`; `None` if it is no adapter's.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] if it cannot be understood; [`Error::Io`].
-    pub fn read(path: &Path) -> Result<Option<Self>> {
-        let path = path.join(WEIGHTS).join(ADAPTER_METADATA);
-        match fs::read(&path) {
-            Ok(bytes) => parse(&path, &bytes).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", path)(error)),
-        }
     }
 }
 
@@ -217,25 +192,6 @@ impl Snapshot<'_> {
 /// As [`read_tensors`].
 pub(super) fn read_optimizer(path: &Path, device: &Device) -> Result<Named> {
     read_tensors(&path.join(OPTIMIZER), device)
-}
-
-/// The tensors of the adapter at `path`.
-///
-/// # Errors
-/// As [`read_tensors`].
-pub(super) fn read_adapter(path: &Path, device: &Device) -> Result<Named> {
-    read_tensors(&path.join(WEIGHTS), device)
-}
-
-/// All tensors in a folder.
-fn read_tensors(dir: &Path, device: &Device) -> Result<Named> {
-    let source = Tensors::open(dir)?;
-    let findings = source.findings(&dir.display().to_string());
-    if !findings.is_empty() {
-        return Err(Error::refused(findings));
-    }
-    let tensors = source.tensors().iter();
-    tensors.map(|info| Ok((info.name.clone(), read_tensor(&source, info, device)?))).collect()
 }
 
 /// Writes tensors into the new folder `dir`.

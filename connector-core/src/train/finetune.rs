@@ -1,19 +1,20 @@
 //! The run itself.
 
 use super::adamw::{Gradients, Optimizer};
-use super::checkpoint::{
-    AdapterMetadata, Context, Named, RunState, Snapshot, read_adapter, read_optimizer, refused,
-    types,
-};
+use super::checkpoint::{Context, Named, RunState, Snapshot, read_optimizer, types};
 use super::data::{Batch, Sampler};
+use super::lock::RunLock;
 use super::log::{Log, replace};
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
-use crate::checkpoint::NemoCheckpoint;
+use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
 use crate::connector::{AutoModel, AutoResume, Registration, Resume};
 use crate::failpoint::failpoint;
 use crate::families::gpt::GptConfig;
-use crate::model::{GPTModel, GptFamily, LoadOptions, Loaded, Parameters};
+use crate::model::{
+    AdapterMetadata, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer, read_tensors,
+    refused,
+};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Refusal, Result};
@@ -44,9 +45,9 @@ impl Trainee for AutoModel {
 
 /// Watches a run.
 pub trait Watch {
-    /// It begins, or goes on after `step` steps.
-    fn begins(&self, data: &Dataset, step: u64) {
-        let _ = (data, step);
+    /// It begins, or goes on after `step` steps. `validation` is what is held out.
+    fn begins(&self, data: &Dataset, validation: Option<&Dataset>, step: u64) {
+        let _ = (data, validation, step);
     }
 
     /// A step was made. `left` is how long the others will take, at the mean pace of this run.
@@ -105,8 +106,9 @@ pub struct FineTuned {
 ///
 /// # Errors
 /// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with
-/// the data, or with the checkpoint to go on from; [`Error::Diverged`]; as [`AutoResume::setup`]
-/// and [`Loaded::open`]. The last checkpoint stays as it is.
+/// the data, or with the checkpoint to go on from; [`Error::Locked`] if the run is under way
+/// already; [`Error::Diverged`]; as [`AutoResume::setup`] and [`Loaded::open`]. The last checkpoint
+/// stays as it is.
 pub fn finetune<M: Trainee>(
     data: &FineTuningData,
     trainer: &Trainer,
@@ -140,6 +142,7 @@ fn begin_and_train<M: Trainee>(
     watch: &dyn Watch,
 ) -> Result<FineTuned> {
     trainer.check()?;
+    let _lock = RunLock::acquire(trainer)?;
     // Refuses a place that can have no checkpoint, and brings back one that a killed run was about to
     // replace, where the system cannot exchange two directories.
     drop(Staging::begin(&trainer.checkpoint(), Overwrite::Yes)?);
@@ -150,6 +153,10 @@ fn begin_and_train<M: Trainee>(
             return Err(Error::refused(vec![Finding::new(FindingKind::Config, "resume", problem)]));
         }
     };
+    if !is_same_file(&trainer.checkpoint(), &path) && is_inside(&trainer.log_dir, &path)? {
+        // What a run begins with stays as it is.
+        return Err(Error::NotSeparate { input: path, output: trainer.log_dir.clone() });
+    }
     let mut run = Run::begin::<M>(&path, data, trainer)?;
     run.train(watch)
 }
@@ -168,6 +175,7 @@ struct Run<'a> {
     context: Context,
     device: Device,
     dataset: Dataset,
+    validation: Option<Dataset>,
     state: RunState,
 }
 
@@ -185,7 +193,12 @@ impl<'a> Run<'a> {
         }
         // An adapter goes on on the model that it began with.
         let adapted = AdapterMetadata::read(path)?;
-        let base = adapted.as_ref().map_or(path, |adapter| &adapter.model_ckpt_path);
+        if adapted.is_none() && earlier.as_ref().is_some_and(|earlier| earlier.lora.is_some()) {
+            let problem = "is of a run that trains an adapter, but weights/ does not say of what: \
+                           adapter_metadata.json is missing";
+            return Err(refused(path, problem));
+        }
+        let base = adapted.as_ref().map_or(Ok(path), |adapter| adapter.base(path))?;
         let dtype = match trainer.peft {
             Some(_) => trainer.precision.compute(),
             None => DType::F32,
@@ -197,7 +210,12 @@ impl<'a> Run<'a> {
         )?;
         check_model::<M>(base, &loaded, data)?;
         let end = loaded.stop_tokens()?.first().copied();
-        let dataset = data.load(&loaded.tokenizer()?, end)?;
+        let tokenizer = loaded.tokenizer()?;
+        let dataset = data.load(&tokenizer, end)?;
+        let validation = data.load_validation(&tokenizer, end)?;
+        for dataset in [Some(&dataset), validation.as_ref()].into_iter().flatten() {
+            check_tokens(dataset, &loaded)?;
+        }
         let now = RunState::new(
             loaded.registration.model,
             trainer.seed,
@@ -231,6 +249,7 @@ impl<'a> Run<'a> {
             context,
             device,
             dataset,
+            validation,
             state: now,
         };
         match earlier {
@@ -244,7 +263,7 @@ impl<'a> Run<'a> {
     fn restore(&mut self, path: &Path, earlier: RunState) -> Result<()> {
         let mut state = read_optimizer(path, &self.device)?;
         let mut values = match &self.adapter {
-            Some(_) => read_adapter(path, &self.device)?,
+            Some(_) => read_tensors(&path.join(WEIGHTS), &self.device)?,
             None => Named::new(),
         };
         state.retain(|name, tensor| match name.strip_prefix(MASTER) {
@@ -290,25 +309,24 @@ impl<'a> Run<'a> {
     fn train(&mut self, watch: &dyn Watch) -> Result<FineTuned> {
         let trainer = self.trainer;
         let resumed_at = self.state.step;
-        let dir = &trainer.log_dir;
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         let mut log = Log::open(trainer.log(), resumed_at)?;
-        watch.begins(&self.dataset, resumed_at);
+        watch.begins(&self.dataset, self.validation.as_ref(), resumed_at);
         let dataset = self.dataset.clone();
         let mut sampler = Sampler::new(&dataset, trainer.seed, self.state.consumed_samples);
         let begun = Instant::now();
         let mut stopped = false;
         while self.state.step < trainer.max_steps && !stopped {
-            let record = self.step(&mut sampler)?;
-            let is_last = self.state.step == trainer.max_steps;
-            let done = self.state.step - resumed_at;
-            let left = begun
-                .elapsed()
-                .div_f64(done as f64)
-                .mul_f64((trainer.max_steps - self.state.step) as f64);
-            watch.stepped(&record, left);
+            let mut record = self.step(&mut sampler)?;
             let step = self.state.step;
-            if step == 1 || is_last || step.is_multiple_of(trainer.log_every_n_steps) {
+            let is_last = step == trainer.max_steps;
+            if is_last || step.is_multiple_of(trainer.val_check_interval) {
+                record.val_loss = self.validate()?;
+            }
+            let done = self.state.step - resumed_at;
+            let left = time_left(begun.elapsed(), done, trainer.max_steps - step);
+            watch.stepped(&record, left);
+            let is_logged = step.is_multiple_of(trainer.log_every_n_steps);
+            if step == 1 || is_last || is_logged || record.val_loss.is_some() {
                 log.add(record)?;
             }
             stopped = trainer.cancel.is_cancelled();
@@ -337,11 +355,13 @@ impl<'a> Run<'a> {
         let batches = batches.collect::<Result<Vec<Batch>>>()?;
         // Not the mean of the batches' means: a token counts the same wherever it stands.
         let learnt: usize = batches.iter().map(|batch| batch.learnt).sum();
+        let model = self.model(&self.parameters, &self.values())?;
         let (mut loss, mut gradients) = (0.0, Gradients::new());
         let (mut forward, mut backward) = (Duration::ZERO, Duration::ZERO);
         for batch in &batches {
             let started = Instant::now();
-            let share = (self.loss(batch)? * (1.0 / learnt as f64)).map_err(Error::candle)?;
+            let share = loss_of(&model, batch)? * (1.0 / learnt as f64);
+            let share = share.map_err(Error::candle)?;
             let value = f64::from(share.to_scalar::<f32>().map_err(Error::candle)?);
             if !value.is_finite() {
                 return Err(Error::Diverged { what: "the loss", step: self.state.step });
@@ -361,6 +381,7 @@ impl<'a> Run<'a> {
         Ok(StepRecord {
             step: self.state.step,
             loss,
+            val_loss: None,
             lr,
             grad_norm,
             consumed_samples: self.state.consumed_samples,
@@ -372,23 +393,34 @@ impl<'a> Run<'a> {
         })
     }
 
-    /// The sum of the losses of all tokens that a batch learns.
-    fn loss(&self, batch: &Batch) -> Result<Tensor> {
-        let model = self.model()?;
-        let hidden = model.hidden_packed(&batch.inputs, &batch.lengths)?;
-        // Only what is learnt is said: of prompts no logits are computed.
-        let hidden = hidden.flatten(0, 1).and_then(|rows| rows.index_select(&batch.positions, 0));
-        let logits = model.logits(&hidden.map_err(Error::candle)?)?;
-        cross_entropy(&logits, &batch.labels).map_err(Error::candle)
+    /// The mean loss over all tokens that the held out examples teach; `None` if there are none.
+    fn validate(&self) -> Result<Option<f64>> {
+        let Some(validation) = &self.validation else { return Ok(None) };
+        // Without gradients, so that nothing is kept for a backward pass.
+        let values = self.values().into_iter().map(|(name, value)| (name, value.detach()));
+        let model = self.model(&self.parameters.detach(), &values.collect())?;
+        let (mut loss, mut learnt) = (0.0, 0);
+        for batch in validation.batches(self.trainer.micro_batch_size, &self.device) {
+            let batch = batch?;
+            let value = loss_of(&model, &batch)?.to_scalar::<f32>().map_err(Error::candle)?;
+            loss += f64::from(value);
+            learnt += batch.learnt;
+        }
+        let loss = loss / learnt as f64;
+        if !loss.is_finite() {
+            return Err(Error::Diverged { what: "the validation loss", step: self.state.step });
+        }
+        Ok(Some(loss))
     }
 
-    /// The model with the values that the variables have now.
-    fn model(&self) -> Result<GPTModel> {
+    /// The model with these parameters, and with the adapter of these `values` if it is one that is
+    /// trained.
+    fn model(&self, parameters: &Parameters, values: &Named) -> Result<GPTModel> {
         // The cast has a gradient, which comes back in f32.
-        let parameters = self.parameters.to_dtype(self.trainer.precision.compute())?;
+        let parameters = parameters.to_dtype(self.trainer.precision.compute())?;
         let mut model = GPTModel::new(&self.config, &parameters)?;
         if let Some(adapter) = &self.adapter {
-            adapter.peft.put_on(&mut model, &self.values());
+            adapter.peft.put_on(&mut model, values);
         }
         Ok(model)
     }
@@ -440,6 +472,15 @@ impl<'a> Run<'a> {
     }
 }
 
+/// The sum of the losses of all tokens that a batch learns.
+fn loss_of(model: &GPTModel, batch: &Batch) -> Result<Tensor> {
+    let hidden = model.hidden_packed(&batch.inputs, &batch.lengths)?;
+    // Only what is learnt is said: of prompts no logits are computed.
+    let hidden = hidden.flatten(0, 1).and_then(|rows| rows.index_select(&batch.positions, 0));
+    let logits = model.logits(&hidden.map_err(Error::candle)?)?;
+    cross_entropy(&logits, &batch.labels).map_err(Error::candle)
+}
+
 /// Refuses another family's model than was asked for, and rows that are too long for it.
 fn check_model<M: Trainee>(path: &Path, loaded: &Loaded, data: &FineTuningData) -> Result<()> {
     if !M::is_of(loaded.registration) {
@@ -455,6 +496,48 @@ fn check_model<M: Trainee>(path: &Path, loaded: &Loaded, data: &FineTuningData) 
     Ok(())
 }
 
+/// Refuses tokens that the model does not know: those of another model's tokenizer.
+fn check_tokens(dataset: &Dataset, loaded: &Loaded) -> Result<()> {
+    let (largest, vocab_size) = (dataset.largest_token(), loaded.config.vocab_size);
+    if (largest as usize) < vocab_size {
+        return Ok(());
+    }
+    let problem = format!(
+        "makes the token {largest} of the data; the model's vocabulary has {vocab_size}. Is it \
+         another model's?"
+    );
+    let file = loaded.file(Tokenizer::FILE).unwrap_or_default();
+    Err(refused(&file, problem))
+}
+
+/// How long `left` steps take at the pace of those that are `done`.
+fn time_left(time: Duration, done: u64, left: u64) -> Duration {
+    let seconds = time.as_secs_f64() / done as f64 * left as f64;
+    Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+}
+
+fn is_inside(dir: &Path, of: &Path) -> Result<bool> {
+    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io("find", path));
+    Ok(real(dir)?.starts_with(real(of)?))
+}
+
 fn is_same_file(a: &Path, b: &Path) -> bool {
     matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_left_is_told_of_any_number_of_steps() {
+        let seconds = Duration::from_secs;
+        for (time, done, left, want) in [
+            (seconds(10), 5, 3, seconds(6)),
+            (seconds(10), 5, 0, Duration::ZERO),
+            (seconds(10), 1, u64::MAX, Duration::MAX),
+        ] {
+            assert_eq!(time_left(time, done, left), want);
+        }
+    }
 }

@@ -14,6 +14,9 @@ pub struct StepRecord {
     pub step: u64,
     /// The mean over the tokens that are learnt of -log(probability), before the step. In nats.
     pub loss: f64,
+    /// The same of the tokens that are held out, after the step, where it was computed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub val_loss: Option<f64>,
     /// The learning rate.
     pub lr: f64,
     /// The norm of all gradients, before they were clipped.
@@ -22,7 +25,7 @@ pub struct StepRecord {
     pub consumed_samples: u64,
     /// How many tokens the model read in this step.
     pub tokens: u64,
-    /// The time of the step, in seconds.
+    /// The time of the step, in seconds, without that of `val_loss`.
     pub seconds: f64,
     /// Of it, the time of the forward passes and the loss.
     pub forward_seconds: f64,
@@ -54,10 +57,11 @@ impl Log {
     /// [`Error::Io`].
     pub fn open(path: PathBuf, step: u64) -> Result<Self> {
         let mut records = Vec::new();
-        match fs::read_to_string(&path) {
+        match fs::read(&path) {
             // Its last line may be torn.
             Ok(text) => records.extend(
-                text.lines().filter_map(|line| serde_json::from_str::<StepRecord>(line).ok()),
+                text.split(|&byte| byte == b'\n')
+                    .filter_map(|line| serde_json::from_slice::<StepRecord>(line).ok()),
             ),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::io("read", &path)(error)),
@@ -106,6 +110,7 @@ mod tests {
         StepRecord {
             step,
             loss: 1.0 / step as f64,
+            val_loss: step.is_multiple_of(2).then(|| 2.0 / step as f64),
             lr: 1e-4,
             grad_norm: 0.5,
             consumed_samples: 2 * step,
@@ -124,7 +129,8 @@ mod tests {
         let mut log = Log::open(path.clone(), 0).unwrap();
         (1..=5).for_each(|step| log.add(record(step)).unwrap());
         // Killed while it wrote.
-        fs::write(&path, fs::read_to_string(&path).unwrap() + "{\"step\": 6, \"lo").unwrap();
+        let torn = [&fs::read(&path).unwrap()[..], b"\xff\0\n{\"step\": 6, \"lo"].concat();
+        fs::write(&path, torn).unwrap();
 
         let mut log = Log::open(path.clone(), 3).unwrap();
         log.add(record(4)).unwrap();

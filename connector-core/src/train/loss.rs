@@ -1,5 +1,6 @@
 //! What training makes small.
 
+use crate::model::graft;
 use candle_core::{D, DType, Result, Tensor};
 
 /// The sum over all rows of `logits`, `[rows, vocabulary]`, of -log(softmax(logits)[label]);
@@ -7,14 +8,27 @@ use candle_core::{D, DType, Result, Tensor};
 ///
 /// Not candle-nn's `cross_entropy`: that averages over the rows at hand, and rows may be split over
 /// several micro-batches with unequal numbers of them; and it computes in the type of the logits,
-/// which for bf16 loses all but 8 bits of the loss.
+/// which for bf16 loses all but 8 bits of the loss. Its gradient is that of the formula, not of its
+/// parts, each of which would be as large as the logits.
 pub(super) fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
     let logits = logits.to_dtype(DType::F32)?;
-    // Whatever is subtracted changes nothing, so that no gradient goes that way.
-    let logits = logits.broadcast_sub(&logits.max_keepdim(D::Minus1)?.detach())?;
-    let normalizer = logits.exp()?.sum(D::Minus1)?.log()?;
-    let said = logits.gather(&labels.unsqueeze(1)?, 1)?.squeeze(1)?;
-    (normalizer - said)?.sum_all()
+    let plain = logits.detach();
+    let labels = labels.unsqueeze(1)?;
+    let plain = plain.broadcast_sub(&plain.max_keepdim(D::Minus1)?)?;
+    let said = plain.gather(&labels, 1)?;
+    let weights = plain.exp()?;
+    let sums = weights.sum_keepdim(D::Minus1)?;
+    let loss = (sums.log()? - said)?.sum_all()?;
+    if !logits.track_op() {
+        return Ok(loss);
+    }
+    // softmax(logits), less 1 at the label
+    graft(&logits, loss, move |_, gradient| {
+        let ones = gradient.broadcast_as(sums.shape())?.contiguous()?;
+        let shares = weights.broadcast_mul(&ones.div(&sums)?)?;
+        shares.scatter_add_set(&labels, &ones.neg()?, D::Minus1)?;
+        Ok(shares)
+    })
 }
 
 #[cfg(test)]

@@ -37,7 +37,8 @@
 //! moment goes on, and ends with the same losses and the same bytes as an unbroken one. It is a
 //! checkpoint as [`import_ckpt`](crate::import_ckpt()) writes one:
 //! [`export_ckpt`](crate::export_ckpt()) gives it back to Hugging Face. An adapter's holds the
-//! adapter alone: see [`Adapted`].
+//! adapter alone: see [`Adapted`]. Of two runs of one name in one folder, also in two processes, the
+//! second is refused for as long as the first lasts.
 //!
 //! # What is not here
 //!
@@ -50,6 +51,7 @@ mod checkpoint;
 mod curve;
 mod data;
 mod finetune;
+mod lock;
 mod log;
 mod lora;
 mod loss;
@@ -58,11 +60,11 @@ mod random;
 mod schedule;
 mod trainer;
 
+pub use crate::model::Lora;
 pub use adamw::AdamW;
 pub use adapter::Adapted;
 pub use data::{Dataset, FineTuningData};
 pub use finetune::{FineTuned, Trainee, Watch, finetune, finetune_watched};
 pub use log::StepRecord;
-pub use lora::Lora;
 pub use schedule::CosineAnnealing;
 pub use trainer::{Precision, Trainer};

@@ -44,6 +44,9 @@ pub struct Trainer {
     pub log_every_n_steps: u64,
     /// Every how many steps a checkpoint is written. After the last one is.
     pub every_n_train_steps: u64,
+    /// Every how many steps the loss of the examples that are held out is computed, if there are
+    /// [any](super::FineTuningData::validation). After the last one it is.
+    pub val_check_interval: u64,
     /// The folder of the run. Its checkpoint is `checkpoints/NAME-last`, where
     /// [`AutoResume`](crate::AutoResume) looks; its log `NAME.jsonl`, its curve `NAME.svg`.
     pub log_dir: PathBuf,
@@ -54,6 +57,10 @@ pub struct Trainer {
     /// Stops the run after the step at hand, with a checkpoint.
     pub cancel: Cancel,
 }
+
+/// The most rows that are read at once, and the most times for one step: all of one step are held in
+/// memory together.
+const MOST_ROWS: usize = 1 << 16;
 
 /// The types that are computed in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,6 +100,7 @@ impl Trainer {
             seed: 1234,
             log_every_n_steps: 1,
             every_n_train_steps: 50,
+            val_check_interval: 50,
             log_dir: log_dir.into(),
             name: "default".into(),
             device: DeviceChoice::default(),
@@ -124,9 +132,19 @@ impl Trainer {
             ("accumulate_grad_batches", self.accumulate_grad_batches as u64),
             ("log_every_n_steps", self.log_every_n_steps),
             ("every_n_train_steps", self.every_n_train_steps),
+            ("val_check_interval", self.val_check_interval),
         ] {
             if value == 0 {
                 let problem = "is 0; it should be 1 or more";
+                findings.push(Finding::new(FindingKind::Config, field, problem));
+            }
+        }
+        for (field, value) in [
+            ("micro_batch_size", self.micro_batch_size),
+            ("accumulate_grad_batches", self.accumulate_grad_batches),
+        ] {
+            if value > MOST_ROWS {
+                let problem = format!("is {value}; it should be {MOST_ROWS} at most");
                 findings.push(Finding::new(FindingKind::Config, field, problem));
             }
         }
@@ -168,6 +186,14 @@ mod tests {
         ] {
             assert!(text.contains(want), "{want}: {text}");
         }
+        let many = Trainer {
+            micro_batch_size: usize::MAX,
+            accumulate_grad_batches: 70_000,
+            ..Trainer::new("")
+        };
+        let text = many.check().unwrap_err().to_string();
+        assert!(text.contains("micro_batch_size: is 1844"), "{text}");
+        assert!(text.contains("accumulate_grad_batches: is 70000; it should be 65536"), "{text}");
         assert!(Trainer::new("runs").check().is_ok());
     }
 }

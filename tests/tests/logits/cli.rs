@@ -163,3 +163,65 @@ fn verify_tells_another_model() {
     assert_eq!(ended.code, Some(5), "{}", ended.text);
     assert!(ended.text.contains("differ") && ended.text.contains("the farthest"), "{}", ended.text);
 }
+
+/// Tokens of the wrong type or shape, or of another model, are told as such, and are the user's.
+#[test]
+fn ids_that_are_no_tokens_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let (ids, out) = (dir.path().join("ids.safetensors"), dir.path().join("out.safetensors"));
+    let device = &Device::Cpu;
+    let tokens = |ids: &[i64], shape: &[usize], dtype| {
+        let tensor = Tensor::from_slice(ids, shape, device).unwrap();
+        tensor.to_dtype(dtype).unwrap()
+    };
+    for (tensor, code, want) in [
+        (tokens(&[1, 2, 3], &[1, 3], DType::F32), 2, "the tokens are f32; they should be integers"),
+        (tokens(&[1, 2, 3], &[1, 3], DType::BF16), 2, "the tokens are bf16"),
+        (tokens(&[1, 2, 3], &[3], DType::I64), 2, "the tokens are [3]; a batch is"),
+        (tokens(&[1, 2, 3], &[1, 1, 3], DType::I64), 2, "the tokens are [1, 1, 3]"),
+        (tokens(&[], &[0, 3], DType::I64), 2, "the tokens are [0, 3]"),
+        (tokens(&[], &[1, 0], DType::I64), 2, "the tokens are [1, 0]"),
+        (tokens(&[1, 97], &[1, 2], DType::I64), 2, "token 97 (number 1 of sequence 0)"),
+        (tokens(&[1, -1], &[1, 2], DType::I64), 2, "token -1"),
+        (tokens(&[1; 257], &[1, 257], DType::I64), 2, "257 tokens are longer"),
+    ] {
+        candle_core::safetensors::save(&HashMap::from([("input_ids", tensor)]), &ids).unwrap();
+        let hf = fixture("llama/hf");
+        let ended = run(&["logits", text(&hf), "--ids", text(&ids), "--out", text(&out)]);
+        assert_eq!(ended.code, Some(code), "{want}: {}", ended.text);
+        assert!(ended.text.contains(want), "{want}: {}", ended.text);
+        assert!(!out.exists());
+    }
+    // Whatever integers they are, they say the same.
+    let mut all = Vec::new();
+    for dtype in [DType::I64, DType::I32, DType::I16, DType::U32, DType::U8] {
+        let tensor = tokens(&[1, 17, 42], &[1, 3], dtype);
+        candle_core::safetensors::save(&HashMap::from([("input_ids", tensor)]), &ids).unwrap();
+        let hf = fixture("llama/hf");
+        let ended = run(&["logits", text(&hf), "--ids", text(&ids), "--out", text(&out)]);
+        assert_eq!(ended.code, Some(0), "{dtype:?}: {}", ended.text);
+        let mut written = candle_core::safetensors::load(&out, device).unwrap();
+        all.push(
+            written.remove("logits").unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap(),
+        );
+        std::fs::remove_file(&out).unwrap();
+    }
+    assert!(all.iter().all(|logits| logits == &all[0]));
+}
+
+/// A checkpoint that has no folder for a tokenizer says so.
+#[test]
+fn a_checkpoint_without_files_beside_it_has_no_tokenizer() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let (source, out) = (bench.source(), bench.out());
+    let ended = run(&["import", text(&source), "--output", text(&out), "--flavor", "megatron-lm"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    // As Megatron-LM itself leaves it: the args in common.pt say what model it is.
+    std::fs::remove_dir_all(out.join("release/tokenizer")).unwrap();
+    let ended = run(&["generate", text(&out), "--prompt", "x"]);
+    assert_eq!(ended.code, Some(4), "{}", ended.text);
+    assert!(ended.text.contains("no tokenizer.json beside the weights"), "{}", ended.text);
+    assert!(ended.text.contains("--hf-config DIR"), "{}", ended.text);
+    let ended = run(&["generate", text(&out), "--prompt", "x", "--hf-config", text(&source)]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+}

@@ -1,11 +1,15 @@
 //! A low-rank adapter trained.
 
 use crate::support::{Desk, files, logits, losses};
+use connector_core::model::{LoadOptions, Loaded};
 use connector_core::store::Overwrite;
 use connector_core::train::{Adapted, Lora, Trainer};
 use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
-use connector_tests::read_tensors;
+use connector_tests::{Child, Ended, fixture, read_tensors};
 use std::fs;
+use std::path::Path;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 
 fn lora(desk: &Desk, name: &str) -> Trainer {
     let peft = Lora { dim: 4, alpha: 8.0, ..Lora::default() };
@@ -65,6 +69,84 @@ fn merging_changes_no_logit() {
             assert!(apart < 2e-5, "{family}: {}: {apart:e}", path.display());
         }
         assert!(desk.distance(&desk.base, &want) > 1e-2, "{family}: the adapter does nothing");
+    }
+}
+
+/// An adapter is opened as the merged model is: by the library, and by `logits` and `generate`.
+#[test]
+fn an_adapter_is_computed_as_the_merged_model_is() {
+    for family in ["llama", "mixtral"] {
+        let desk = Desk::in_f32(family);
+        let tuned = desk.run(&Trainer { max_steps: 2, ..lora(&desk, "run") }).unwrap();
+        let merged = desk.dir.path().join("merged");
+        let adapted = Adapted::open(&tuned.checkpoint, DeviceChoice::Cpu).unwrap();
+        adapted.merge(&merged, Overwrite::No).unwrap();
+        let want = logits(&adapted.model().unwrap());
+        assert!(desk.distance(&tuned.checkpoint, &want) == 0.0, "{family}");
+        let ids = fixture(&format!("{family}/logits.safetensors"));
+        let (of_adapter, of_merged) =
+            (computed(&desk, &tuned.checkpoint, &ids), computed(&desk, &merged, &ids));
+        let of_base = computed(&desk, &desk.base, &ids);
+        let apart = |other: &[f32]| {
+            of_adapter.iter().zip(other).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        assert!(apart(&of_merged) < 2e-5, "{family}: {:e}", apart(&of_merged));
+        assert!(apart(&of_base) > 1e-2, "{family}: the adapter does nothing");
+        if family == "llama" {
+            let texts = [&tuned.checkpoint, &merged].map(|path| generated(path));
+            assert_eq!(texts[0], texts[1]);
+            assert_ne!(texts[0], generated(&desk.base));
+        }
+    }
+}
+
+/// What `logits` writes for the tokens in the file `ids`.
+fn computed(desk: &Desk, checkpoint: &Path, ids: &Path) -> Vec<f32> {
+    let out = desk.dir.path().join("logits.safetensors");
+    let path = |path: &Path| path.to_str().unwrap().to_string();
+    let args = ["logits", &path(checkpoint), "--ids", &path(ids), "--out", &path(&out)];
+    let Ended { code, text } = Child::new(PROGRAM, &args).run();
+    assert_eq!(code, Some(0), "{text}");
+    let logits = read_tensors(&out).remove("logits").unwrap();
+    fs::remove_file(out).unwrap();
+    logits.bytes.chunks(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+}
+
+/// What `generate` goes on with.
+fn generated(checkpoint: &Path) -> String {
+    let args = ["generate", checkpoint.to_str().unwrap(), "--prompt", "we ride", "--quiet"];
+    let Ended { code, text } = Child::new(PROGRAM, &args).arg("--max-tokens=12").run();
+    assert_eq!(code, Some(0), "{text}");
+    text
+}
+
+/// An adapter whose model has moved, or whose files are damaged.
+#[test]
+fn an_adapter_that_does_not_fit_its_model_is_refused() {
+    let desk = Desk::of("llama");
+    let tuned = desk.run(&Trainer { max_steps: 1, ..lora(&desk, "run") }).unwrap();
+    let metadata = tuned.checkpoint.join("weights/adapter_metadata.json");
+    let text = fs::read_to_string(&metadata).unwrap();
+    let base = fs::canonicalize(&desk.base).unwrap().display().to_string();
+    let own = tuned.checkpoint.display().to_string();
+    for (from, to, want) in [
+        ("\"dim\": 4", "\"dim\": 8", "[4, 48]; it should be F32 [8, 48]"),
+        ("\"dim\": 4", "\"dim\": 0", "adapter_metadata.json: dim: is 0"),
+        ("\"alpha\": 8.0", "\"alpha\": -1", "adapter_metadata.json: alpha: is -1"),
+        ("\"linear_fc2\"", "\"linear_fc3\"", "names `linear_fc3`"),
+        (",\n      \"linear_fc2\"", "", "is of no projection that this adapter is for"),
+        (&base, "/no/such", "adapts the model in /no/such, which is not there"),
+        (&base, &own, "which is an adapter itself"),
+        ("{", "[", "adapter_metadata.json: "),
+    ] {
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{from}");
+        fs::write(&metadata, changed).unwrap();
+        let error = match Loaded::open(&tuned.checkpoint, &LoadOptions::default()) {
+            Ok(_) => "it opens".into(),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(want), "{to}: {error}");
     }
 }
 

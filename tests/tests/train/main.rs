@@ -2,7 +2,9 @@
 
 mod full;
 mod kill;
+mod lock;
 mod lora;
 mod packed;
 mod refusals;
 mod support;
+mod validation;

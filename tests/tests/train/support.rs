@@ -75,6 +75,13 @@ impl Desk {
         finetune_watched::<AutoModel>(&self.data, &trainer, &self.resume(&trainer), &stop)
     }
 
+    /// How many rows the data has.
+    pub fn rows(&self) -> usize {
+        let loaded = Loaded::open(&self.base, &LoadOptions::default()).unwrap();
+        let end = loaded.stop_tokens().unwrap().first().copied();
+        self.data.load(&loaded.tokenizer().unwrap(), end).unwrap().rows()
+    }
+
     /// How far the logits of the checkpoint at `path` are from others.
     pub fn distance(&self, path: &Path, want: &[f32]) -> f32 {
         let mut options = LoadOptions::default();

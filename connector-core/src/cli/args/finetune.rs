@@ -14,6 +14,18 @@ pub(in crate::cli) struct FineTune {
     /// Lines of {"input": …, "output": …} or {"text": …} in a .jsonl file, or one plain text
     #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = "Data")]
     pub data: PathBuf,
+    /// Held out examples, as those of --data: their loss is computed, and nothing is learnt of them
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::AnyPath, help_heading = "Data")]
+    pub val_data: Option<PathBuf>,
+    /// Every how many steps; after the last one it is
+    #[arg(
+        long,
+        value_name = "N",
+        default_value = "50",
+        requires = "val_data",
+        help_heading = "Data"
+    )]
+    pub val_interval: u64,
     /// The most tokens in a row; examples are packed up to it
     #[arg(long, value_name = "N", default_value = "2048", help_heading = "Data")]
     pub seq_length: u32,
@@ -102,6 +114,7 @@ pub(in crate::cli) enum Types {
 impl FineTune {
     pub fn data(&self) -> FineTuningData {
         FineTuningData {
+            validation: self.val_data.clone(),
             seq_length: self.seq_length as usize,
             prompt_template: self.prompt_template.clone(),
             truncate: self.truncate,
@@ -136,6 +149,7 @@ impl FineTune {
             peft,
             seed,
             every_n_train_steps: save_every,
+            val_check_interval: self.val_interval,
             device,
             cancel: Cancel::default(),
             ..Trainer::new(&self.output)

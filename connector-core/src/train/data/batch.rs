@@ -49,6 +49,17 @@ impl Batch {
     }
 }
 
+impl Dataset {
+    /// All rows in their order, `size` at a time.
+    pub(in crate::train) fn batches(
+        &self,
+        size: usize,
+        device: &Device,
+    ) -> impl Iterator<Item = Result<Batch>> {
+        self.rows.chunks(size).map(|rows| Batch::new(&rows.iter().collect::<Vec<_>>(), device))
+    }
+}
+
 /// Deals rows out: each once an epoch, in an order that follows from the seed and the epoch, so
 /// that the number of rows taken so far is all there is to remember.
 pub(in crate::train) struct Sampler<'a> {

@@ -13,7 +13,7 @@ use self::tokens::{Encoder, Template};
 use crate::model::Tokenizer;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Where training data is, and how it becomes what the model reads. NeMo's `FineTuningDataModule`.
 ///
@@ -28,6 +28,10 @@ pub struct FineTuningData {
     /// `{"input": …, "output": …}`, of which the output is learnt, or `{"text": …}`, all of which
     /// is. Any other file is one text. In a folder it is `training.jsonl`, as NeMo has it.
     pub path: PathBuf,
+    /// Examples that are held out: nothing is learnt of them, but their loss is computed every
+    /// [`val_check_interval`](super::Trainer::val_check_interval) steps. A file as that of the data;
+    /// in a folder it is `validation.jsonl`, as NeMo has it.
+    pub validation: Option<PathBuf>,
     /// The most tokens that the model reads in a row; examples are packed up to it.
     pub seq_length: usize,
     /// How input and output become one text. `{input}` and `{output}` stand for them.
@@ -42,6 +46,7 @@ impl FineTuningData {
     pub fn new(path: impl Into<PathBuf>) -> Self {
         FineTuningData {
             path: path.into(),
+            validation: None,
             seq_length: 2048,
             prompt_template: "{input} {output}".into(),
             truncate: false,
@@ -56,6 +61,23 @@ impl FineTuningData {
     /// [`Error::Refused`] with the number of each line that is no example or has no tokens to
     /// learn, and of each that is too long; [`Error::Model`]; [`Error::Io`].
     pub fn load(&self, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
+        self.load_file(&in_folder(&self.path, "training.jsonl"), tokenizer, end)
+    }
+
+    /// Reads and tokenises the examples that are held out, if there are any.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_validation(
+        &self,
+        tokenizer: &Tokenizer,
+        end: Option<u32>,
+    ) -> Result<Option<Dataset>> {
+        let file = self.validation.as_ref().map(|path| in_folder(path, "validation.jsonl"));
+        file.map(|file| self.load_file(&file, tokenizer, end)).transpose()
+    }
+
+    fn load_file(&self, path: &Path, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
         let refuse = |field: &str, problem: String| {
             Error::refused(vec![Finding::new(FindingKind::Config, field, problem)])
         };
@@ -64,14 +86,10 @@ impl FineTuningData {
         }
         let template = Template::parse(&self.prompt_template)
             .map_err(|problem| refuse("prompt_template", problem))?;
-        let path = match self.path.is_dir() {
-            true => self.path.join("training.jsonl"),
-            false => self.path.clone(),
-        };
-        let examples = lines::read(&path)?;
+        let examples = lines::read(path)?;
         let encoder = Encoder { tokenizer, template, end };
-        let encoded = encoder.encode(examples, Problems::of(&path))?;
-        let mut problems = Problems::of(&path);
+        let encoded = encoder.encode(examples, Problems::of(path))?;
+        let mut problems = Problems::of(path);
         let (mut truncated, limit) = (0, self.seq_length);
         for (line, tokens) in &encoded {
             // The last token is only ever said, not read.
@@ -106,12 +124,17 @@ impl FineTuningData {
         let rows = rows::pack(encoded.iter().map(|(_, tokens)| tokens), limit);
         let examples = encoded.len();
         if rows.is_empty() {
-            let mut problems = Problems::of(&path);
+            let mut problems = Problems::of(path);
             problems.add(1, "has a single token, which nothing follows");
             problems.finish()?;
         }
         Ok(Dataset { fingerprint: rows::fingerprint(&rows), rows, examples, truncated })
     }
+}
+
+/// A file, or that of the name in a folder.
+fn in_folder(path: &Path, name: &str) -> PathBuf {
+    if path.is_dir() { path.join(name) } else { path.to_path_buf() }
 }
 
 /// Examples as a model reads them, packed into rows.
@@ -147,6 +170,12 @@ impl Dataset {
     /// How many tokens it learns in one pass.
     pub fn learnt_tokens(&self) -> usize {
         self.rows.iter().flat_map(|row| &row.learnt).filter(|&&learnt| learnt).count()
+    }
+
+    /// The largest token, read or learnt.
+    pub(super) fn largest_token(&self) -> u32 {
+        let tokens = self.rows.iter().flat_map(|row| row.inputs.iter().chain(&row.labels));
+        tokens.copied().max().unwrap_or(0)
     }
 
     /// A hash of all rows.

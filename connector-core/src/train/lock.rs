@@ -1,0 +1,57 @@
+//! The right to write into the folder of a run.
+
+use super::Trainer;
+use crate::store::{Lock, Place};
+use crate::{Error, Result};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The exclusive right to a run, from before its checkpoint is looked for until it ends: of two
+/// runs in one folder, each would go on from the other's checkpoints and write into its log.
+///
+/// The system gives it back when the process dies.
+pub(super) struct RunLock {
+    // Dropped in this order: the file lies in the folders.
+    _lock: Lock,
+    _folders: Folders,
+}
+
+impl RunLock {
+    /// Takes it, and makes the folder of the run.
+    ///
+    /// # Errors
+    /// [`Error::Locked`] if another process, or another run of this one, has it; [`Error::Io`].
+    pub fn acquire(trainer: &Trainer) -> Result<Self> {
+        let dir = &trainer.log_dir;
+        let folders = Folders::create(dir)?;
+        let lock = Lock::acquire(&Place::new(&dir.join(&trainer.name))?);
+        let lock = lock.map_err(|error| match error {
+            Error::Locked { owner, .. } => Error::Locked { path: dir.clone(), owner },
+            error => error,
+        })?;
+        Ok(RunLock { _lock: lock, _folders: folders })
+    }
+}
+
+/// The folders that had to be made, the innermost first. Those that are empty in the end are
+/// removed, so that a run that is refused leaves nothing.
+struct Folders(Vec<PathBuf>);
+
+impl Folders {
+    fn create(dir: &Path) -> Result<Self> {
+        let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
+        let made = dir.ancestors().take_while(missing).map(Path::to_path_buf).collect();
+        let folders = Folders(made);
+        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        Ok(folders)
+    }
+}
+
+impl Drop for Folders {
+    fn drop(&mut self) {
+        for dir in &self.0 {
+            // One that is not empty cannot be removed, and is to stay.
+            let _ = fs::remove_dir(dir);
+        }
+    }
+}
