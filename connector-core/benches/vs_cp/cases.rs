@@ -32,7 +32,7 @@ pub enum Data {
 
 impl Data {
     /// Those that cases in pairs work on.
-    pub const ALL: [Data; 9] = [
+    pub const ALL: [Data; 10] = [
         Data::Llama,
         Data::Imported,
         Data::LlamaF32,
@@ -41,6 +41,7 @@ impl Data {
         Data::Filled(2),
         Data::Filled(4),
         Data::Filled(8),
+        Data::Filled(16),
         Data::Distributed,
     ];
 
@@ -308,6 +309,7 @@ pub const PAIRED: &[Paired] = &[
     Paired { name: "grow-2", data: Data::Filled(2), ..GROWTH },
     Paired { name: "grow-4", data: Data::Filled(4), ..GROWTH },
     Paired { name: "grow-8", data: Data::Filled(8), ..GROWTH },
+    Paired { name: "grow-16", data: Data::Filled(16), ..GROWTH },
 ];
 
 /// One of several sizes.
