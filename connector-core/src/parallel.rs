@@ -15,6 +15,19 @@ pub(crate) fn map<T: Send>(
     done.unwrap_or_else(|_| (0..count).map(work).collect())
 }
 
+/// The same for work that is short: each thread takes many numbers at once.
+pub(crate) fn each<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    const AT_ONCE: usize = 1024;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let parts = map(threads.min(4), count.div_ceil(AT_ONCE), |part| {
+        let first = part * AT_ONCE;
+        (first..count.min(first + AT_ONCE)).map(&work).collect::<Vec<T>>()
+    });
+    let mut all = Vec::with_capacity(count);
+    parts.into_iter().for_each(|part| all.extend(part));
+    all
+}
+
 /// Does `work` for each number below `count`, on `threads` threads, and gives its results in order.
 ///
 /// # Errors

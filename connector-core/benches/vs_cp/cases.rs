@@ -22,6 +22,8 @@ pub enum Data {
     DeepSeek,
     /// A Llama of so many GB, with numbers.
     Filled(u64),
+    /// That of 8 GB, imported as torch_dist.
+    Distributed,
     /// The same without, sparse, in bf16 or f32.
     Sparse(u64, &'static str),
     /// None.
@@ -30,7 +32,7 @@ pub enum Data {
 
 impl Data {
     /// Those that cases in pairs work on.
-    pub const ALL: [Data; 8] = [
+    pub const ALL: [Data; 10] = [
         Data::Llama,
         Data::Imported,
         Data::LlamaF32,
@@ -39,11 +41,14 @@ impl Data {
         Data::Filled(2),
         Data::Filled(4),
         Data::Filled(8),
+        Data::Filled(16),
+        Data::Distributed,
     ];
 
     /// Whether this or what it is made of is `other`.
     pub fn is_made_of(self, other: Data) -> bool {
-        self == other || (self == Data::Imported && other == Data::Llama)
+        let from = [(Data::Imported, Data::Llama), (Data::Distributed, Data::Filled(8))];
+        self == other || from.contains(&(self, other))
     }
 
     pub fn path(self, dir: &Path) -> PathBuf {
@@ -57,12 +62,11 @@ impl Data {
             return Ok(path);
         }
         eprintln!("writing {}", path.display());
-        if self == Data::Imported {
-            let source = Data::Llama.make(dir)?;
-            Program::connector().arg("import").arg(source).args("-q -o").arg(&path).run()?;
-        } else {
-            Program::maker()?.arg(self.to_string()).arg(&path).run()?;
-        }
+        match self {
+            Data::Imported => import(&Data::Llama.make(dir)?, &path).run()?,
+            Data::Distributed => distribute(&Data::Filled(8).make(dir)?, &path).run()?,
+            _ => Program::maker()?.arg(self.to_string()).arg(&path).run()?,
+        };
         Ok(path)
     }
 
@@ -84,7 +88,9 @@ impl Data {
             Some(Data::Mixtral) => Checkpoint::mixtral(),
             Some(Data::DeepSeek) => Checkpoint::deepseek(),
             Some(Data::Nothing) => return fs::create_dir_all(path),
-            Some(Data::Imported) | None => return Err(io::Error::other(format!("no data {name}"))),
+            Some(Data::Imported | Data::Distributed) | None => {
+                return Err(io::Error::other(format!("no data {name}")));
+            }
         };
         checkpoint.write(path)
     }
@@ -101,6 +107,7 @@ impl fmt::Display for Data {
             Data::Mixtral => f.write_str("mixtral"),
             Data::DeepSeek => f.write_str("deepseek sparse"),
             Data::Filled(gb) => write!(f, "llama {gb} GB"),
+            Data::Distributed => f.write_str("llama torch_dist"),
             Data::Sparse(gb, dtype) => write!(f, "sparse {} {gb} GB", dtype.to_lowercase()),
             Data::Nothing => f.write_str("nothing"),
         }
@@ -140,6 +147,10 @@ fn import(source: &Path, output: &Path) -> Program {
 
 fn export(source: &Path, output: &Path) -> Program {
     Program::connector().arg("export").arg(source).arg("-o").arg(output).arg("-q")
+}
+
+fn distribute(source: &Path, output: &Path) -> Program {
+    import(source, output).args("--container torch_dist")
 }
 
 fn own_import(source: &Path, output: &Path) -> io::Result<Program> {
@@ -276,10 +287,29 @@ pub const PAIRED: &[Paired] = &[
         target: "≤ 1.2",
         cold: false,
     },
+    Paired {
+        name: "import-torch-dist",
+        data: Data::Filled(8),
+        ours: |source, output| Ok(distribute(source, output).arg(UNSYNCED)),
+        theirs: |source, output| Ok(import(source, output).arg(UNSYNCED)),
+        against: "import as safetensors",
+        target: "≤ 1.2",
+        cold: false,
+    },
+    Paired {
+        name: "export-torch-dist",
+        data: Data::Distributed,
+        ours: |source, output| Ok(export(source, output).arg(UNSYNCED)),
+        theirs: cp,
+        against: "`cp -r`",
+        target: "",
+        cold: false,
+    },
     Paired { name: "grow-1", data: Data::Filled(1), ..GROWTH },
     Paired { name: "grow-2", data: Data::Filled(2), ..GROWTH },
     Paired { name: "grow-4", data: Data::Filled(4), ..GROWTH },
     Paired { name: "grow-8", data: Data::Filled(8), ..GROWTH },
+    Paired { name: "grow-16", data: Data::Filled(16), ..GROWTH },
 ];
 
 /// One of several sizes.

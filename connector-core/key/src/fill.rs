@@ -17,7 +17,9 @@ impl Pattern<'_> {
         captures: &Captures<'_>,
         field: impl Fn(&str) -> Option<u64>,
     ) -> Option<String> {
-        let mut out = String::new();
+        // Few indices have more digits: the key is then written without moving.
+        let len = |part: &Part<'_>| if let Part::Text(text) = part { text.len() } else { 4 };
+        let mut out = String::with_capacity(self.parts().iter().map(len).sum());
         let (mut position, mut unnamed) = (0, 0);
         for part in self.parts() {
             let Some(name) = part.name() else {

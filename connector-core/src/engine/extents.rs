@@ -79,7 +79,7 @@ pub(super) fn extents(
     places: &[Vec<Part>],
     steps: &[usize],
 ) -> Vec<Extent> {
-    let mut all = Vec::new();
+    let mut all = Vec::with_capacity(steps.len());
     for &step in steps {
         of_step(plan, source, places, step, &mut all);
     }
@@ -87,7 +87,8 @@ pub(super) fn extents(
         1 => (false, extent.source, extent.target),
         _ => (true, extent.target, extent.source),
     });
-    coalesce(all)
+    coalesce(&mut all);
+    all
 }
 
 /// At which byte of its file each output begins that is moved as it is.
@@ -183,22 +184,19 @@ impl Target<'_> {
 }
 
 /// Joins extents that continue each other on both sides.
-fn coalesce(sorted: Vec<Extent>) -> Vec<Extent> {
-    let mut joined: Vec<Extent> = Vec::with_capacity(sorted.len());
-    for next in sorted {
-        if let Some(last) = joined.last_mut()
-            && (last.rows, next.rows) == (1, 1)
+fn coalesce(sorted: &mut Vec<Extent>) {
+    sorted.retain(|extent| extent.bytes() > 0);
+    sorted.dedup_by(|next, last| {
+        let continues = (last.rows, next.rows) == (1, 1)
             && last.cast.is_none()
             && next.cast.is_none()
             && (last.source.0, last.source.1 + last.len) == next.source
-            && (last.target.0, last.target.1 + last.len) == next.target
-        {
+            && (last.target.0, last.target.1 + last.len) == next.target;
+        if continues {
             last.len += next.len;
-        } else if next.bytes() > 0 {
-            joined.push(next);
         }
-    }
-    joined
+        continues
+    });
 }
 
 /// Hands out extents in the order of the source, in batches that lie together there and fit in a
@@ -296,7 +294,8 @@ mod tests {
 
     #[test]
     fn neighbours_join() {
-        let joined = coalesce(vec![extent(0, 100, 10), extent(10, 110, 5), extent(15, 0, 5)]);
+        let mut joined = vec![extent(0, 100, 10), extent(10, 110, 5), extent(15, 0, 5)];
+        coalesce(&mut joined);
         assert_eq!(joined, [extent(0, 100, 15), extent(15, 0, 5)]);
     }
 

@@ -1,7 +1,7 @@
 use super::branches::Branches;
 use super::finding::{self, Problem, Single};
 use super::group::natural_segments;
-use super::step::{self, Stop};
+use super::step;
 use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
     natural_order, origins, parse_patterns, sources, targets,
@@ -10,7 +10,8 @@ use crate::key::{Captures, Pattern};
 use crate::mapping::{Direction, FlatRule, Fold};
 use crate::store::TensorInfo;
 use crate::transform::{Numbers, Shape};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeSet, HashSet};
 
 /// Everything known while a plan is made.
 pub(super) struct Builder<'a> {
@@ -119,15 +120,22 @@ pub(super) fn retain(steps: &mut Vec<Step>, outputs: &mut Vec<Output>, keep: &[b
 
 /// Puts the outputs in the order in which they are written.
 fn sort(plan: &mut Plan) {
-    let keys: Vec<_> = plan.outputs.iter().map(|o| natural_segments(&o.name)).collect();
+    // All keys in one place: 100,000 vectors of a few segments each cost more than the sorting.
+    let mut segments = Vec::with_capacity(plan.outputs.len() * 8);
+    let mut keys = Vec::with_capacity(plan.outputs.len());
+    for output in &plan.outputs {
+        let first = segments.len();
+        segments.extend(natural_segments(&output.name));
+        keys.push(first..segments.len());
+    }
+    let key = |output: usize| &segments[keys[output].clone()];
     let mut order: Vec<usize> = (0..plan.outputs.len()).collect();
     // The outputs of one parameter come in order: a stable sort only merges these runs.
-    order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
+    order.sort_by(|&a, &b| key(a).cmp(key(b)));
     let mut place = vec![0; order.len()];
     for (new, &old) in order.iter().enumerate() {
         place[old] = new;
     }
-    drop(keys);
     let mut outputs: Vec<_> = std::mem::take(&mut plan.outputs).into_iter().map(Some).collect();
     plan.outputs = order.iter().filter_map(|&old| outputs[old].take()).collect();
     for step in &mut plan.steps {
@@ -233,6 +241,20 @@ impl<'a> Builder<'a> {
         move |name| numbers.get(name).map(|n| n as u64)
     }
 
+    /// Whether a rule has one step for several parameters.
+    pub fn is_shared(&self, rule: usize) -> bool {
+        let FlatRule { sources, targets, fold, .. } = self.rule(rule);
+        match self.request.mapping.direction {
+            Direction::Import => targets.len() > 1 || matches!(fold, Fold::Spread(_)),
+            Direction::Export => sources.len() > 1 || self.is_folded(rule),
+        }
+    }
+
+    /// Whether a rule takes the tensors along an axis together.
+    pub fn is_folded(&self, rule: usize) -> bool {
+        matches!(self.rule(rule).fold, Fold::Stack(_) | Fold::Gather(_))
+    }
+
     /// The step that applies `rule` at `captures`, made at the first call. `None` if it cannot be
     /// made, which is then a finding, or need not be (`optional`).
     ///
@@ -242,32 +264,17 @@ impl<'a> Builder<'a> {
         rule: usize,
         captures: Captures<'static>,
         at: &[usize],
-        targets: &[Target],
+        targets: Vec<Target>,
     ) -> Option<usize> {
-        // A rule with one parameter has a step of its own for each.
-        let flat = self.rule(rule);
-        let shared = match self.request.mapping.direction {
-            Direction::Import => flat.targets.len() > 1 || matches!(flat.fold, Fold::Spread(_)),
-            Direction::Export => {
-                flat.sources.len() > 1 || matches!(flat.fold, Fold::Stack(_) | Fold::Gather(_))
-            }
-        };
-        if shared && let Some(known) = self.known.get(&(rule, captures.clone())) {
+        let key = self.is_shared(rule).then(|| (rule, captures.clone()));
+        if let Some(known) = key.as_ref().and_then(|key| self.known.get(key)) {
             return *known;
         }
-        let made = match step::make(self, rule, &captures, at, targets) {
-            Ok(step) => Some(step),
-            Err(Stop::Absent) => {
-                self.absent.extend(targets.iter().map(|target| target.name.clone()));
-                None
-            }
-            Err(Stop::Finding(kind, problem, notes)) => {
-                self.finding(kind, problem, &targets[0].name, Some(rule), notes);
-                None
-            }
-        };
-        if shared {
-            self.known.insert((rule, captures), made);
+        step::index_folded_axis(self, rule, at);
+        let applied = step::apply(self, rule, &captures, at, &targets);
+        let made = step::add(self, rule, captures, at, targets, applied);
+        if let Some(key) = key {
+            self.known.insert(key, made);
         }
         made
     }

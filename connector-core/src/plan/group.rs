@@ -42,17 +42,17 @@ pub fn group_keys(keys: impl IntoIterator<Item = String>) -> Vec<KeyGroup> {
 
 /// A sort key under which indices compare as numbers: layer 2 before layer 10.
 pub fn natural_order(key: &str) -> Vec<(String, u64)> {
-    natural_segments(key).into_iter().map(|(name, index)| (name.into(), index)).collect()
+    natural_segments(key).map(|(name, index)| (name.into(), index)).collect()
 }
 
 /// The same, borrowed from the key: for each segment its name and its index.
-pub(crate) fn natural_segments(key: &str) -> Vec<(&str, u64)> {
+pub(crate) fn natural_segments(key: &str) -> impl Iterator<Item = (&str, u64)> {
     // A segment without an index comes before those with one.
     let segment = |segment| match cut(segment) {
         (name, Some(index)) => (name, index.saturating_add(1)),
         (name, None) => (name, 0),
     };
-    key.split('.').map(segment).collect()
+    key.split('.').map(segment)
 }
 
 /// The key with `text` in the place of each index.

@@ -7,6 +7,7 @@ use super::parameters::{Candidate, Wanted, candidates, conditions, names, parame
 use super::{EqualCheck, Finding, FindingKind, Step, leftovers, sources};
 use crate::key::Captures;
 use crate::mapping::{FlatRule, Fold};
+use crate::parallel;
 use crate::schema::Instance;
 use std::collections::{HashMap, HashSet};
 
@@ -22,10 +23,9 @@ pub(super) fn build(
     let truths = conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     names(builder, &wanted);
-    let live: Vec<Vec<Candidate>> = wanted
-        .iter()
-        .map(|parameter| candidates(builder, &truths, parameter, |rule| &rule.sources))
-        .collect();
+    let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
+        candidates(builder, &truths, &wanted[number], |rule| &rule.sources)
+    });
     let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
     builder.choose_branches(|rule| used.contains(&rule));
 
@@ -44,11 +44,11 @@ pub(super) fn build(
         if live.is_empty() && !ignored() {
             let note = "no rule of this connector reads it under this config";
             let (kind, problem) = (FindingKind::NoRule, Problem::NoRule);
-            builder.finding(kind, problem, &parameter.target.name, None, vec![note.into()]);
+            builder.finding(kind, problem, parameter.name(), None, vec![note.into()]);
         }
         for Candidate { rule, captures, .. } in live {
             let captures = shared_captures(builder, rule, captures, &parameter.at);
-            sources::apply(builder, rule, captures, &parameter.at, parameter.target.keep);
+            sources::apply(builder, rule, captures, &parameter.at, parameter.keep());
         }
     }
     join_copies(builder);
@@ -121,10 +121,10 @@ fn find(builder: &mut Builder<'_>, parameter: &Wanted) -> Option<usize> {
 /// Whether a tensor has not the shape of its parameter, which is then a finding.
 fn misfits(builder: &mut Builder<'_>, parameter: &Wanted, tensor: usize) -> bool {
     let info = builder.tensor(tensor);
-    let Some(want) = parameter.target.shape.as_ref().filter(|want| **want != info.shape) else {
+    let (name, want) = (parameter.name(), &parameter.shape);
+    if *want == info.shape {
         return false;
-    };
-    let name = &parameter.target.name;
+    }
     let notes = vec![
         format!("{name} is {want:?} under this config"),
         format!("the checkpoint has {:?}", info.shape),

@@ -6,22 +6,39 @@ use super::{Finding, FindingKind};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
 use crate::schema::{self, Existing, Instance, Parameter};
-use std::collections::HashMap;
+use crate::transform::Shape;
+use foldhash::{HashMap, HashMapExt};
 
 /// A parameter that exists under the config, with concrete indices.
 pub(super) struct Wanted {
-    pub target: Target,
     /// Where it is declared.
     pub parameter: &'static Parameter,
     /// Every spelling of its name, the canonical one first.
     pub names: Vec<String>,
+    pub shape: Shape,
     pub at: Vec<usize>,
     pub flags: u8,
 }
 
 impl Wanted {
+    /// Its canonical name.
+    pub fn name(&self) -> &str {
+        &self.names[0]
+    }
+
+    /// Whether `--dtype` spares it.
+    pub fn keep(&self) -> bool {
+        self.parameter.keep.is_some()
+    }
+
+    /// As the target of a rule that has spelling number `name`.
+    pub fn target(&self, flags: &[&'static str], name: usize) -> Target {
+        let name = self.spelling(flags, name).into();
+        Target { name, shape: Some(self.shape.clone()), keep: self.keep() }
+    }
+
     /// What is written where a rule has spelling number `name`: the one that the flags choose.
-    pub fn spelling(&self, flags: &[&'static str], name: usize) -> &str {
+    fn spelling(&self, flags: &[&'static str], name: usize) -> &str {
         let choices = self.parameter.written_as;
         let holds = |when: Condition| when.truth(flags).is_ok_and(|truth| truth.holds(self.flags));
         let chosen = match choices.iter().find(|(when, _)| holds(*when)) {
@@ -107,8 +124,9 @@ pub(super) fn conditions(
 
 /// Every parameter that exists under the config.
 pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted> {
-    let mut wanted = Vec::new();
-    for parameter in schema::existing(instance) {
+    let existing = schema::existing(instance);
+    let mut wanted = Vec::with_capacity(existing.len());
+    for parameter in existing {
         let declared = &instance.schema().parameters[parameter.number];
         let Some(names) = schema::names(instance, &parameter) else {
             // Left out, it would be a parameter that nobody misses.
@@ -117,10 +135,9 @@ pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> 
             builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
             continue;
         };
-        let shape = Some(instance.shape(parameter.number, &parameter.at));
-        let target = Target { name: names[0].clone(), shape, keep: declared.keep.is_some() };
+        let shape = instance.shape(parameter.number, &parameter.at);
         let Existing { at, flags, .. } = parameter;
-        wanted.push(Wanted { target, parameter: declared, names, at, flags });
+        wanted.push(Wanted { parameter: declared, names, shape, at, flags });
     }
     wanted
 }
@@ -131,12 +148,12 @@ pub(super) fn names<'w>(
     builder: &mut Builder<'_>,
     wanted: &'w [Wanted],
 ) -> HashMap<&'w str, usize> {
-    let mut by_name: HashMap<&str, usize> = HashMap::new();
+    let mut by_name: HashMap<&str, usize> = HashMap::with_capacity(wanted.len());
     for (number, parameter) in wanted.iter().enumerate() {
         for name in &parameter.names {
             match by_name.insert(name, number) {
                 Some(other) if other != number => {
-                    let [one, other] = [number, other].map(|n| &wanted[n].target.name);
+                    let [one, other] = [number, other].map(|n| wanted[n].name());
                     let note = format!("it is a name of {other} and of {one}");
                     let (kind, problem) = (FindingKind::Ambiguous, Problem::Shared);
                     builder.finding(kind, problem, name, None, vec![note]);

@@ -113,12 +113,12 @@ pub(super) fn apply(
     if matches!(rule.fold, Fold::Spread(_)) {
         let targets: Vec<Target> = targets.into_iter().flatten().collect();
         if !targets.is_empty() {
-            builder.step(number, captures, at, &targets);
+            builder.step(number, captures, at, targets);
         }
         return;
     }
     for (captures, targets) in members.into_iter().zip(targets) {
-        builder.step(number, captures, at, &targets);
+        builder.step(number, captures, at, targets);
     }
 }
 

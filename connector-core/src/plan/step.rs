@@ -27,46 +27,66 @@ struct Application<'b, 'a> {
 /// The tensors of each call of the operation.
 type Calls<T> = Vec<Vec<T>>;
 
-/// Makes the step and its outputs.
-pub(super) fn make(
-    builder: &mut Builder<'_>,
+/// What an application of a rule comes to: what it asked for and what it gives.
+pub(super) struct Applied {
+    /// The keys that are not in the source.
+    absent: BTreeSet<String>,
+    /// What is there of them: even of an incomplete group it is spoken for, and no leftover.
+    reserved: Vec<usize>,
+    made: Result<(Calls<Input>, Made), Stop>,
+}
+
+/// Applies a rule. Of an axis that no schema knows, [`index_folded_axis`] has been told.
+pub(super) fn apply(
+    builder: &Builder<'_>,
     number: usize,
     captures: &Captures<'static>,
     at: &[usize],
     targets: &[Target],
-) -> Result<usize, Stop> {
-    if !builder.rule(number).possible {
-        let name = builder.rule(number).operation.name;
-        let note = format!(
-            "{name} has no inverse: give its `#[state_transform]` an `inverse = …`, or write a \
-             `#[model_exporter]`"
-        );
-        return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
-    }
-    index_folded_axis(builder, number, at);
+) -> Applied {
     let application = Application { builder, number, rule: builder.rule(number), captures, at };
-    let keys = application.keys()?;
-    let found = application.find(&keys);
-    let absent: BTreeSet<String> = keys
-        .iter()
-        .flatten()
-        .zip(found.iter().flatten())
-        .filter(|(_, input)| input.is_none())
-        .map(|(key, _)| key.0.clone())
-        .collect();
-    // What is there of an incomplete group is spoken for: it is no leftover.
-    let reserved: Vec<usize> = found.iter().flatten().flatten().map(|input| input.tensor).collect();
-    // Without members along its axis a rule has fewer keys than source patterns.
-    let members = keys.iter().map(Vec::len).sum::<usize>() >= application.rule.sources.len();
-    let made = match complete(found).filter(|_| members) {
-        Some(calls) => application.outputs(&calls, targets).map(|made| (calls, made)),
-        None => Err(application.incomplete(&absent, reserved.is_empty())),
+    let (calls, absent) = match application.possible().and_then(|()| application.inputs()) {
+        Ok(found) => found,
+        Err(stop) => {
+            let (absent, reserved) = Default::default();
+            return Applied { absent, reserved, made: Err(stop) };
+        }
     };
+    let reserved: Vec<usize> = calls.iter().flatten().map(|input| input.tensor).collect();
+    // Without members along its axis a rule has fewer sources than patterns.
+    let made = if absent.is_empty() && reserved.len() >= application.rule.sources.len() {
+        application.outputs(&calls, targets).map(|made| (calls, made))
+    } else {
+        Err(application.incomplete(&absent, reserved.is_empty()))
+    };
+    Applied { absent, reserved, made }
+}
+
+/// Adds the step and its outputs.
+pub(super) fn add(
+    builder: &mut Builder<'_>,
+    number: usize,
+    captures: Captures<'static>,
+    at: &[usize],
+    targets: Vec<Target>,
+    applied: Applied,
+) -> Option<usize> {
+    let Applied { absent, reserved, made } = applied;
     builder.missing.extend(absent);
     for tensor in reserved {
         builder.used[tensor] = true;
     }
-    let (calls, Made { shapes, dtype, work, equal, reads }) = made?;
+    let (calls, Made { shapes, dtype, work, equal, reads }) = match made {
+        Ok(made) => made,
+        Err(Stop::Absent) => {
+            builder.absent.extend(targets.into_iter().map(|target| target.name));
+            return None;
+        }
+        Err(Stop::Finding(kind, problem, notes)) => {
+            builder.finding(kind, problem, &targets[0].name, Some(number), notes);
+            return None;
+        }
+    };
     for &tensor in &reads {
         builder.used[tensor] = true;
     }
@@ -82,26 +102,15 @@ pub(super) fn make(
         at: rule_at,
     }));
     let first = builder.outputs.len();
-    for (target, shape) in targets.iter().zip(shapes) {
-        let wanted = builder.request.options.dtype.filter(|_| dtype.is_castable() && !target.keep);
-        builder.outputs.push(Output {
-            name: target.name.clone(),
-            shape,
-            dtype: wanted.unwrap_or(dtype),
-            made_as: dtype,
-            step,
-        });
+    for (Target { name, keep, .. }, shape) in targets.into_iter().zip(shapes) {
+        let wanted = builder.request.options.dtype.filter(|_| dtype.is_castable() && !keep);
+        let output = Output { name, shape, dtype: wanted.unwrap_or(dtype), made_as: dtype, step };
+        builder.outputs.push(output);
     }
-    builder.steps.push(Step {
-        rule: number,
-        captures: captures.clone(),
-        at: at.to_vec(),
-        inputs,
-        reads,
-        outputs: (first..builder.outputs.len()).collect(),
-        work,
-    });
-    Ok(step)
+    let outputs = (first..builder.outputs.len()).collect();
+    let at = at.to_vec();
+    builder.steps.push(Step { rule: number, captures, at, inputs, reads, outputs, work });
+    Some(step)
 }
 
 /// What a step gives.
@@ -113,14 +122,10 @@ struct Made {
     reads: Vec<usize>,
 }
 
-fn complete(found: Calls<Option<Input>>) -> Option<Calls<Input>> {
-    found.into_iter().map(|call| call.into_iter().collect()).collect()
-}
-
 /// For an axis that no schema knows: the indices that it runs over, those of all sources of the
 /// rule. An axis has one length, so that a member that only some layers have is missing in the
 /// others.
-fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[usize]) {
+pub(super) fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[usize]) {
     /// How many missing members are named. The last index may be any number that a key can hold.
     const HOLES: usize = 8;
     let rule = builder.rule(number);
@@ -147,8 +152,20 @@ impl<'a> Application<'_, 'a> {
         self.rule.operation.name
     }
 
-    /// The source keys of each call, and the index along their first dimension.
-    fn keys(&self) -> Result<Calls<(String, Option<usize>)>, Stop> {
+    fn possible(&self) -> Result<(), Stop> {
+        if self.rule.possible {
+            return Ok(());
+        }
+        let note = format!(
+            "{} has no inverse: give its `#[state_transform]` an `inverse = …`, or write a \
+             `#[model_exporter]`",
+            self.name()
+        );
+        Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]))
+    }
+
+    /// The sources of each call that are there, and the keys of those that are not.
+    fn inputs(&self) -> Result<(Calls<Input>, BTreeSet<String>), Stop> {
         let rule = self.rule;
         let unable = |note| Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]);
         let unstacked = match rule.fold {
@@ -161,29 +178,40 @@ impl<'a> Application<'_, 'a> {
             _ => None,
         };
         let field = self.builder.field(self.at);
-        let key = |source: &Pattern<'static>, captures: &Captures<'static>| {
-            let note = || unable(format!("{source} needs a capture or a number that is not there"));
-            source.key(captures, &field).map(|key| (key, unstacked)).ok_or_else(note)
-        };
-        let keys = |sources: &[Pattern<'static>], captures: &Captures<'static>| {
-            sources.iter().map(|source| key(source, captures)).collect::<Result<Vec<_>, _>>()
+        let mut absent = BTreeSet::new();
+        let mut find = |sources: &[Pattern<'static>], captures: &Captures<'static>| {
+            let mut call = Vec::with_capacity(sources.len());
+            for source in sources {
+                let Some(key) = source.key(captures, &field) else {
+                    let lack = "needs a capture or a number that is not there";
+                    return Err(unable(format!("{source} {lack}")));
+                };
+                match self.builder.find(&key) {
+                    Some(tensor) => call.push(Input { tensor, index: unstacked }),
+                    None => drop(absent.insert(key)),
+                }
+            }
+            Ok(call)
         };
         let along = |axis| {
             let captures = move |index| self.captures.with(Capture::index(axis, index));
             self.indices(axis).into_iter().map(captures)
         };
-        match rule.fold {
-            Fold::Stack(axis) => along(axis).map(|c| keys(&rule.sources, &c)).collect(),
+        let calls = match rule.fold {
+            Fold::Stack(axis) => along(axis)
+                .map(|captures| find(&rule.sources, &captures))
+                .collect::<Result<_, _>>()?,
             Fold::Gather(axis) => {
                 let (single, group) = rule.sources.split_at(rule.sources.len().saturating_sub(1));
-                let mut call = keys(single, self.captures)?;
+                let mut call = find(single, self.captures)?;
                 for captures in along(axis) {
-                    call.extend(keys(group, &captures)?);
+                    call.extend(find(group, &captures)?);
                 }
-                Ok(vec![call])
+                vec![call]
             }
-            _ => Ok(vec![keys(&rule.sources, self.captures)?]),
-        }
+            _ => vec![find(&rule.sources, self.captures)?],
+        };
+        Ok((calls, absent))
     }
 
     /// The indices of the folded axis: from the schema, or those that the source has.
@@ -194,13 +222,6 @@ impl<'a> Application<'_, 'a> {
             return (0..instance.axis(axis) as u64).collect();
         }
         self.builder.folded[&self.number].iter().copied().collect()
-    }
-
-    fn find(&self, keys: &Calls<(String, Option<usize>)>) -> Calls<Option<Input>> {
-        let find = |(key, index): &(String, Option<usize>)| {
-            Some(Input { tensor: self.builder.find(key)?, index: *index })
-        };
-        keys.iter().map(|call| call.iter().map(find).collect()).collect()
     }
 
     fn incomplete(&self, absent: &BTreeSet<String>, all_absent: bool) -> Stop {

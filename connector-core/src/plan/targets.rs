@@ -3,11 +3,14 @@
 use super::build::{Builder, Target};
 use super::finding::Problem;
 use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
+use super::step::{self, Applied};
 use super::{Finding, FindingKind};
 use crate::key::{Capture, Captures};
 use crate::mapping::Fold;
+use crate::parallel;
 use crate::schema::Instance;
-use std::collections::{HashMap, HashSet};
+use foldhash::HashMap;
+use std::collections::HashSet;
 
 /// # Errors
 /// If the conditions cannot be evaluated: all else would only follow from that.
@@ -21,39 +24,87 @@ pub(super) fn build(
     let truths = conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     let by_name = names(builder, &wanted);
-    let live: Vec<Vec<Candidate>> = wanted
-        .iter()
-        .map(|parameter| candidates(builder, &truths, parameter, |rule| &rule.targets))
-        .collect();
+    let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
+        candidates(builder, &truths, &wanted[number], |rule| &rule.targets)
+    });
     let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
     builder.choose_branches(|rule| used.contains(&rule));
-
-    for (parameter, mut live) in wanted.iter().zip(live) {
-        let untaken = live.first().map(|candidate| candidate.rule);
-        live.retain(|candidate| builder.branches.take(builder.rule(candidate.rule)));
-        let name = &parameter.target.name;
-        match live.as_slice() {
-            [] => {
-                let rule = untaken.map(|rule| builder.rule(rule));
-                let note = match rule.and_then(|rule| builder.branches.instead_of(rule)) {
-                    Some(taken) => format!(
-                        "the checkpoint's keys are those of `{taken}`, where no rule makes it"
-                    ),
-                    None => "no rule of this importer makes it under this config".into(),
-                };
-                builder.finding(FindingKind::NoRule, Problem::NoRule, name, untaken, vec![note]);
-            }
-            [one] => produce(builder, instance, parameter, one, &wanted, &by_name),
-            [first, second, ..] => {
-                let at = builder.rule(second.rule).rule.at;
-                let note = format!("by the rule here and by the rule at {at}");
-                let (kind, problem) = (FindingKind::Ambiguous, Problem::Doubled);
-                builder.finding(kind, problem, name, Some(first.rule), vec![note]);
-                builder.failed.extend(live.iter().map(|candidate| candidate.rule));
+    let mut rest = wanted.iter().zip(live);
+    loop {
+        let batch: Vec<(&Wanted, Vec<Candidate>)> = rest.by_ref().take(AT_ONCE).collect();
+        if batch.is_empty() {
+            return Ok(());
+        }
+        let alone = parallel::each(batch.len(), |number| {
+            let (parameter, live) = &batch[number];
+            alone(builder, instance, parameter, live)
+        });
+        for ((parameter, mut live), alone) in batch.into_iter().zip(alone) {
+            let untaken = live.first().map(|candidate| candidate.rule);
+            live.retain(|candidate| builder.branches.take(builder.rule(candidate.rule)));
+            match (alone, live.pop()) {
+                (Some((targets, applied)), Some(Candidate { rule, captures, .. })) => {
+                    step::add(builder, rule, captures, &parameter.at, targets, applied);
+                }
+                (_, Some(one)) if live.is_empty() => {
+                    produce(builder, instance, parameter, &one, &wanted, &by_name);
+                }
+                (_, last) => {
+                    live.extend(last);
+                    refuse(builder, parameter, &live, untaken);
+                }
             }
         }
     }
-    Ok(())
+}
+
+/// How many steps are made before they are added: few enough to take little memory beside the plan.
+const AT_ONCE: usize = 16 << 10;
+
+/// The step of a parameter that comes from a rule which makes nothing else, as most do. It depends
+/// on no other, so that several are made at once.
+fn alone(
+    builder: &Builder<'_>,
+    instance: &dyn Instance,
+    parameter: &Wanted,
+    live: &[Candidate],
+) -> Option<(Vec<Target>, Applied)> {
+    let mut taken =
+        live.iter().filter(|candidate| builder.branches.take(builder.rule(candidate.rule)));
+    let (Some(Candidate { rule, name, captures }), None) = (taken.next(), taken.next()) else {
+        return None;
+    };
+    if builder.is_shared(*rule) || builder.is_folded(*rule) {
+        return None;
+    }
+    let targets = vec![parameter.target(instance.schema().flags, *name)];
+    let applied = step::apply(builder, *rule, captures, &parameter.at, &targets);
+    Some((targets, applied))
+}
+
+/// A parameter that no rule makes, or several do. `untaken` is a rule of a branch not taken.
+fn refuse(
+    builder: &mut Builder<'_>,
+    parameter: &Wanted,
+    live: &[Candidate],
+    untaken: Option<usize>,
+) {
+    let name = parameter.name();
+    let [first, second, ..] = live else {
+        let rule = untaken.map(|rule| builder.rule(rule));
+        let note = match rule.and_then(|rule| builder.branches.instead_of(rule)) {
+            Some(taken) => {
+                format!("the checkpoint's keys are those of `{taken}`, where no rule makes it")
+            }
+            None => "no rule of this importer makes it under this config".into(),
+        };
+        return builder.finding(FindingKind::NoRule, Problem::NoRule, name, untaken, vec![note]);
+    };
+    let at = builder.rule(second.rule).rule.at;
+    let note = format!("by the rule here and by the rule at {at}");
+    let (kind, problem) = (FindingKind::Ambiguous, Problem::Doubled);
+    builder.finding(kind, problem, name, Some(first.rule), vec![note]);
+    builder.failed.extend(live.iter().map(|candidate| candidate.rule));
 }
 
 /// Adds the step that makes `parameter`, and with it the rule's other targets.
@@ -68,16 +119,15 @@ fn produce(
     let rule = builder.rule(candidate.rule);
     let flags = instance.schema().flags;
     if rule.targets.len() == 1 && !matches!(rule.fold, Fold::Spread(_)) {
-        let name = parameter.spelling(flags, candidate.name).into();
-        let target = Target { name, ..parameter.target.clone() };
-        builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, &[target]);
+        let targets = vec![parameter.target(flags, candidate.name)];
+        builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, targets);
         return;
     }
     let (captures, names) = match targets(builder, instance, parameter, candidate) {
         Ok(targets) => targets,
         Err(note) => {
             let (kind, problem) = (FindingKind::Rule, Problem::Unable);
-            let name = &parameter.target.name;
+            let name = parameter.name();
             return builder.finding(kind, problem, name, Some(candidate.rule), vec![note]);
         }
     };
@@ -87,8 +137,7 @@ fn produce(
             Some(&number) => {
                 let parameter = &wanted[number];
                 let spelling = parameter.names.iter().position(|other| *other == name);
-                let name = parameter.spelling(flags, spelling.unwrap_or_default()).into();
-                targets.push(Target { name, ..parameter.target.clone() });
+                targets.push(parameter.target(flags, spelling.unwrap_or_default()));
             }
             None => {
                 let model = instance.schema().model;
@@ -98,7 +147,7 @@ fn produce(
             }
         }
     }
-    builder.step(candidate.rule, captures, &parameter.at, &targets);
+    builder.step(candidate.rule, captures, &parameter.at, targets);
 }
 
 /// What the step that makes `parameter` and others captures, and the names of all that it makes.

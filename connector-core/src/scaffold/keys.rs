@@ -177,7 +177,7 @@ impl Keys {
         let mut known: HashMap<Vec<(String, Option<usize>)>, usize> = HashMap::new();
         for key in keys {
             let mut at = Vec::new();
-            let names = natural_segments(key).into_iter().map(|(name, _)| name);
+            let names = natural_segments(key).map(|(name, _)| name);
             let parts = key.split('.').zip(names).zip(places(key));
             let segments: Vec<(String, Option<usize>)> = parts
                 .map(|((segment, name), place)| {
@@ -225,7 +225,7 @@ fn places(key: &str) -> Vec<Option<(String, u64)>> {
         prefix.push_str("{}");
         Some((place, index))
     };
-    natural_segments(key).into_iter().enumerate().map(place).collect()
+    natural_segments(key).enumerate().map(place).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! A set of files, read: their tensors, and what contradicts what.
 
-use super::index::Index;
+use super::index::{Index, WeightMap};
 use super::{FileSet, OpenError, OpenFile, Problem};
 use crate::parallel;
 use crate::store::{FileId, TensorInfo};
-use std::collections::{HashMap, HashSet};
+use foldhash::{HashMap, HashMapExt};
+use std::collections::{BTreeMap, HashSet};
 
 /// How many files are read at once: a file server answers several questions in the time of one.
 const AT_ONCE: usize = 4;
@@ -52,13 +53,8 @@ pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
         });
         match told {
             Ok((file, found)) => {
-                for tensor in found {
-                    let homes = contents.homes.entry(tensor.name.clone()).or_default();
-                    homes.push(files.len());
-                    if homes.len() == 1 {
-                        tensors.push(tensor);
-                    }
-                }
+                contents.homes.extend(found.iter().map(|_| files.len()));
+                tensors.extend(found);
                 contents.names.push(shard.name);
                 files.push(file);
             }
@@ -68,9 +64,10 @@ pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
             }
         }
     }
-    contents.find_duplicates(&tensors, &mut problems);
-    if let Some(index) = index {
-        contents.compare(index, &tensors, &mut problems);
+    let repeated = contents.check(index, &tensors, &mut problems);
+    if !repeated.is_empty() {
+        let mut number = 0..;
+        tensors.retain(|_| number.next().is_some_and(|number| !repeated.contains(&number)));
     }
     Ok(ReadSet { files, tensors, problems })
 }
@@ -82,38 +79,86 @@ struct Contents {
     names: Vec<String>,
     /// The names of those that could not: one problem each, not one per tensor.
     unread: HashSet<String>,
-    /// The files of each tensor.
-    homes: HashMap<String, Vec<FileId>>,
+    /// The file of each tensor.
+    homes: Vec<FileId>,
+}
+
+/// The tensors by their names.
+struct Names<'a> {
+    /// The first of each name.
+    first: HashMap<&'a str, usize>,
+    /// The others, by that one.
+    others: BTreeMap<usize, Vec<usize>>,
 }
 
 impl Contents {
-    fn find_duplicates<E>(&self, tensors: &[TensorInfo], problems: &mut Vec<Problem<E>>) {
-        for TensorInfo { name, .. } in tensors {
-            if let Some(homes) = self.homes.get(name).filter(|homes| homes.len() > 1) {
-                let shards = homes.iter().map(|&id| self.names[id].clone()).collect();
-                problems.push(Problem::DuplicateTensor { tensor: name.clone(), shards });
+    /// Adds what contradicts what to `problems`. Returns the tensors whose names others have before
+    /// them.
+    fn check<E>(
+        &self,
+        index: Option<Index>,
+        tensors: &[TensorInfo],
+        problems: &mut Vec<Problem<E>>,
+    ) -> HashSet<usize> {
+        let first = HashMap::with_capacity(tensors.len());
+        let mut names = Names { first, others: BTreeMap::new() };
+        for (number, tensor) in tensors.iter().enumerate() {
+            let first = *names.first.entry(&tensor.name).or_insert(number);
+            if first != number {
+                names.others.entry(first).or_default().push(number);
             }
         }
+        for first in names.others.keys() {
+            let shards = names.all(*first).map(|tensor| self.home(tensor).into()).collect();
+            let tensor = tensors[*first].name.clone();
+            problems.push(Problem::DuplicateTensor { tensor, shards });
+        }
+        if let Some(index) = index {
+            self.compare(index.weight_map, tensors, &names, problems);
+        }
+        names.others.into_values().flatten().collect()
     }
 
-    fn compare<E>(&self, index: Index, tensors: &[TensorInfo], problems: &mut Vec<Problem<E>>) {
-        let listed = index.weight_map.map;
-        for TensorInfo { name, .. } in tensors {
-            if !listed.contains_key(name) {
-                let shard = self.names[self.homes[name][0]].clone();
+    /// The name of the file of a tensor.
+    fn home(&self, tensor: usize) -> &str {
+        &self.names[self.homes[tensor]]
+    }
+
+    fn compare<E>(
+        &self,
+        listed: WeightMap,
+        tensors: &[TensorInfo],
+        names: &Names<'_>,
+        problems: &mut Vec<Problem<E>>,
+    ) {
+        let WeightMap { shards, tensors: listed, repeated } = listed;
+        let mut is_listed = vec![false; tensors.len()];
+        let mut misplaced = Vec::new();
+        let unread: Vec<bool> = shards.iter().map(|shard| self.unread.contains(shard)).collect();
+        for (tensor, shard) in listed {
+            let first = names.first.get(tensor.as_str()).copied();
+            let mut all = first.into_iter().flat_map(|first| names.all(first));
+            all.clone().for_each(|tensor| is_listed[tensor] = true);
+            if !unread[shard] && !all.any(|tensor| self.home(tensor) == shards[shard]) {
+                let found = first.map(|first| self.home(first).into());
+                misplaced.push(Problem::NotInShard { tensor, shard: shards[shard].clone(), found });
+            }
+        }
+        for (number, TensorInfo { name, .. }) in tensors.iter().enumerate() {
+            if !is_listed[number] && names.first[name.as_str()] == number {
+                let shard = self.home(number).into();
                 problems.push(Problem::NotListed { tensor: name.clone(), shard });
             }
         }
-        for tensor in index.weight_map.repeated {
-            problems.push(Problem::ListedTwice { tensor });
-        }
-        for (tensor, shard) in listed {
-            let homes = self.homes.get(&tensor).map_or(&[][..], Vec::as_slice);
-            if self.unread.contains(&shard) || homes.iter().any(|&id| self.names[id] == shard) {
-                continue;
-            }
-            let found = homes.first().map(|&id| self.names[id].clone());
-            problems.push(Problem::NotInShard { tensor, shard, found });
-        }
+        problems.extend(repeated.into_iter().map(|tensor| Problem::ListedTwice { tensor }));
+        problems.extend(misplaced);
+    }
+}
+
+impl Names<'_> {
+    /// The tensor `first` and the others of its name.
+    fn all(&self, first: usize) -> impl Iterator<Item = usize> + Clone {
+        let others = self.others.get(&first).into_iter().flatten().copied();
+        std::iter::once(first).chain(others)
     }
 }

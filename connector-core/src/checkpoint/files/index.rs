@@ -1,9 +1,12 @@
 //! `model.safetensors.index.json` and the like: which tensor is in which shard.
 
 use super::{OpenError, OpenErrorKind};
-use crate::checkpoint::safetensors::{MAX_HEADER, StringMap, shown};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use crate::checkpoint::safetensors::{MAX_HEADER, shown};
+use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::{Deserialize, Serialize, Serializer};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
@@ -13,7 +16,19 @@ use std::path::Path;
 #[derive(Deserialize)]
 #[serde(expecting = "an object with a `weight_map`")]
 pub(super) struct Index {
-    pub(super) weight_map: StringMap,
+    pub(super) weight_map: WeightMap,
+}
+
+/// Which tensor is in which file.
+#[derive(Default)]
+pub(super) struct WeightMap {
+    /// The names of the files, each once.
+    pub(super) shards: Vec<String>,
+    /// The tensors in the order of their names, each with the number of its file. Of a name that comes
+    /// more than once the first is here.
+    pub(super) tensors: Vec<(String, usize)>,
+    /// The names that come more than once.
+    pub(super) repeated: Vec<String>,
 }
 
 impl Index {
@@ -21,14 +36,15 @@ impl Index {
     pub(super) fn read(path: &Path) -> Result<Option<Self>, OpenError> {
         let refuse = |reason: &str| OpenErrorKind::Index { reason: shown(reason) }.at(path);
         // Looked at before it is opened: opening a pipe would wait for its other end.
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() => {}
+        let len = match std::fs::metadata(path) {
+            Ok(metadata) if metadata.is_file() => metadata.len(),
             Ok(_) => return Err(refuse("it is not a file")),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io("open", path)(error)),
-        }
+        };
         let file = File::open(path).map_err(OpenError::io("open", path))?;
-        let mut json = Vec::new();
+        // One byte more, so that its end is found without growing.
+        let mut json = Vec::with_capacity(len.min(MAX_HEADER) as usize + 1);
         // An index is smaller than the headers it sums up: the same limit keeps memory bounded.
         file.take(MAX_HEADER + 1).read_to_end(&mut json).map_err(OpenError::io("read", path))?;
         if json.len() as u64 > MAX_HEADER {
@@ -36,16 +52,62 @@ impl Index {
         }
         let index: Index =
             serde_json::from_slice(&json).map_err(|error| refuse(&error.to_string()))?;
-        if index.weight_map.map.is_empty() {
+        if index.weight_map.tensors.is_empty() {
             return Err(OpenErrorKind::EmptyIndex.at(path));
         }
         Ok(Some(index))
     }
 }
 
+impl<'de> Deserialize<'de> for WeightMap {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(WeightMapVisitor)
+    }
+}
+
+struct WeightMapVisitor;
+
+impl<'de> Visitor<'de> for WeightMapVisitor {
+    type Value = WeightMap;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
+        let mut read = WeightMap::default();
+        let mut numbers = HashMap::new();
+        while let Some((tensor, Text(shard))) = map.next_entry::<String, Text<'_>>()? {
+            let number = match numbers.get(&shard) {
+                Some(number) => *number,
+                None => {
+                    let number = read.shards.len();
+                    read.shards.push(shard.clone().into_owned());
+                    numbers.insert(shard, number);
+                    number
+                }
+            };
+            read.tensors.push((tensor, number));
+        }
+        // As a rule they are in order. Stable, so that of equal names the first stays the first.
+        read.tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let repeated = &mut read.repeated;
+        read.tensors.dedup_by(|(next, _), (first, _)| {
+            let repeats = next == first;
+            repeated.extend(repeats.then(|| std::mem::take(next)));
+            repeats
+        });
+        Ok(read)
+    }
+}
+
+/// A text that is borrowed where the JSON has no escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
 /// The bytes of an index: sorted, so that the same tensors make the same file.
 pub(in crate::checkpoint) fn to_json(
-    weight_map: &BTreeMap<&str, &str>,
+    mut weight_map: Vec<(&str, &str)>,
     total_size: u64,
 ) -> Vec<u8> {
     #[derive(Serialize)]
@@ -55,10 +117,19 @@ pub(in crate::checkpoint) fn to_json(
     #[derive(Serialize)]
     struct Output<'a> {
         metadata: Metadata,
-        weight_map: &'a BTreeMap<&'a str, &'a str>,
+        #[serde(serialize_with = "as_map")]
+        weight_map: Vec<(&'a str, &'a str)>,
     }
+    fn as_map<S: Serializer>(pairs: &[(&str, &str)], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(pairs.iter().copied())
+    }
+    /// What stands around a name and its file, and around them all.
+    const AROUND: usize = 16;
+    weight_map.sort_unstable();
+    let len = weight_map.iter().map(|(tensor, shard)| tensor.len() + shard.len() + AROUND);
+    let mut json = Vec::with_capacity(len.sum::<usize>() + 8 * AROUND);
     let output = Output { metadata: Metadata { total_size }, weight_map };
-    let mut json = serde_json::to_vec_pretty(&output).expect("strings and numbers serialize");
+    serde_json::to_writer_pretty(&mut json, &output).expect("strings and numbers serialize");
     json.push(b'\n');
     json
 }
@@ -86,10 +157,20 @@ mod tests {
     }
 
     #[test]
+    fn of_equal_names_the_first_is_taken_and_the_others_are_told() {
+        let map: WeightMap =
+            serde_json::from_str(r#"{"c":"1","a":"2","b":"1","a":"1","a":"3"}"#).unwrap();
+        assert_eq!(map.shards, ["1", "2", "3"]);
+        let expected = [("a", 1), ("b", 0), ("c", 0)].map(|(name, shard)| (name.into(), shard));
+        assert_eq!(map.tensors, expected);
+        assert_eq!(map.repeated, ["a", "a"]);
+    }
+
+    #[test]
     fn bytes() {
-        let map = BTreeMap::from([("b", "2.safetensors"), ("a", "1.safetensors")]);
+        let map = vec![("b", "2.safetensors"), ("a", "1.safetensors")];
         let expected = "{\n  \"metadata\": {\n    \"total_size\": 8\n  },\n  \"weight_map\": {\n    \
                         \"a\": \"1.safetensors\",\n    \"b\": \"2.safetensors\"\n  }\n}\n";
-        assert_eq!(String::from_utf8(to_json(&map, 8)).unwrap(), expected);
+        assert_eq!(String::from_utf8(to_json(map, 8)).unwrap(), expected);
     }
 }

@@ -100,11 +100,9 @@ impl Form {
     #[cfg(feature = "hub")]
     pub fn listed_in(&self, dir: &Path) -> Result<Option<Vec<String>>, OpenError> {
         let Some(index) = index::Index::read(&dir.join(self.index))? else { return Ok(None) };
-        let listed = index.weight_map.map.values();
-        let mut names: Vec<String> =
-            listed.filter(|name| index::is_plain_name(name)).cloned().collect();
+        let mut names = index.weight_map.shards;
+        names.retain(|name| index::is_plain_name(name));
         names.sort_unstable();
-        names.dedup();
         Ok(Some(names))
     }
 

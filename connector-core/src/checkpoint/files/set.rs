@@ -2,7 +2,6 @@
 
 use super::index::{Index, is_plain_name};
 use super::{Form, Found, OpenError, OpenErrorKind, OpenFile, Opened, Problem};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -58,20 +57,23 @@ impl FileSet {
     }
 
     fn listed(form: &Form, dir: &Path, index: Index) -> Self {
-        let mut counts = BTreeMap::<&str, usize>::new();
-        for shard in index.weight_map.map.values() {
-            *counts.entry(shard).or_default() += 1;
+        let names = &index.weight_map.shards;
+        let mut counts = vec![0; names.len()];
+        for (_, shard) in &index.weight_map.tensors {
+            counts[*shard] += 1;
         }
+        let mut counts: Vec<(&String, usize)> = names.iter().zip(counts).collect();
+        counts.sort_unstable();
         let (plain, refused): (Vec<_>, Vec<_>) =
             counts.into_iter().partition(|(name, _)| is_plain_name(name));
-        let shard = |(name, listed): (&str, usize)| Shard {
-            name: name.into(),
+        let shard = |(name, listed): (&String, usize)| Shard {
+            name: name.clone(),
             path: dir.join(name),
             listed,
         };
         let shards = plain.into_iter().map(shard).collect();
-        let refused = refused.into_iter().map(|(name, _)| name.into()).collect();
-        let is_listed = index.weight_map.map.values().any(|shard| shard == form.single);
+        let refused = refused.into_iter().map(|(name, _)| name.clone()).collect();
+        let is_listed = names.iter().any(|shard| shard == form.single);
         let ambiguous = (!is_listed && dir.join(form.single).exists()).then_some(form.single);
         FileSet { shards, index: Some(index), refused, ambiguous }
     }

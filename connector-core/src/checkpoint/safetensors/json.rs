@@ -88,9 +88,9 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
 
 /// A map from strings to strings, with the keys that come more than once.
 #[derive(Default)]
-pub(in crate::checkpoint) struct StringMap {
-    pub(in crate::checkpoint) map: BTreeMap<String, String>,
-    pub(in crate::checkpoint) repeated: Vec<String>,
+pub(super) struct StringMap {
+    pub(super) map: BTreeMap<String, String>,
+    pub(super) repeated: Vec<String>,
 }
 
 impl<'de> Deserialize<'de> for StringMap {

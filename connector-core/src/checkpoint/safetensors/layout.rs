@@ -5,8 +5,9 @@ use super::rules::{shown, size_of};
 use super::{FORM, InvalidTensor, MAX_HEADER, METADATA};
 use crate::checkpoint::files::to_json;
 use crate::store::{Dtype, FileId};
+use foldhash::{HashSet, HashSetExt};
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// The tensors begin at a multiple of this. The format asks for nothing, and its own writer pads
@@ -17,6 +18,12 @@ const ALIGNMENT: usize = 64;
 /// the same place within a block as in the file that it comes from, a file system with reflinks
 /// (XFS, Btrfs) can share its blocks instead of copying them.
 const BLOCK: u64 = 4096;
+
+/// The bytes in front of a header that tell its length.
+const LENGTH: usize = 8;
+
+/// About how many bytes of a header a tensor takes beside its name.
+const ENTRY: usize = 96;
 
 /// A tensor to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,8 +147,7 @@ impl Layout {
         let index = (count > 1).then(|| {
             let shard = |place: &Placement| files[place.file].name.as_str();
             let names = tensors.iter().map(|tensor| tensor.name.as_str());
-            let map: BTreeMap<_, _> = names.zip(placements.iter().map(shard)).collect();
-            to_json(&map, total)
+            to_json(names.zip(placements.iter().map(shard)).collect(), total)
         });
         Ok(Layout { files, placements, index })
     }
@@ -196,7 +202,11 @@ fn lay_out(
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     // The largest elements first: every tensor then begins at a multiple of its element's size.
     order.sort_by_key(|&i| Reverse(tensors[i].dtype.bits()));
-    let mut json = format!(r#"{{"{METADATA}":{{"format":"pt"}}"#).into_bytes();
+    // The length comes in front, padding behind.
+    let len: usize = tensors.iter().map(|tensor| tensor.name.len() + ENTRY).sum();
+    let mut json = Vec::with_capacity(LENGTH + len + 2 * BLOCK as usize);
+    json.extend([0; LENGTH]);
+    json.extend(format!(r#"{{"{METADATA}":{{"format":"pt"}}"#).into_bytes());
     let mut end = 0;
     for i in order {
         let OutputTensor { name, dtype, shape } = &tensors[i];
@@ -234,9 +244,9 @@ fn shift(placed: &[Placement], origins: &[Option<u64>]) -> Option<u64> {
     shifts.max_by_key(|(_, bytes)| *bytes).map(|(shift, _)| shift)
 }
 
-/// Pads a header's JSON and puts its length in front.
+/// Pads a header's JSON, and puts its length in the room in front that is left for it.
 fn frame(shard: &str, mut json: Vec<u8>, shift: Option<u64>) -> Result<Vec<u8>, LayoutError> {
-    let least = 8 + json.len();
+    let least = json.len();
     let length = match shift.map(|shift| shift as usize) {
         Some(shift) => {
             let block = BLOCK as usize;
@@ -244,12 +254,13 @@ fn frame(shard: &str, mut json: Vec<u8>, shift: Option<u64>) -> Result<Vec<u8>, 
         }
         None => least.next_multiple_of(ALIGNMENT),
     };
-    json.resize(length - 8, b' ');
-    let len = json.len();
+    json.resize(length, b' ');
+    let len = length - LENGTH;
     if len as u64 > MAX_HEADER {
         return Err(LayoutError::HeaderTooLarge { shard: shard.into(), len });
     }
-    Ok([&(len as u64).to_le_bytes()[..], &json].concat())
+    json[..LENGTH].copy_from_slice(&(len as u64).to_le_bytes());
+    Ok(json)
 }
 
 fn append_json(json: &mut Vec<u8>, value: &(impl serde::Serialize + ?Sized)) {

@@ -26,7 +26,6 @@ mod writer;
 
 pub use header::{Header, HeaderTensor, read_header};
 pub use header_error::{HeaderError, HeaderErrorKind};
-pub(super) use json::StringMap;
 pub use layout::{Layout, LayoutError, OutputTensor, Placement, ShardFile};
 pub use reader::Reader;
 pub use rules::InvalidTensor;
