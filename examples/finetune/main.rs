@@ -104,7 +104,7 @@ impl Bar {
 }
 
 impl Watch for Bar {
-    fn begins(&self, data: &Dataset, step: u64) {
+    fn begins(&self, data: &Dataset, _: Option<&Dataset>, step: u64) {
         self.0.println(format!(
             "data       {} examples in {} rows, {} tokens, {} of them learnt",
             data.examples(),
