@@ -9,7 +9,7 @@ use crate::{Error, Result};
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Moves all extents on a few threads, each with the next ones in the order of the source; this
+/// Moves all extents on a few threads, each with the next ones in the order of the target; this
 /// thread does `steps` first.
 pub(super) fn run(job: &Job<'_>, tally: &Tally, steps: impl FnOnce() -> Result<()>) -> Result<()> {
     let prepared = job.prepared;
@@ -95,7 +95,6 @@ impl Run<'_> {
     }
 
     fn batch(&self, batch: &[Extent], buffers: &mut Buffers) -> Result<()> {
-        self.job.cancel.check()?;
         // One that the kernel copies is not read; what lies before and behind it is.
         let mut unread = 0;
         for (number, extent) in batch.iter().enumerate() {
@@ -108,41 +107,47 @@ impl Run<'_> {
         self.buffered(&batch[unread..], buffers)
     }
 
-    /// Reads extents that lie together at once, and writes each to its place.
+    /// Reads extents that lie together in the target, and writes them at once.
     fn buffered(&self, extents: &[Extent], buffers: &mut Buffers) -> Result<()> {
         let Some(first) = extents.first() else { return Ok(()) };
-        let bytes: u64 = extents.iter().map(Extent::bytes).sum();
-        // Grows to the size of a buffer once.
-        buffers.read.resize(bytes as usize, 0);
+        self.job.cancel.check()?;
+        failpoint("engine.chunk")?;
+        let bytes: u64 = extents.iter().map(Extent::target_bytes).sum();
+        let Buffers { read, write } = buffers;
+        let write = room(write, bytes);
+        let mut rest = &mut *write;
+        for together in extents.chunk_by(Extent::reads_on) {
+            let bytes: u64 = together.iter().map(Extent::target_bytes).sum();
+            let (made, others) = rest.split_at_mut(bytes as usize);
+            rest = others;
+            self.read(together, read, made)?;
+        }
+        {
+            stage!("write");
+            let (file, mut at) = first.target;
+            let row = if first.rows > 1 { first.target_row() } else { bytes };
+            for row in write.chunks(row.max(1) as usize) {
+                self.job.sink.write_at(file, at, row)?;
+                at += first.step;
+            }
+        }
+        extents.iter().try_for_each(|extent| self.written(extent))
+    }
+
+    /// Reads extents that lie together in the source, which are one if it is cast.
+    fn read(&self, extents: &[Extent], read: &mut Vec<u8>, made: &mut [u8]) -> Result<()> {
+        let Extent { source: (file, at), cast: as_type, output, .. } = extents[0];
+        let Some((from, to)) = as_type else {
+            stage!("read");
+            return self.job.source.read_at(file, at, made);
+        };
+        let read = room(read, extents[0].bytes());
         {
             stage!("read");
-            self.job.source.read_at(first.source.0, first.source.1, &mut buffers.read)?;
+            self.job.source.read_at(file, at, read)?;
         }
-        let mut rest = &buffers.read[..];
-        for extent in extents {
-            let (bytes, others) = rest.split_at(extent.bytes() as usize);
-            rest = others;
-            self.job.cancel.check()?;
-            failpoint("engine.chunk")?;
-            let bytes = match extent.cast {
-                None => bytes,
-                Some((from, to)) => {
-                    stage!("cast");
-                    buffers.cast.resize(extent.target_bytes() as usize, 0);
-                    self.tally.add(extent.output, cast(bytes, from, &mut buffers.cast, to));
-                    &buffers.cast
-                }
-            };
-            {
-                stage!("write");
-                let (file, mut at) = extent.target;
-                for row in bytes.chunks(extent.target_row().max(1) as usize) {
-                    self.job.sink.write_at(file, at, row)?;
-                    at += extent.step;
-                }
-            }
-            self.written(extent)?;
-        }
+        stage!("cast");
+        self.tally.add(output, cast(read, from, made, to));
         Ok(())
     }
 
@@ -160,5 +165,14 @@ impl Run<'_> {
 #[derive(Default)]
 struct Buffers {
     read: Vec<u8>,
-    cast: Vec<u8>,
+    write: Vec<u8>,
+}
+
+/// The first `len` bytes of a buffer, which grows to its full size once.
+fn room(buffer: &mut Vec<u8>, len: u64) -> &mut [u8] {
+    let len = len as usize;
+    if buffer.len() < len {
+        buffer.resize(len, 0);
+    }
+    &mut buffer[..len]
 }

@@ -42,11 +42,36 @@ impl Extent {
         }
     }
 
+    /// How many bytes in the source the whole elements have that fit in `len` bytes of the target.
+    fn source_len(&self, len: u64) -> u64 {
+        match self.cast {
+            Some((from, to)) => len * 8 / to.bits() * from.bits() / 8,
+            None => len,
+        }
+    }
+
+    /// Of an extent of one row, where the byte `at` goes, counted in the source.
+    fn target_at(&self, at: u64) -> (FileId, u64) {
+        (self.target.0, self.target.1 + self.cast_len(at))
+    }
+
+    /// Of an extent of one row, where it ends.
+    fn target_end(&self) -> (FileId, u64) {
+        self.target_at(self.bytes())
+    }
+
+    /// Whether `next` lies behind it in the source, and both are moved as they are.
+    pub fn reads_on(&self, next: &Extent) -> bool {
+        self.cast.is_none()
+            && next.cast.is_none()
+            && (self.source.0, self.source.1 + self.bytes()) == next.source
+    }
+
     /// Of an extent of one row the `len` bytes from `at` on, counted in the source.
     pub fn part(&self, at: u64, len: u64) -> Extent {
         Extent {
             source: (self.source.0, self.source.1 + at),
-            target: (self.target.0, self.target.1 + self.cast_len(at)),
+            target: self.target_at(at),
             len,
             ..*self
         }
@@ -71,8 +96,8 @@ impl Extent {
     }
 }
 
-/// The extents of `steps` in the order of the source files. Those in rows come last, in the order of
-/// the target: the pieces of a tensor, which each have a share of all its pages, one after the other.
+/// The extents of `steps` in the order of the target. Those in rows come last: the pieces of a tensor,
+/// which each have a share of all its pages, one after the other.
 pub(super) fn extents(
     plan: &Plan,
     source: &dyn Source,
@@ -83,10 +108,7 @@ pub(super) fn extents(
     for &step in steps {
         of_step(plan, source, places, step, &mut all);
     }
-    all.sort_unstable_by_key(|extent| match extent.rows {
-        1 => (false, extent.source, extent.target),
-        _ => (true, extent.target, extent.source),
-    });
+    all.sort_unstable_by_key(|extent| (extent.rows > 1, extent.target, extent.source));
     coalesce(&mut all);
     all
 }
@@ -188,10 +210,8 @@ fn coalesce(sorted: &mut Vec<Extent>) {
     sorted.retain(|extent| extent.bytes() > 0);
     sorted.dedup_by(|next, last| {
         let continues = (last.rows, next.rows) == (1, 1)
-            && last.cast.is_none()
-            && next.cast.is_none()
-            && (last.source.0, last.source.1 + last.len) == next.source
-            && (last.target.0, last.target.1 + last.len) == next.target;
+            && last.reads_on(next)
+            && last.target_end() == next.target;
         if continues {
             last.len += next.len;
         }
@@ -199,11 +219,13 @@ fn coalesce(sorted: &mut Vec<Extent>) {
     });
 }
 
-/// Hands out extents in the order of the source, in batches that lie together there and fit in a
-/// buffer: a batch is one read, however many places its bytes go to.
+/// Hands out extents in the order of the target, in batches that lie together there and end where the
+/// file's next buffer begins: a batch is one write, however many places its bytes come from.
 ///
-/// Each worker has a stretch of its own, so that it reads on where it was and, as a rule, writes to
-/// a file of its own: a file takes one write at a time.
+/// A write is what costs, for a file takes one at a time, and the system makes room for it in its
+/// cache. It does so in few large pieces where writes begin at multiples of their size
+/// (`PERFORMANCE.md`). Each worker has a stretch of its own, so that it goes on where it was and, of
+/// several files, as a rule writes to one of its own.
 pub(super) struct Queue<'a> {
     buffer: u64,
     stretches: Vec<Mutex<Stretch<'a>>>,
@@ -257,17 +279,32 @@ impl Stretch<'_> {
     fn take(&mut self, buffer: u64, batch: &mut Vec<Extent>) {
         let mut room = buffer;
         while let [extent, others @ ..] = self.extents {
-            let follows = |last: &Extent| (last.source.0, last.source.1 + last.bytes());
-            let start = (extent.source.0, extent.source.1 + self.taken);
-            if batch.last().is_some_and(|last| follows(last) != start) {
-                return;
-            }
-            let Some(part) = extent.next(self.taken, room) else { return };
+            let part = if extent.rows > 1 {
+                extent.next(self.taken, buffer).filter(|_| batch.is_empty())
+            } else {
+                let (file, at) = extent.target_at(self.taken);
+                match batch.last() {
+                    None => room = buffer - at % buffer,
+                    Some(last) if last.target_end() == (file, at) => {}
+                    Some(_) => return,
+                }
+                let left = extent.bytes() - self.taken;
+                let len = match extent.source_len(room) {
+                    // Not one element; a batch that begins there is as large as the others.
+                    0 if batch.is_empty() => extent.source_len(buffer),
+                    len => len,
+                };
+                (len > 0).then(|| extent.part(self.taken, len.min(left)))
+            };
+            let Some(part) = part else { return };
             batch.push(part);
-            room -= part.bytes();
+            room = room.saturating_sub(part.target_bytes());
             self.taken += part.bytes();
             if self.taken == extent.bytes() {
                 (self.extents, self.taken) = (others, 0);
+            }
+            if part.rows > 1 || room == 0 {
+                return;
             }
         }
     }
@@ -300,25 +337,24 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_lies_together_in_the_source_and_fits_in_the_buffer() {
-        let (a, b, c) = (extent(0, 1000, 100), extent(100, 500, 30), extent(200, 0, 300));
+    fn a_batch_lies_together_in_the_target_and_ends_where_a_buffer_does() {
+        let (a, b, c) = (extent(500, 100, 100), extent(0, 200, 30), extent(900, 300, 300));
         let got = batches(&[a, b, c], 128);
         let want = [
-            // What is left of the buffer does not hold `b`, which cannot be cut so short.
-            vec![a],
-            vec![b],
-            vec![extent(200, 0, 128)],
-            vec![extent(328, 128, 128)],
-            vec![extent(456, 256, 44)],
+            vec![extent(500, 100, 28)],
+            // The rest of `a`, and `b`, which lies elsewhere in the source.
+            vec![extent(528, 128, 72), extent(0, 200, 30)],
+            vec![extent(900, 300, 84)],
+            vec![extent(984, 384, 128)],
+            vec![extent(1112, 512, 88)],
         ];
         assert_eq!(got, want);
-        assert_eq!(batches(&[a, b], 192), [[a, b]]);
         assert!(batches(&[], 64).is_empty());
     }
 
     #[test]
     fn workers_begin_apart_and_help_each_other() {
-        let extents: Vec<Extent> = (0..5).map(|n| extent(n * 1000, n * 1000, 64)).collect();
+        let extents: Vec<Extent> = (0..5).map(|n| extent(n * 1000, n * 1024, 64)).collect();
         for workers in [1, 2, 3, 9] {
             let queue = Queue::new(&extents, 64, workers);
             let mut batch = Vec::new();
@@ -337,8 +373,12 @@ mod tests {
     fn a_cast_moves_the_target_by_its_own_size() {
         let cast = Some((Dtype::F32, Dtype::Bf16));
         let got = batches(&[Extent { cast, ..extent(0, 100, 128) }], 64);
-        assert_eq!(got[1][0].target, (0, 132));
-        assert_eq!(got[1][0].target_bytes(), 32);
+        let places: Vec<_> = got.iter().map(|batch| (batch[0].source.1, batch[0].target)).collect();
+        assert_eq!(places, [(0, (0, 100)), (56, (0, 128))]);
+        assert_eq!(got[1][0].target_bytes(), 36);
+        // Where not one element fits before the next buffer.
+        let odd = batches(&[Extent { cast, ..extent(0, 63, 256) }], 64);
+        assert_eq!(odd.iter().flatten().map(Extent::target_bytes).collect::<Vec<_>>(), [64, 64]);
     }
 
     #[test]

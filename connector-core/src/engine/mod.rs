@@ -1,6 +1,6 @@
 //! Runs a plan: reads by position, moves or converts, writes at known offsets.
 //!
-//! What only moves bytes is a list of extents, which a few threads take in the order of the source
+//! What only moves bytes is a list of extents, which a few threads take in the order of the target
 //! files, each with a buffer of its own. A user's function runs one step at a time. So the memory
 //! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
 //! states that bound before anything is written.

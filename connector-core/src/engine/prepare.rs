@@ -67,7 +67,7 @@ pub struct Prepared {
     pub(super) threads: usize,
     pub(super) io: Io,
     pub(super) sync: bool,
-    /// The bytes that only move or are cast, in the order of the source.
+    /// The bytes that only move or are cast, in the order of the target.
     pub(super) extents: Vec<Extent>,
     /// The steps that move elements in memory.
     pub(super) whole: Vec<usize>,
