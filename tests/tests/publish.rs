@@ -44,7 +44,9 @@ impl Case {
     }
 
     fn import(&self) -> Child {
+        // Buffers of 64 KiB, so that some of the tensors are written when a later chunk fails.
         let child = Child::import(PROGRAM, &self.bench.source(), &self.bench.out());
+        let child = child.arg("--threads=2").arg("--max-memory=700kB");
         if self.old.is_some() { child.arg("--overwrite") } else { child }
     }
 
@@ -187,7 +189,7 @@ fn signals_stop_an_import_and_leave_nothing() {
                 ("conversion.finished=sleep:2000", "conversion.json"),
             ] {
                 let case = Case::new(replacing);
-                let child = case.import().arg("--threads").arg("1").failpoints(step);
+                let child = case.import().failpoints(step);
                 let mut child = Slow(child.start());
                 child.wait_for(&case.bench.dir().join(".out.connector-staging").join(there));
                 child.signal(signal);

@@ -110,8 +110,6 @@ impl Run<'_> {
     /// Reads extents that lie together in the target, and writes them at once.
     fn buffered(&self, extents: &[Extent], buffers: &mut Buffers) -> Result<()> {
         let Some(first) = extents.first() else { return Ok(()) };
-        self.job.cancel.check()?;
-        failpoint("engine.chunk")?;
         let bytes: u64 = extents.iter().map(Extent::target_bytes).sum();
         let Buffers { read, write } = buffers;
         let write = room(write, bytes);
@@ -136,6 +134,8 @@ impl Run<'_> {
 
     /// Reads extents that lie together in the source, which are one if it is cast.
     fn read(&self, extents: &[Extent], read: &mut Vec<u8>, made: &mut [u8]) -> Result<()> {
+        self.job.cancel.check()?;
+        failpoint("engine.chunk")?;
         let Extent { source: (file, at), cast: as_type, output, .. } = extents[0];
         let Some((from, to)) = as_type else {
             stage!("read");
