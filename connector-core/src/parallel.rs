@@ -1,6 +1,7 @@
 //! Work that is cut into pieces, done by a few threads.
 
 use crate::{Error, Result};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// The results of `work` for each number below `count`, in order, done on `threads` threads. A panic
@@ -15,17 +16,42 @@ pub(crate) fn map<T: Send>(
     done.unwrap_or_else(|_| (0..count).map(work).collect())
 }
 
-/// The same for work that is short: each thread takes many numbers at once.
+/// The same for work that is short, on [`cores`] threads: each takes many numbers at once.
 pub(crate) fn each<T: Send>(count: usize, work: impl Fn(usize) -> T + Sync) -> Vec<T> {
+    ranges(count, |range| range.map(&work).collect())
+}
+
+/// What `work` gives for the numbers below `count`, a range of them at a time, one behind the other.
+pub(crate) fn ranges<T: Send>(
+    count: usize,
+    work: impl Fn(Range<usize>) -> Vec<T> + Sync,
+) -> Vec<T> {
     const AT_ONCE: usize = 1024;
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let parts = map(threads.min(4), count.div_ceil(AT_ONCE), |part| {
+    let parts = map(cores(), count.div_ceil(AT_ONCE), |part| {
         let first = part * AT_ONCE;
-        (first..count.min(first + AT_ONCE)).map(&work).collect::<Vec<T>>()
+        work(first..count.min(first + AT_ONCE))
     });
-    let mut all = Vec::with_capacity(count);
+    let mut all = Vec::with_capacity(parts.iter().map(Vec::len).sum());
     parts.into_iter().for_each(|part| all.extend(part));
     all
+}
+
+/// The results of two pieces of work, of which another thread does the first. Its panic is raised
+/// here.
+pub(crate) fn both<A: Send, B>(
+    first: impl FnOnce() -> A + Send,
+    second: impl FnOnce() -> B,
+) -> (A, B) {
+    std::thread::scope(|scope| {
+        let first = scope.spawn(first);
+        let second = second();
+        (first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
+    })
+}
+
+/// How many threads to compute on: more than a few gain nothing, since all of them allocate.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
 /// Does `work` for each number below `count`, on `threads` threads, and gives its results in order.

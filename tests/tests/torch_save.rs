@@ -25,9 +25,9 @@ fn read(path: &Path) -> BTreeMap<String, Stored> {
     assert_eq!(tensors.container(), "torch_save");
     let bytes = |tensor: &TensorInfo| {
         let mut bytes = vec![0; tensor.bytes() as usize];
-        let piece = &tensor.pieces[0];
+        let (file, offset) = tensor.pieces.first().unwrap();
         for (n, part) in bytes.chunks_mut(777).enumerate() {
-            tensors.read_at(piece.file, piece.offset + 777 * n as u64, part).unwrap();
+            tensors.read_at(file, offset + 777 * n as u64, part).unwrap();
         }
         bytes
     };

@@ -72,6 +72,11 @@ impl<'a> Captures<'a> {
         Captures(Vec::new())
     }
 
+    /// The same, with room for so many.
+    pub fn with_capacity(count: usize) -> Self {
+        Captures(Vec::with_capacity(count))
+    }
+
     /// Adds a capture at the end.
     pub fn push(&mut self, capture: Capture<'a>) {
         self.0.push(capture);
@@ -109,7 +114,8 @@ impl<'a> Captures<'a> {
 
     /// The captures with `capture` in place of the one of that name, or added at the end.
     pub fn with(&self, capture: Capture<'a>) -> Self {
-        let mut out = self.clone();
+        let mut out = Captures::with_capacity(self.len() + 1);
+        out.0.extend_from_slice(&self.0);
         match out.0.iter_mut().find(|c| c.name() == capture.name() && !c.name().is_empty()) {
             Some(slot) => *slot = capture,
             None => out.0.push(capture),

@@ -87,7 +87,7 @@ impl<'a> Pattern<'a> {
     }
 
     fn read(&self, key: &str, field: &Field<'_>) -> Option<Captures<'a>> {
-        let mut captures = Captures::new();
+        let mut captures = Captures::with_capacity(self.names().count());
         let mut rest = key;
         for part in self.parts() {
             let len = match part {

@@ -39,7 +39,7 @@ impl Container {
     /// byte of its file it begins, if it moves as it is.
     pub(crate) fn layout(
         &self,
-        tensors: &[OutputTensor],
+        tensors: &[OutputTensor<'_>],
         origins: &[Option<u64>],
         max_file_size: u64,
     ) -> Result<Layout> {

@@ -73,9 +73,8 @@ fn refused(
     let findings: Vec<Finding> = failure.findings.iter().filter(concerns).cloned().collect();
 
     let place = tensor.and_then(|tensor| {
-        let piece = tensor.pieces.first()?;
-        let file = relative(source.path(piece.file), path);
-        Some((file, piece.offset, piece.offset + tensor.bytes()))
+        let (file, offset) = tensor.pieces.first()?;
+        Some((relative(source.path(file), path), offset, offset + tensor.bytes()))
     });
     let mut page = screen.page();
     match tensor {

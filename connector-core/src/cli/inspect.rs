@@ -233,15 +233,14 @@ fn sorted(reader: &Tensors) -> Vec<&TensorInfo> {
 
 fn show_all(page: &mut Page, reader: &Tensors) {
     let row = |tensor: &&TensorInfo| {
-        let place =
-            tensor.pieces.first().map(|piece| (file_name(reader, piece.file), piece.offset));
-        let place = place.map_or(String::new(), |(file, offset)| format!("{file} at {offset}"));
+        let place = tensor.pieces.first();
+        let place = place.map(|(file, offset)| format!("{} at {offset}", file_name(reader, file)));
         vec![
             tensor.name.clone(),
             text::dtype(tensor.dtype),
             text::shape(&tensor.shape),
             text::bytes(tensor.bytes()),
-            place,
+            place.unwrap_or_default(),
         ]
     };
     let columns = [Column::Left, Column::Left, Column::Left, Column::Right, Column::Left];
@@ -250,14 +249,14 @@ fn show_all(page: &mut Page, reader: &Tensors) {
 
 fn every(reader: &Tensors) -> Vec<Value> {
     let tensor = |tensor: &TensorInfo| {
-        let piece = tensor.pieces.first();
+        let place = tensor.pieces.first();
         json!({
             "name": tensor.name,
             "dtype": tensor.dtype.name(),
             "shape": tensor.shape,
             "bytes": tensor.bytes(),
-            "file": piece.map(|piece| file_name(reader, piece.file)),
-            "offset": piece.map(|piece| piece.offset),
+            "file": place.map(|(file, _)| file_name(reader, file)),
+            "offset": place.map(|(_, offset)| offset),
         })
     };
     sorted(reader).into_iter().map(tensor).collect()
@@ -269,7 +268,7 @@ fn file_name(reader: &Tensors, file: usize) -> String {
 
 fn files(reader: &Tensors) -> Vec<Value> {
     let mut tensors = vec![0usize; reader.file_count()];
-    for piece in reader.tensors().iter().flat_map(|tensor| &tensor.pieces) {
+    for piece in reader.tensors().iter().flat_map(|tensor| tensor.boxes().into_owned()) {
         let (file, path) = (piece.file, reader.path(piece.file));
         // A view of a file has a number of its own.
         let shown = || (0..tensors.len()).find(|&file| reader.path(file) == path);

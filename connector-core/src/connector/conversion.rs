@@ -7,7 +7,7 @@ use crate::checkpoint::{Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
 use crate::parallel::in_parallel;
-use crate::plan::{Finding, FindingKind, Plan};
+use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
 use crate::{Error, Result, json};
@@ -52,20 +52,19 @@ impl Conversion {
         context: &Context<'_>,
     ) -> Result<Self> {
         stage!("lay out");
-        Prepared::check(&plan, source, engine).map_err(Error::refused)?;
         #[cfg(feature = "candle")]
-        engine::probe(&mut plan, source, dtype, context)?;
+        if plan.calls_functions() {
+            Prepared::check(&plan, source, engine).map_err(Error::refused)?;
+            engine::probe(&mut plan, source, dtype, context)?;
+        }
         #[cfg(not(feature = "candle"))]
         let _ = (&mut plan, dtype, context);
-        let outputs: Vec<OutputTensor> = plan
-            .outputs
-            .iter()
-            .map(|output| OutputTensor {
-                name: output.name.clone(),
-                dtype: output.dtype,
-                shape: output.shape.clone().unwrap_or_default(),
-            })
-            .collect();
+        let outputs = plan.outputs.iter().map(|Output { name, dtype, shape, .. }| OutputTensor {
+            name,
+            dtype: *dtype,
+            shape: shape.as_deref().unwrap_or_default(),
+        });
+        let outputs: Vec<_> = outputs.collect();
         let origins = engine::origins(&plan, source);
         let layout = container.layout(&outputs, &origins, max_shard_size)?;
         let places = layout.places();

@@ -1,3 +1,4 @@
+use crate::parallel;
 use crate::plan::{Plan, Work};
 use crate::store::{Dtype, FileId, Landing, Part, Rows, Source, landings, room};
 use std::sync::{Mutex, PoisonError};
@@ -104,10 +105,11 @@ pub(super) fn extents(
     places: &[Vec<Part>],
     steps: &[usize],
 ) -> Vec<Extent> {
-    let mut all = Vec::with_capacity(steps.len());
-    for &step in steps {
-        of_step(plan, source, places, step, &mut all);
-    }
+    let mut all = parallel::ranges(steps.len(), |range| {
+        let mut some = Vec::with_capacity(range.len());
+        steps[range].iter().for_each(|&step| of_step(plan, source, places, step, &mut some));
+        some
+    });
     all.sort_unstable_by_key(|extent| (extent.rows > 1, extent.target, extent.source));
     coalesce(&mut all);
     all

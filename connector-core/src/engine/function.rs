@@ -55,8 +55,8 @@ pub(crate) fn probe(
 ) -> Result<()> {
     let mut known: HashMap<usize, Vec<Dtype>> = HashMap::new();
     for number in 0..plan.steps.len() {
+        let Work::Function { function, calls } = plan.steps[number].work else { continue };
         let step = plan.steps[number].clone();
-        let Work::Function { function, calls } = step.work else { continue };
         let complete = step.outputs.iter().all(|&output| plan.outputs[output].shape.is_some());
         let dtypes = match known.get(&step.rule).filter(|_| complete) {
             Some(dtypes) => dtypes.clone(),

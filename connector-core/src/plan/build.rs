@@ -1,6 +1,5 @@
 use super::branches::Branches;
 use super::finding::{self, Problem, Single};
-use super::group::natural_segments;
 use super::step;
 use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
@@ -8,6 +7,7 @@ use super::{
 };
 use crate::key::{Captures, Pattern};
 use crate::mapping::{Direction, FlatRule, Fold};
+use crate::parallel;
 use crate::store::TensorInfo;
 use crate::transform::{Numbers, Shape};
 use foldhash::{HashMap, HashMapExt};
@@ -120,18 +120,11 @@ pub(super) fn retain(steps: &mut Vec<Step>, outputs: &mut Vec<Output>, keep: &[b
 
 /// Puts the outputs in the order in which they are written.
 fn sort(plan: &mut Plan) {
-    // All keys in one place: 100,000 vectors of a few segments each cost more than the sorting.
-    let mut segments = Vec::with_capacity(plan.outputs.len() * 8);
-    let mut keys = Vec::with_capacity(plan.outputs.len());
-    for output in &plan.outputs {
-        let first = segments.len();
-        segments.extend(natural_segments(&output.name));
-        keys.push(first..segments.len());
-    }
-    let key = |output: usize| &segments[keys[output].clone()];
+    let key = |output: usize| natural_order(&plan.outputs[output].name);
+    let keys = parallel::each(plan.outputs.len(), key);
     let mut order: Vec<usize> = (0..plan.outputs.len()).collect();
     // The outputs of one parameter come in order: a stable sort only merges these runs.
-    order.sort_by(|&a, &b| key(a).cmp(key(b)));
+    order.sort_by(|&a, &b| keys[a].cmp(&keys[b]));
     let mut place = vec![0; order.len()];
     for (new, &old) in order.iter().enumerate() {
         place[old] = new;

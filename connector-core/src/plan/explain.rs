@@ -140,7 +140,8 @@ impl Plan {
 
 fn input_view(tensor: usize, index: Option<usize>, source: &dyn Source) -> InputView {
     let tensor = &source.tensors()[tensor];
-    let places = tensor.pieces.iter().map(|piece| {
+    let places = tensor.boxes();
+    let places = places.iter().map(|piece| {
         let elements = piece.size.iter().map(|&n| n as u64).product();
         let bytes = tensor.dtype.size(elements).unwrap_or(0);
         (source.path(piece.file).display().to_string(), piece.offset, piece.offset + bytes)

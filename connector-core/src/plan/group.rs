@@ -41,11 +41,21 @@ pub fn group_keys(keys: impl IntoIterator<Item = String>) -> Vec<KeyGroup> {
 }
 
 /// A sort key under which indices compare as numbers: layer 2 before layer 10.
-pub fn natural_order(key: &str) -> Vec<(String, u64)> {
-    natural_segments(key).map(|(name, index)| (name.into(), index)).collect()
+///
+/// Bytes, since plans sort 100,000 of them: of each segment its name, a zero, and its index as the
+/// number of its bytes and these from the highest on.
+pub fn natural_order(key: &str) -> Vec<u8> {
+    let mut order = Vec::with_capacity(key.len() + 16);
+    for (name, index) in natural_segments(key) {
+        let zeros = index.leading_zeros() / 8;
+        order.extend_from_slice(name.as_bytes());
+        order.extend([0, 8 - zeros as u8]);
+        order.extend_from_slice(&index.to_be_bytes()[zeros as usize..]);
+    }
+    order
 }
 
-/// The same, borrowed from the key: for each segment its name and its index.
+/// What keys sort by: for each segment its name and its index.
 pub(crate) fn natural_segments(key: &str) -> impl Iterator<Item = (&str, u64)> {
     // A segment without an index comes before those with one.
     let segment = |segment| match cut(segment) {
@@ -140,6 +150,18 @@ fn range(values: &BTreeSet<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    const KEY: &str = "([ab]?|weight|é|[.]|[0-9]{1,2}|25[56]|18446744073709551615){1,5}";
+
+    proptest! {
+        #[test]
+        fn sort_keys_compare_as_their_segments(keys in [KEY, KEY]) {
+            let [a, b] = &keys;
+            let segments = natural_segments(a).cmp(natural_segments(b));
+            prop_assert_eq!(natural_order(a).cmp(&natural_order(b)), segments);
+        }
+    }
 
     fn texts(keys: &[&str]) -> Vec<String> {
         group_keys(keys.iter().map(|k| k.to_string())).into_iter().map(|g| g.text).collect()

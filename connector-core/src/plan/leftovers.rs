@@ -3,7 +3,7 @@
 use super::build::Builder;
 use super::finding::Problem;
 use super::group::{group_keys, indices_as};
-use super::{EqualCheck, FindingKind, Ignored, IgnoredBy};
+use super::{EqualCheck, FindingKind, Ignored, IgnoredBy, Input};
 use crate::key::{Captures, Condition, Pattern, Truth, distance, similar};
 use crate::schema::flags_at;
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,14 +74,14 @@ fn read_in_part(builder: &mut Builder<'_>) {
         return;
     }
     let mut read: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
-    let mut whole = BTreeSet::new();
-    for input in builder.steps.iter().flat_map(|step| &step.inputs) {
-        match input.index {
-            Some(index) => drop(read.entry(input.tensor).or_default().insert(index)),
-            None => drop(whole.insert(input.tensor)),
-        }
+    let inputs = builder.steps.iter().flat_map(|step| &step.inputs);
+    let (sliced, whole): (Vec<&Input>, Vec<&Input>) =
+        inputs.partition(|input| input.index.is_some());
+    for input in sliced {
+        read.entry(input.tensor).or_default().extend(input.index);
     }
-    for (tensor, indices) in read.into_iter().filter(|(tensor, _)| !whole.contains(tensor)) {
+    whole.iter().for_each(|input| drop(read.remove(&input.tensor)));
+    for (tensor, indices) in read {
         let info = builder.tensor(tensor);
         let len = info.shape.first().copied().unwrap_or_default();
         if let Some(unread) = (0..len).find(|index| !indices.contains(index)) {

@@ -203,6 +203,11 @@ impl Plan {
         build::build(request)
     }
 
+    /// Whether some step calls a user's function.
+    pub(crate) fn calls_functions(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.work, Work::Function { .. }))
+    }
+
     /// A hash of everything the plan does with tensors of these names, types and shapes: the
     /// moves, the functions and what they may ask for, the outputs. The same plan has the same hash
     /// anywhere.
@@ -227,7 +232,7 @@ impl Plan {
                 put(format!("{} {:?}", step.captures, step.at));
             }
         }
-        if self.steps.iter().any(|step| matches!(step.work, Work::Function { .. })) {
+        if self.calls_functions() {
             put(self.configs.clone());
         }
         for EqualCheck { left, right, .. } in &self.equal {

@@ -3,13 +3,15 @@
 
 use super::build::{Builder, retain};
 use super::finding::Problem;
-use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
+use super::parameters::{
+    Candidate, Wanted, candidates, conditions, live_at_all, names, parameters, too_many,
+};
 use super::{EqualCheck, Finding, FindingKind, Step, leftovers, sources};
 use crate::key::Captures;
 use crate::mapping::{FlatRule, Fold};
 use crate::parallel;
 use crate::schema::Instance;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 /// # Errors
 /// If the conditions cannot be evaluated: all else would only follow from that.
@@ -26,8 +28,8 @@ pub(super) fn build(
     let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
         candidates(builder, &truths, &wanted[number], |rule| &rule.sources)
     });
-    let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
-    builder.choose_branches(|rule| used.contains(&rule));
+    let live_at_all = live_at_all(builder, &live);
+    builder.choose_branches(|rule| live_at_all[rule]);
 
     // A step may read several parameters, under whatever names the checkpoint has for them.
     let there: Vec<Option<usize>> = wanted.iter().map(|w| find(builder, w)).collect();

@@ -5,6 +5,7 @@ use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
+use crate::parallel;
 use crate::schema::{self, Existing, Instance, Parameter};
 use crate::transform::Shape;
 use foldhash::{HashMap, HashMapExt};
@@ -125,18 +126,21 @@ pub(super) fn conditions(
 /// Every parameter that exists under the config.
 pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> Vec<Wanted> {
     let existing = schema::existing(instance);
+    let named = parallel::each(existing.len(), |number| {
+        let parameter = &existing[number];
+        let names = schema::names(instance, parameter)?;
+        Some((names, instance.shape(parameter.number, &parameter.at)))
+    });
     let mut wanted = Vec::with_capacity(existing.len());
-    for parameter in existing {
-        let declared = &instance.schema().parameters[parameter.number];
-        let Some(names) = schema::names(instance, &parameter) else {
+    for (Existing { number, at, flags, .. }, named) in existing.into_iter().zip(named) {
+        let declared = &instance.schema().parameters[number];
+        let Some((names, shape)) = named else {
             // Left out, it would be a parameter that nobody misses.
             let note = "its name needs an axis or a field that the schema does not have";
             let (kind, key) = (FindingKind::Rule, declared.pattern.to_string());
             builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
             continue;
         };
-        let shape = instance.shape(parameter.number, &parameter.at);
-        let Existing { at, flags, .. } = parameter;
         wanted.push(Wanted { parameter: declared, names, shape, at, flags });
     }
     wanted
@@ -173,7 +177,8 @@ pub(super) fn candidates(
     side: impl Fn(&FlatRule) -> &[Pattern<'static>],
 ) -> Vec<Candidate> {
     let field = builder.field(&parameter.at);
-    let mut found = Vec::new();
+    // As a rule there is one.
+    let mut found = Vec::with_capacity(1);
     for (rule, flat) in builder.request.mapping.rules.iter().enumerate() {
         if !truths[rule].holds(parameter.flags) {
             continue;
@@ -187,4 +192,11 @@ pub(super) fn candidates(
         }
     }
     found
+}
+
+/// For each rule whether it is live at some parameter.
+pub(super) fn live_at_all(builder: &Builder<'_>, live: &[Vec<Candidate>]) -> Vec<bool> {
+    let mut rules = vec![false; builder.request.mapping.rules.len()];
+    live.iter().flatten().for_each(|candidate| rules[candidate.rule] = true);
+    rules
 }

@@ -94,7 +94,7 @@ pub(super) fn add(
     let step = builder.steps.len();
     let rule_at = builder.rule(number).rule.at;
     let arity = calls[0].len();
-    let inputs: Vec<Input> = calls.into_iter().flatten().collect();
+    let inputs: Vec<Input> = calls.concat();
     // Each is compared with the first tensor of its own call.
     builder.equal.extend(equal.into_iter().map(|source| EqualCheck {
         left: inputs[source].tensor,

@@ -57,10 +57,10 @@ pub struct RuleUse {
 impl Plan {
     /// The plan in numbers. `tensors` are those of the source.
     pub fn summary(&self, tensors: &[TensorInfo]) -> Summary {
-        let mut uses: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut uses: Vec<Vec<&Step>> = vec![Vec::new(); self.mapping.rules.len()];
         let mut bytes_in = 0;
         for step in &self.steps {
-            *uses.entry(step.rule).or_default() += 1;
+            uses[step.rule].push(step);
             bytes_in += step
                 .inputs
                 .iter()
@@ -76,7 +76,7 @@ impl Plan {
                 .sum::<u64>();
         }
         let mut rules: Vec<RuleUse> =
-            uses.into_iter().map(|(rule, steps)| self.rule_use(rule, steps)).collect();
+            uses.iter().filter_map(|steps| self.rule_use(steps)).collect();
         rules.sort_by_key(|rule| Reverse(rule.steps));
 
         let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -105,22 +105,21 @@ impl Plan {
         }
     }
 
-    fn rule_use(&self, number: usize, steps: usize) -> RuleUse {
-        let rule = &self.mapping.rules[number];
+    /// The use of a rule in its steps, if there are any.
+    fn rule_use(&self, steps: &[&Step]) -> Option<RuleUse> {
+        let rule = &self.mapping.rules[steps.first()?.rule];
         let list =
             |patterns: &[Pattern<'_>]| patterns.iter().map(short).collect::<Vec<_>>().join(", ");
-        let mut applied = self.steps.iter().filter(|step| step.rule == number);
-        let rename = applied.clone().all(|step| self.is_rename(step));
-        RuleUse {
+        Some(RuleUse {
             operation: rule.operation.name.into(),
             label: format!("{} → {}", list(&rule.sources), list(&rule.targets)),
             sources: rule.sources.iter().map(|s| s.to_string()).collect(),
             targets: rule.targets.iter().map(|t| t.to_string()).collect(),
             at: rule.rule.at.to_string(),
-            steps,
-            function: applied.any(|step| matches!(step.work, Work::Function { .. })),
-            rename,
-        }
+            steps: steps.len(),
+            function: steps.iter().any(|step| matches!(step.work, Work::Function { .. })),
+            rename: steps.iter().all(|step| self.is_rename(step)),
+        })
     }
 
     /// Whether a step takes one tensor over as it is.

@@ -2,7 +2,9 @@
 
 use super::build::{Builder, Target};
 use super::finding::Problem;
-use super::parameters::{Candidate, Wanted, candidates, conditions, names, parameters, too_many};
+use super::parameters::{
+    Candidate, Wanted, candidates, conditions, live_at_all, names, parameters, too_many,
+};
 use super::step::{self, Applied};
 use super::{Finding, FindingKind};
 use crate::key::{Capture, Captures};
@@ -10,7 +12,6 @@ use crate::mapping::Fold;
 use crate::parallel;
 use crate::schema::Instance;
 use foldhash::HashMap;
-use std::collections::HashSet;
 
 /// # Errors
 /// If the conditions cannot be evaluated: all else would only follow from that.
@@ -27,8 +28,11 @@ pub(super) fn build(
     let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
         candidates(builder, &truths, &wanted[number], |rule| &rule.targets)
     });
-    let used: HashSet<usize> = live.iter().flatten().map(|candidate| candidate.rule).collect();
-    builder.choose_branches(|rule| used.contains(&rule));
+    let live_at_all = live_at_all(builder, &live);
+    builder.choose_branches(|rule| live_at_all[rule]);
+    // One for each parameter at most. Vectors that grow take twice as much.
+    builder.steps.reserve(wanted.len());
+    builder.outputs.reserve(wanted.len());
     let mut rest = wanted.iter().zip(live);
     loop {
         let batch: Vec<(&Wanted, Vec<Candidate>)> = rest.by_ref().take(AT_ONCE).collect();

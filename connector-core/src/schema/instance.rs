@@ -1,5 +1,6 @@
 use super::{ParamSchema, Schema};
 use crate::key::{Capture, Captures, Part, Pattern, Truth};
+use crate::parallel;
 
 /// A schema under one config: how long its axes are, which flags hold, what shapes come out.
 pub trait Instance: Send + Sync {
@@ -63,11 +64,14 @@ pub(crate) fn existing(instance: &dyn Instance) -> Vec<Existing> {
     for (number, parameter) in schema.parameters.iter().enumerate() {
         // The macro has checked that the condition is over the schema's own flags.
         let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
-        let here = expand(instance, &parameter.pattern).into_iter().map(|(captures, at)| {
+        let places = Places::of(instance, &parameter.pattern);
+        let here = parallel::each(places.count(), |nth| {
+            let (captures, at) = places.nth(nth);
             let flags = flags_at(instance, &at);
-            Existing { number, captures, at, flags }
+            truth.holds(flags).then_some(Existing { number, captures, at, flags })
         });
-        all.extend(here.filter(|existing| truth.holds(existing.flags)));
+        all.reserve(here.len());
+        all.extend(here.into_iter().flatten());
     }
     all
 }
@@ -81,8 +85,11 @@ pub(crate) fn names(instance: &dyn Instance, existing: &Existing) -> Option<Vec<
         let field = schema.fields.iter().position(|field| *field == name)?;
         Some(instance.field(field, &existing.at))
     };
-    let spellings = std::iter::once(&parameter.pattern).chain(parameter.aka);
-    spellings.map(|pattern| pattern.key(&existing.captures, field)).collect()
+    let mut names = Vec::with_capacity(1 + parameter.aka.len());
+    for pattern in std::iter::once(&parameter.pattern).chain(parameter.aka) {
+        names.push(pattern.key(&existing.captures, field)?);
+    }
+    Some(names)
 }
 
 /// Every combination of indices that `pattern`, a parameter's name, stands for: its captures, and
@@ -91,22 +98,45 @@ pub fn expand(
     instance: &dyn Instance,
     pattern: &Pattern<'static>,
 ) -> Vec<(Captures<'static>, Vec<usize>)> {
-    let axes = instance.schema().axes;
-    let mut out = vec![(Captures::new(), vec![0; axes.len()])];
-    for part in pattern.parts() {
-        let Part::Index { name, .. } = part else { continue };
-        let Some(axis) = axes.iter().position(|axis| axis == name) else { continue };
-        let len = instance.axis(axis);
-        out = out
-            .into_iter()
-            .flat_map(|(captures, at)| {
-                (0..len).map(move |index| {
-                    let mut at = at.clone();
-                    at[axis] = index;
-                    (captures.with(Capture::index(name, index as u64)), at)
-                })
-            })
-            .collect();
+    let places = Places::of(instance, pattern);
+    (0..places.count()).map(|nth| places.nth(nth)).collect()
+}
+
+/// The combinations of indices that a pattern stands for.
+struct Places {
+    /// The indices in the pattern: what each captures, its axis by number, and how long that is.
+    indices: Vec<(&'static str, usize, usize)>,
+    /// How many axes the schema has.
+    axes: usize,
+}
+
+impl Places {
+    fn of(instance: &dyn Instance, pattern: &Pattern<'static>) -> Self {
+        let axes = instance.schema().axes;
+        let index = |part: &Part<'static>| {
+            let Part::Index { name, .. } = *part else { return None };
+            let axis = axes.iter().position(|axis| *axis == name)?;
+            Some((name, axis, instance.axis(axis)))
+        };
+        Places { indices: pattern.parts().iter().filter_map(index).collect(), axes: axes.len() }
     }
-    out
+
+    fn count(&self) -> usize {
+        self.indices.iter().fold(1, |count, (_, _, len)| count.saturating_mul(*len))
+    }
+
+    /// Of the last index in the pattern every value comes before the next one of the index before it.
+    fn nth(&self, nth: usize) -> (Captures<'static>, Vec<usize>) {
+        let mut at = vec![0; self.axes];
+        let mut rest = nth;
+        for &(_, axis, len) in self.indices.iter().rev() {
+            at[axis] = rest % len;
+            rest /= len;
+        }
+        let mut captures = Captures::with_capacity(self.indices.len());
+        for &(name, axis, _) in &self.indices {
+            captures.push(Capture::index(name, at[axis] as u64));
+        }
+        (captures, at)
+    }
 }

@@ -33,4 +33,4 @@ pub use place::{available_space, check_separate};
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};
-pub use tensor::{Encoding, FileId, Piece, Rows, Run, TensorInfo};
+pub use tensor::{Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};

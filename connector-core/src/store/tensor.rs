@@ -1,4 +1,5 @@
 use super::Dtype;
+use std::borrow::Cow;
 
 /// The number of a file within a [`Source`](super::Source) or a [`Sink`](super::Sink).
 pub type FileId = usize;
@@ -14,8 +15,22 @@ pub struct TensorInfo {
     pub dtype: Dtype,
     /// How the numbers are coded.
     pub encoding: Encoding,
-    /// Where the numbers lie. One piece for safetensors; a tiling of boxes for torch_dist.
-    pub pieces: Vec<Piece>,
+    /// Where the numbers lie.
+    pub pieces: Pieces,
+}
+
+/// Where a tensor's numbers lie.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pieces {
+    /// In one place, in row-major order, as in safetensors. Checkpoints have 100,000 of these.
+    Whole {
+        /// The file that holds them.
+        file: FileId,
+        /// Where in the file the first one lies, in bytes.
+        offset: u64,
+    },
+    /// In boxes that tile the tensor, as in torch_dist.
+    Boxes(Vec<Piece>),
 }
 
 /// How a tensor's numbers are coded.
@@ -78,11 +93,42 @@ pub struct Rows {
     pub step: u64,
 }
 
+impl Pieces {
+    /// Boxes of a tensor of this shape; a single one that is as large as the tensor is no box.
+    pub fn new(boxes: Vec<Piece>, shape: &[usize]) -> Self {
+        match boxes.as_slice() {
+            [piece] if piece.size == shape => {
+                Pieces::Whole { file: piece.file, offset: piece.offset }
+            }
+            _ => Pieces::Boxes(boxes),
+        }
+    }
+
+    /// The file and the byte in it at which the first piece begins; `None` without any.
+    pub fn first(&self) -> Option<(FileId, u64)> {
+        match self {
+            Pieces::Whole { file, offset } => Some((*file, *offset)),
+            Pieces::Boxes(boxes) => boxes.first().map(|piece| (piece.file, piece.offset)),
+        }
+    }
+}
+
 impl TensorInfo {
     /// A raw tensor that lies whole at `offset` of `file`.
     pub fn whole(name: String, shape: Vec<usize>, dtype: Dtype, file: FileId, offset: u64) -> Self {
-        let piece = Piece { file, offset, start: vec![0; shape.len()], size: shape.clone() };
-        TensorInfo { name, shape, dtype, encoding: Encoding::Raw, pieces: vec![piece] }
+        let pieces = Pieces::Whole { file, offset };
+        TensorInfo { name, shape, dtype, encoding: Encoding::Raw, pieces }
+    }
+
+    /// Its pieces as boxes, a whole one too.
+    pub fn boxes(&self) -> Cow<'_, [Piece]> {
+        match &self.pieces {
+            Pieces::Boxes(boxes) => boxes.into(),
+            &Pieces::Whole { file, offset } => {
+                let (start, size) = (vec![0; self.shape.len()], self.shape.clone());
+                vec![Piece { file, offset, start, size }].into()
+            }
+        }
     }
 
     /// The number of elements. Readers have checked that it fits.
@@ -98,16 +144,17 @@ impl TensorInfo {
     /// Where the elements from `from` on lie, `len` of them, in row-major order of the tensor.
     /// Elements that no piece covers are left out; readers refuse such tensors.
     pub fn runs(&self, from: u64, len: u64) -> Vec<Run> {
-        if let [piece] = self.pieces.as_slice()
-            && piece.size == self.shape
-        {
-            let offset = piece.offset + from * self.dtype.bits() / 8;
-            return vec![Run { file: piece.file, offset, len }];
-        }
+        let boxes = match &self.pieces {
+            Pieces::Boxes(boxes) => boxes,
+            &Pieces::Whole { file, offset } => {
+                let offset = offset + from * self.dtype.bits() / 8;
+                return vec![Run { file, offset, len }];
+            }
+        };
         let mut runs = Vec::new();
         let mut at = from;
         while at < from + len {
-            let Some((piece, inside, left)) = self.locate(at) else { break };
+            let Some((piece, inside, left)) = self.locate(boxes, at) else { break };
             let take = left.min(from + len - at);
             let offset = piece.offset + inside * self.dtype.bits() / 8;
             match runs.last_mut() {
@@ -126,8 +173,16 @@ impl TensorInfo {
     /// The same elements as in [`runs`](TensorInfo::runs), box by box. In a box rows are in order, and
     /// they have the order of the file.
     pub fn rows(&self, from: u64, len: u64) -> Vec<Rows> {
+        let boxes = match &self.pieces {
+            Pieces::Boxes(boxes) => boxes,
+            Pieces::Whole { .. } if len == 0 => return Vec::new(),
+            &Pieces::Whole { file, offset } => {
+                let offset = offset + from * self.dtype.bits() / 8;
+                return vec![Rows { file, offset, at: from, len, count: 1, step: self.elements() }];
+            }
+        };
         let mut rows = Vec::new();
-        for piece in self.pieces.iter().filter(|piece| !piece.size.contains(&0)) {
+        for piece in boxes.iter().filter(|piece| !piece.size.contains(&0)) {
             self.rows_of(piece, from, from + len, &mut rows);
         }
         rows
@@ -163,16 +218,16 @@ impl TensorInfo {
         }
     }
 
-    /// The piece that holds element `at`, the element's number inside it, and how many elements
-    /// follow it there in the tensor's own order, itself included.
-    fn locate(&self, at: u64) -> Option<(&Piece, u64, u64)> {
+    /// The box that holds element `at`, the element's number inside it, and how many elements follow
+    /// it there in the tensor's own order, itself included.
+    fn locate<'b>(&self, boxes: &'b [Piece], at: u64) -> Option<(&'b Piece, u64, u64)> {
         let mut index = vec![0u64; self.shape.len()];
         let mut rest = at;
         for (dimension, &len) in self.shape.iter().enumerate().rev() {
             index[dimension] = rest % len as u64;
             rest /= len as u64;
         }
-        let piece = self.pieces.iter().find(|piece| {
+        let piece = boxes.iter().find(|piece| {
             let ranges = piece.start.iter().zip(&piece.size).zip(&index);
             ranges.into_iter().all(|((&start, &size), &i)| {
                 (start as u64..start as u64 + size as u64).contains(&i)
@@ -236,7 +291,7 @@ mod tests {
     /// Cuts a shape into a grid of boxes that lie one behind the other in a file.
     fn grid(shape: &[usize], cuts: &[usize]) -> TensorInfo {
         let mut tensor = TensorInfo::whole("x".into(), shape.to_vec(), Dtype::F32, 0, 0);
-        tensor.pieces.clear();
+        let mut boxes = Vec::new();
         let counts: Vec<usize> = shape.iter().zip(cuts).map(|(n, cut)| n.div_ceil(*cut)).collect();
         let mut offset = 1000;
         for number in 0..counts.iter().product::<usize>() {
@@ -248,9 +303,10 @@ mod tests {
                 size.push(cut.min(len - first));
             }
             let bytes = 4 * size.iter().product::<usize>() as u64;
-            tensor.pieces.push(Piece { file: 0, offset, start, size });
+            boxes.push(Piece { file: 0, offset, start, size });
             offset += bytes;
         }
+        tensor.pieces = Pieces::new(boxes, shape);
         tensor
     }
 
@@ -314,12 +370,14 @@ mod tests {
         // 2 x 4 of U8 as two boxes of 2 x 2 in one file: columns 0-1 first, then columns 2-3.
         let mut tensor = TensorInfo::whole("x".into(), vec![2, 4], Dtype::U8, 0, 0);
         let piece = |offset, start, size| Piece { file: 0, offset, start, size };
-        tensor.pieces = vec![piece(0, vec![0, 0], vec![2, 2]), piece(4, vec![0, 2], vec![2, 2])];
+        let boxes = vec![piece(0, vec![0, 0], vec![2, 2]), piece(4, vec![0, 2], vec![2, 2])];
+        tensor.pieces = Pieces::Boxes(boxes);
         let run = |offset, len| Run { file: 0, offset, len };
         assert_eq!(tensor.runs(0, 8), [run(0, 2), run(4, 2), run(2, 2), run(6, 2)]);
         assert_eq!(tensor.runs(3, 2), [run(5, 1), run(2, 1)]);
         // Two boxes of whole rows, one behind the other, are one run.
-        tensor.pieces = vec![piece(0, vec![0, 0], vec![1, 4]), piece(4, vec![1, 0], vec![1, 4])];
+        let boxes = vec![piece(0, vec![0, 0], vec![1, 4]), piece(4, vec![1, 0], vec![1, 4])];
+        tensor.pieces = Pieces::Boxes(boxes);
         assert_eq!(tensor.runs(0, 8), [run(0, 8)]);
         assert_eq!(tensor.runs(2, 4), [run(2, 4)]);
     }

@@ -201,7 +201,7 @@ pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
         let dtype = from_candle_dtype(tensor.dtype()).ok_or_else(|| {
             Error::Candle(format!("{name} is {:?}, which no file holds", tensor.dtype()))
         })?;
-        Ok(OutputTensor { name: name.clone(), dtype, shape: tensor.dims().to_vec() })
+        Ok(OutputTensor { name, dtype, shape: tensor.dims() })
     };
     let outputs = tensors.iter().map(describe).collect::<Result<Vec<_>>>()?;
     let layout = Layout::new(&outputs, MAX_SHARD_SIZE)?;

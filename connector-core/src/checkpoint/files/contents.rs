@@ -30,8 +30,11 @@ pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
     mut tell: impl FnMut(T, FileId) -> Result<Vec<TensorInfo>, Vec<E>>,
 ) -> Result<ReadSet<E>, OpenError> {
     let FileSet { shards, index, refused, ambiguous } = set;
-    let (mut files, mut tensors, mut problems) = (Vec::new(), Vec::<TensorInfo>::new(), Vec::new());
-    let mut contents = Contents::default();
+    // What an index lists is as a rule what there is; vectors that grow take twice as much.
+    let listed = index.as_ref().map_or(0, |index| index.weight_map.tensors.len());
+    let mut tensors = Vec::<TensorInfo>::with_capacity(listed);
+    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let mut contents = Contents { homes: Vec::with_capacity(listed), ..Contents::default() };
     if let Some(single) = ambiguous {
         problems.push(Problem::TwoModels { single });
     }

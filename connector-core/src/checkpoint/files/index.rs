@@ -77,6 +77,7 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
         let mut read = WeightMap::default();
         let mut numbers = HashMap::new();
+        let mut is_sorted = true;
         while let Some((tensor, Text(shard))) = map.next_entry::<String, Text<'_>>()? {
             let number = match numbers.get(&shard) {
                 Some(number) => *number,
@@ -87,9 +88,14 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
                     number
                 }
             };
+            is_sorted &= read.tensors.last().is_none_or(|(last, _)| *last < tensor);
             read.tensors.push((tensor, number));
         }
-        // As a rule they are in order. Stable, so that of equal names the first stays the first.
+        // As a rule they are, and each is there once.
+        if is_sorted {
+            return Ok(read);
+        }
+        // Stable, so that of equal names the first stays the first.
         read.tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
         let repeated = &mut read.repeated;
         read.tensors.dedup_by(|(next, _), (first, _)| {

@@ -4,6 +4,7 @@ use super::json::Entry;
 use super::rules::{shown, size_of};
 use super::{FORM, InvalidTensor, MAX_HEADER, METADATA};
 use crate::checkpoint::files::to_json;
+use crate::parallel;
 use crate::store::{Dtype, FileId};
 use foldhash::{HashSet, HashSetExt};
 use std::cmp::Reverse;
@@ -26,14 +27,14 @@ const LENGTH: usize = 8;
 const ENTRY: usize = 96;
 
 /// A tensor to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutputTensor {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutputTensor<'a> {
     /// The key.
-    pub name: String,
+    pub name: &'a str,
     /// The type of an element.
     pub dtype: Dtype,
     /// The dimensions, outermost first.
-    pub shape: Vec<usize>,
+    pub shape: &'a [usize],
 }
 
 /// Where every tensor of a checkpoint will lie, and every byte around them.
@@ -103,7 +104,7 @@ impl Layout {
     ///
     /// # Errors
     /// If a tensor or a header cannot be written in a form that every reader takes.
-    pub fn new(tensors: &[OutputTensor], max_shard_size: u64) -> Result<Self, LayoutError> {
+    pub fn new(tensors: &[OutputTensor<'_>], max_shard_size: u64) -> Result<Self, LayoutError> {
         Layout::with_origins(tensors, &[], max_shard_size)
     }
 
@@ -114,17 +115,17 @@ impl Layout {
     /// # Errors
     /// As [`new`](Self::new).
     pub fn with_origins(
-        tensors: &[OutputTensor],
+        tensors: &[OutputTensor<'_>],
         origins: &[Option<u64>],
         max_shard_size: u64,
     ) -> Result<Self, LayoutError> {
         let mut names = HashSet::with_capacity(tensors.len());
         let mut sizes = Vec::with_capacity(tensors.len());
         let mut total = 0u64;
-        for OutputTensor { name, dtype, shape } in tensors {
-            let size = size_of(name, *dtype, shape)?;
-            if !names.insert(name.as_str()) {
-                return Err(LayoutError::DuplicateName { name: name.clone() });
+        for &OutputTensor { name, dtype, shape } in tensors {
+            let size = size_of(name, dtype, shape)?;
+            if !names.insert(name) {
+                return Err(LayoutError::DuplicateName { name: name.into() });
             }
             // Headers are far smaller than the 2^63 bytes left free here.
             total = total
@@ -134,21 +135,34 @@ impl Layout {
             sizes.push(size);
         }
         let shards = split(&sizes, max_shard_size);
-        let mut files = Vec::with_capacity(shards.len());
-        let mut placements = vec![Placement { file: 0, offset: 0, len: 0 }; tensors.len()];
         let count = shards.len();
-        for (file, members) in shards.into_iter().enumerate() {
-            let name = shard_name(file, count);
-            let placed = &mut placements[members.clone()];
+        let names: Vec<String> = (0..count).map(|file| shard_name(file, count)).collect();
+        let index = || {
+            let mut map = Vec::with_capacity(tensors.len());
+            for (members, name) in shards.iter().zip(&names) {
+                let tensors = &tensors[members.clone()];
+                map.extend(tensors.iter().map(|tensor| (tensor.name, name.as_str())));
+            }
+            to_json(map, total)
+        };
+        let file = |file: FileId| {
+            let members = shards[file].clone();
             let origins = origins.get(members.clone()).unwrap_or_default();
             let (tensors, sizes) = (&tensors[members.clone()], &sizes[members]);
-            files.push(lay_out(name, file, tensors, sizes, origins, placed)?);
+            lay_out(names[file].clone(), file, tensors, sizes, origins)
+        };
+        let files = || parallel::map(parallel::cores(), count, file);
+        let (index, laid_out) = match count {
+            1 => (None, files()),
+            _ => parallel::both(|| Some(index()), files),
+        };
+        let mut files = Vec::with_capacity(count);
+        let mut placements = Vec::with_capacity(tensors.len());
+        for shard in laid_out {
+            let (file, placed) = shard?;
+            files.push(file);
+            placements.extend(placed);
         }
-        let index = (count > 1).then(|| {
-            let shard = |place: &Placement| files[place.file].name.as_str();
-            let names = tensors.iter().map(|tensor| tensor.name.as_str());
-            to_json(names.zip(placements.iter().map(shard)).collect(), total)
-        });
         Ok(Layout { files, placements, index })
     }
 
@@ -190,15 +204,14 @@ fn shard_name(file: FileId, count: usize) -> String {
     }
 }
 
-/// Lays out one file, and notes in `placed` where each of its tensors is.
+/// Lays out one file: the file, and where each of its tensors is.
 fn lay_out(
     name: String,
     file: FileId,
-    tensors: &[OutputTensor],
+    tensors: &[OutputTensor<'_>],
     sizes: &[u64],
     origins: &[Option<u64>],
-    placed: &mut [Placement],
-) -> Result<ShardFile, LayoutError> {
+) -> Result<(ShardFile, Vec<Placement>), LayoutError> {
     let mut order: Vec<usize> = (0..tensors.len()).collect();
     // The largest elements first: every tensor then begins at a multiple of its element's size.
     order.sort_by_key(|&i| Reverse(tensors[i].dtype.bits()));
@@ -207,12 +220,13 @@ fn lay_out(
     let mut json = Vec::with_capacity(LENGTH + len + 2 * BLOCK as usize);
     json.extend([0; LENGTH]);
     json.extend(format!(r#"{{"{METADATA}":{{"format":"pt"}}"#).into_bytes());
+    let mut placed = vec![Placement { file, offset: 0, len: 0 }; tensors.len()];
     let mut end = 0;
     for i in order {
-        let OutputTensor { name, dtype, shape } = &tensors[i];
+        let OutputTensor { name, dtype, shape } = tensors[i];
         let (begin, len) = (end, sizes[i]);
         end += len;
-        placed[i] = Placement { file, offset: begin, len };
+        (placed[i].offset, placed[i].len) = (begin, len);
         let data_offsets = (begin, end);
         let entry = Entry { dtype: dtype.name().into(), shape: shape.into(), data_offsets };
         json.push(b',');
@@ -221,12 +235,12 @@ fn lay_out(
         append_json(&mut json, &entry);
     }
     json.push(b'}');
-    let header = frame(&name, json, shift(placed, origins))?;
+    let header = frame(&name, json, shift(&placed, origins))?;
     let data_start = header.len() as u64;
-    for place in placed {
+    for place in &mut placed {
         place.offset += data_start;
     }
-    Ok(ShardFile { name, len: data_start + end, header })
+    Ok((ShardFile { name, len: data_start + end, header }, placed))
 }
 
 /// How far into a block the tensors' bytes begin, if most of them are to lie within their blocks as

@@ -17,11 +17,16 @@ fn tensor() -> impl Strategy<Value = (Dtype, Vec<usize>)> {
     dtype.prop_flat_map(move |dtype| (Just(dtype), shape(dtype)))
 }
 
-fn tensors() -> impl Strategy<Value = Vec<OutputTensor>> {
+type Named = (String, (Dtype, Vec<usize>));
+
+fn tensors() -> impl Strategy<Value = Vec<Named>> {
     // A map makes the names unique; what the tensors' order is must not matter.
     let named = prop::collection::btree_map("[a-z.0-9\"\\\\é日 ]{1,12}", tensor(), 0..12);
-    let output = |(name, (dtype, shape))| OutputTensor { name, dtype, shape };
-    named.prop_map(move |map| map.into_iter().map(output).collect::<Vec<_>>()).prop_shuffle()
+    named.prop_map(|map| map.into_iter().collect::<Vec<_>>()).prop_shuffle()
+}
+
+fn output((name, (dtype, shape)): &Named) -> OutputTensor<'_> {
+    OutputTensor { name, dtype: *dtype, shape }
 }
 
 /// Bytes that differ from tensor to tensor.
@@ -35,6 +40,7 @@ proptest! {
     #[test]
     fn written_tensors_read_back(tensors in tensors(), max in 0..400u64) {
         let dir = tempfile::tempdir().unwrap();
+        let tensors: Vec<_> = tensors.iter().map(output).collect();
         let layout = Layout::new(&tensors, max).unwrap();
         prop_assert_eq!(&layout, &Layout::new(&tensors, max).unwrap());
         let placements = layout.placements().to_vec();
@@ -44,7 +50,7 @@ proptest! {
             prop_assert!(place.offset.is_multiple_of(tensor.dtype.bytes().unwrap_or(1)));
             let bytes = bytes(i, place.len);
             writer.write_at(place.file, place.offset, &bytes).unwrap();
-            expected.insert(tensor.name.clone(), (tensor.dtype, tensor.shape.clone(), bytes));
+            expected.insert(tensor.name.to_string(), (tensor.dtype, tensor.shape.to_vec(), bytes));
         }
         writer.finish().unwrap();
 
@@ -53,7 +59,8 @@ proptest! {
         let mut ours = BTreeMap::new();
         for tensor in reader.tensors() {
             let mut bytes = vec![0; tensor.bytes() as usize];
-            reader.read_at(tensor.pieces[0].file, tensor.pieces[0].offset, &mut bytes).unwrap();
+            let (file, offset) = tensor.pieces.first().unwrap();
+            reader.read_at(file, offset, &mut bytes).unwrap();
             ours.insert(tensor.name.clone(), (tensor.dtype, tensor.shape.clone(), bytes));
         }
         prop_assert_eq!(&ours, &expected);

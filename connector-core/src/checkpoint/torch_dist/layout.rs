@@ -78,7 +78,7 @@ impl Layout {
     /// # Errors
     /// If the parameters cannot be stacked, or torch cannot hold them.
     pub fn new(
-        parameters: &[OutputTensor],
+        parameters: &[OutputTensor<'_>],
         max_file_size: u64,
         options: &DistOptions,
     ) -> Result<Self, LayoutError> {
@@ -126,11 +126,11 @@ struct Filling {
 }
 
 impl Filling {
-    fn new(parameters: &[OutputTensor], max_file_size: u64, count: usize) -> Self {
+    fn new(parameters: &[OutputTensor<'_>], max_file_size: u64, count: usize) -> Self {
         let elements = |shape: &[usize]| {
             shape.iter().try_fold(1u64, |n, &dimension| n.checked_mul(dimension as u64))
         };
-        let bytes = |p: &OutputTensor| elements(&p.shape).and_then(|n| p.dtype.size(n));
+        let bytes = |p: &OutputTensor<'_>| elements(&p.shape).and_then(|n| p.dtype.size(n));
         let total = parameters.iter().filter_map(bytes).fold(0, u64::saturating_add);
         Filling { max_file_size, count: count.max(1), total, placed: 0, files: Vec::new() }
     }
@@ -139,12 +139,12 @@ impl Filling {
     fn stack(
         &mut self,
         stack: &Stack,
-        parameters: &[OutputTensor],
+        parameters: &[OutputTensor<'_>],
         gated: bool,
         places: &mut [Vec<Part>],
     ) -> Result<Stored, LayoutError> {
         let Stack { key, dtype, axes, inner, members } = stack;
-        let name = || parameters[members[0]].name.clone();
+        let name = || parameters[members[0]].name.to_string();
         let too_large = || LayoutError::TooLarge { name: name() };
         let Some((torch, _)) = types::names(*dtype) else {
             return Err(LayoutError::Dtype { name: name(), dtype: *dtype });
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn a_type_that_torch_has_no_storage_for_is_refused() {
         for dtype in [Dtype::F8E4M3, Dtype::F8E5M2, Dtype::U64, Dtype::F4] {
-            let tensor = OutputTensor { name: "x.scale".into(), dtype, shape: vec![2, 2] };
+            let tensor = OutputTensor { name: "x.scale", dtype, shape: &[2, 2] };
             let error = Layout::new(&[tensor], 1 << 20, &DistOptions::default()).unwrap_err();
             assert!(error.to_string().contains("x.scale is"), "{error}");
             assert!(error.to_string().contains("--container safetensors"), "{error}");

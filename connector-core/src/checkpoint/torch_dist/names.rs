@@ -12,7 +12,7 @@
 //! `weight_v`, the other.
 
 use super::Problem;
-use crate::store::{Dtype, Encoding, Piece, TensorInfo};
+use crate::store::{Dtype, Encoding, Piece, Pieces, TensorInfo};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What comes before the model's own names: NeMo's and PyTorch Lightning's `module`.
@@ -128,20 +128,13 @@ fn stacked<'n>(name: &'n str, folder: &str) -> Option<(&'n str, &'n str)> {
 
 /// The slices of a tensor along its first dimension. A slice of a box is a run of it.
 fn unstack(tensor: TensorInfo, name: impl Fn(usize) -> String) -> Vec<TensorInfo> {
-    let TensorInfo { shape, dtype, encoding, pieces, .. } = tensor;
-    let slice = |index| TensorInfo {
-        name: name(index),
-        shape: shape[1..].to_vec(),
-        dtype,
-        encoding: encoding.clone(),
-        pieces: Vec::new(),
-    };
-    let mut slices: Vec<_> = (0..shape[0]).map(slice).collect();
-    for Piece { file, offset, start, size } in pieces {
+    let TensorInfo { shape, dtype, encoding, .. } = &tensor;
+    let mut slices = vec![Vec::new(); shape[0]];
+    for Piece { file, offset, start, size } in tensor.boxes().into_owned() {
         let elements: u64 = size[1..].iter().map(|&n| n as u64).product();
         let bytes = elements * dtype.bits() / 8;
         for (nth, slice) in slices[start[0]..start[0] + size[0]].iter_mut().enumerate() {
-            slice.pieces.push(Piece {
+            slice.push(Piece {
                 file,
                 offset: offset + nth as u64 * bytes,
                 start: start[1..].to_vec(),
@@ -149,7 +142,14 @@ fn unstack(tensor: TensorInfo, name: impl Fn(usize) -> String) -> Vec<TensorInfo
             });
         }
     }
-    slices
+    let slice = |(index, boxes)| TensorInfo {
+        name: name(index),
+        shape: shape[1..].to_vec(),
+        dtype: *dtype,
+        encoding: encoding.clone(),
+        pieces: Pieces::new(boxes, &shape[1..]),
+    };
+    slices.into_iter().enumerate().map(slice).collect()
 }
 
 /// The name that the reader gives a parameter: experts by number before their layers, not behind.
@@ -221,11 +221,11 @@ fn below(name: String, upper: &TensorInfo, lower: &TensorInfo) -> TensorInfo {
     let rows = upper.shape[0];
     let mut shape = upper.shape.clone();
     shape[0] = rows.saturating_add(lower.shape[0]);
-    let moved = lower.pieces.iter().cloned().map(|mut piece| {
+    let moved = lower.boxes().into_owned().into_iter().map(|mut piece| {
         piece.start[0] += rows;
         piece
     });
-    let pieces = upper.pieces.iter().cloned().chain(moved).collect();
+    let pieces = Pieces::Boxes(upper.boxes().into_owned().into_iter().chain(moved).collect());
     let dtype: Dtype = upper.dtype;
     TensorInfo { name, shape, dtype, encoding: Encoding::Raw, pieces }
 }
@@ -243,7 +243,7 @@ mod tests {
         let stored = stored.iter().map(|(name, shape)| tensor(name, shape)).collect();
         let all = parameters(stored, &mut problems);
         assert!(problems.is_empty(), "{problems:?}");
-        all.into_iter().map(|t| (t.name, t.shape, t.pieces[0].offset)).collect()
+        all.into_iter().map(|t| (t.name, t.shape, t.pieces.first().unwrap().1)).collect()
     }
 
     #[test]

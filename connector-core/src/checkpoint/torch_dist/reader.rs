@@ -9,7 +9,7 @@ use crate::checkpoint::torch::types;
 use crate::checkpoint::torch::zip::Member;
 use crate::engine::Progress;
 use crate::parallel::in_parallel;
-use crate::store::{Encoding, FileId, Piece, Source, TensorInfo};
+use crate::store::{Encoding, FileId, Piece, Pieces, Source, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -264,7 +264,7 @@ impl Opening<'_> {
             pieces.extend(self.piece(&key, dtype, chunk));
         }
         let whole = self.problems.len() == before && pieces.iter().all(Option::is_some);
-        let pieces = pieces.into_iter().flatten().collect();
+        let pieces = Pieces::new(pieces.into_iter().flatten().collect(), &shape);
         whole.then_some(TensorInfo { name: key, shape, dtype, encoding: Encoding::Raw, pieces })
     }
 

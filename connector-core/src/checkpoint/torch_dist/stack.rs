@@ -8,7 +8,7 @@
 
 use super::{DistOptions, LayerLayout, names};
 use crate::checkpoint::safetensors::OutputTensor;
-use crate::store::{Dtype, Encoding, TensorInfo};
+use crate::store::{Dtype, Encoding, Pieces, TensorInfo};
 use std::collections::{HashMap, HashSet};
 
 /// A tensor that several parameters make up.
@@ -98,14 +98,14 @@ fn home(name: &str, options: &DistOptions) -> (String, Vec<usize>) {
 
 /// The tensors that the parameters make up, in the order of their first parameters.
 pub(super) fn stacks(
-    parameters: &[OutputTensor],
+    parameters: &[OutputTensor<'_>],
     options: &DistOptions,
 ) -> Result<Vec<Stack>, StackError> {
     let layout = options.layers;
     let mut order: Vec<String> = Vec::new();
     let mut groups: HashMap<String, Vec<(Vec<usize>, usize)>> = HashMap::new();
     for (number, parameter) in parameters.iter().enumerate() {
-        let (key, at) = home(&parameter.name, options);
+        let (key, at) = home(parameter.name, options);
         let members = groups.entry(key.clone()).or_default();
         if members.is_empty() {
             order.push(key);
@@ -117,7 +117,7 @@ pub(super) fn stacks(
         .map(|key| {
             let mut members = groups.remove(&key).unwrap_or_default();
             members.sort();
-            let name = |number: usize| parameters[number].name.clone();
+            let name = |number: usize| parameters[number].name.to_string();
             let axes = members.iter().map(|(at, _)| at.len());
             if axes.clone().min() != axes.clone().max() {
                 // One of them is called as the stack of the others is.
@@ -133,11 +133,11 @@ pub(super) fn stacks(
             let first = &parameters[members[0].1];
             let alike = |(_, number): &&(_, usize)| {
                 let other = &parameters[*number];
-                (other.dtype, &other.shape) != (first.dtype, &first.shape)
+                (other.dtype, other.shape) != (first.dtype, first.shape)
             };
             if let Some((_, other)) = members.iter().find(alike) {
                 return Err(StackError::Differ {
-                    one: first.name.clone(),
+                    one: first.name.into(),
                     other: name(*other),
                     layout,
                 });
@@ -153,7 +153,7 @@ pub(super) fn stacks(
                 return Err(StackError::Holes { key, axes, found: members.len(), layout });
             }
             let members = members.into_iter().map(|(_, number)| number).collect();
-            Ok(Stack { key, dtype: first.dtype, axes, inner: first.shape.clone(), members })
+            Ok(Stack { key, dtype: first.dtype, axes, inner: first.shape.to_vec(), members })
         })
         .collect::<Result<Vec<_>, _>>()?;
     check_names(parameters, &stacks)?;
@@ -161,20 +161,20 @@ pub(super) fn stacks(
 }
 
 /// Refuses parameters that a reader would not find again under their names.
-fn check_names(parameters: &[OutputTensor], stacks: &[Stack]) -> Result<(), StackError> {
+fn check_names(parameters: &[OutputTensor<'_>], stacks: &[Stack]) -> Result<(), StackError> {
     let stored = stacks.iter().filter(|stack| names::is_parameter(&stack.key));
     let stored = stored.map(|Stack { key, dtype, axes, inner, .. }| TensorInfo {
         name: key.clone(),
         shape: axes.iter().chain(inner).copied().collect(),
         dtype: *dtype,
         encoding: Encoding::Raw,
-        pieces: Vec::new(),
+        pieces: Pieces::Boxes(Vec::new()),
     });
     // What is wrong with a name is that it is missing.
     let read = names::parameters(stored.collect(), &mut Vec::new());
     let read: HashSet<&str> = read.iter().map(|tensor| tensor.name.as_str()).collect();
-    let lost = parameters.iter().find(|p| !read.contains(names::canonical(&p.name).as_str()));
-    lost.map_or(Ok(()), |lost| Err(StackError::Name { name: lost.name.clone() }))
+    let lost = parameters.iter().find(|p| !read.contains(names::canonical(p.name).as_str()));
+    lost.map_or(Ok(()), |lost| Err(StackError::Name { name: lost.name.into() }))
 }
 
 /// The keys of Transformer Engine's states, which loading asks for although there is nothing in
@@ -223,12 +223,8 @@ fn shards(axes: &[usize]) -> impl Iterator<Item = String> {
 mod tests {
     use super::*;
 
-    fn parameters(names: &[&str]) -> Vec<OutputTensor> {
-        let tensor = |name: &&str| OutputTensor {
-            name: name.to_string(),
-            dtype: Dtype::Bf16,
-            shape: vec![4, 2],
-        };
+    fn parameters<'a>(names: &[&'a str]) -> Vec<OutputTensor<'a>> {
+        let tensor = |&name| OutputTensor { name, dtype: Dtype::Bf16, shape: &[4, 2] };
         names.iter().map(tensor).collect()
     }
 
@@ -273,7 +269,7 @@ mod tests {
             stacks(&parameters(&["decoder.layers.1.x"]), &in_nemo(LayerLayout::PerLayer)).is_ok()
         );
         let mut differ = parameters(&["decoder.layers.0.x", "decoder.layers.1.x"]);
-        differ[1].shape = vec![4, 3];
+        differ[1].shape = &[4, 3];
         let differ = stacks(&differ, &in_nemo(LayerLayout::Stacked)).unwrap_err().to_string();
         assert!(differ.starts_with("decoder.layers.0.x and decoder.layers.1.x cannot"), "{differ}");
     }

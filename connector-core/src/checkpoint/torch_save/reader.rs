@@ -7,7 +7,7 @@ use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
 use crate::checkpoint::torch::pickle::Pickle;
 use crate::checkpoint::torch::tensor::Rebuilt;
 use crate::store::positioned::read_exact_at;
-use crate::store::{Dtype, FileId, Source, TensorInfo};
+use crate::store::{Dtype, FileId, Pieces, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -58,9 +58,9 @@ impl Reader {
         let files::ReadSet { files, mut tensors, problems } = read;
         let mut views = Vec::new();
         for tensor in &mut tensors {
-            let piece = &mut tensor.pieces[0];
-            if let Some(view) = strided.remove(&(piece.file, tensor.name.clone())) {
-                piece.file = files.len() + views.len();
+            let Pieces::Whole { file, .. } = &mut tensor.pieces else { continue };
+            if let Some(view) = strided.remove(&(*file, tensor.name.clone())) {
+                *file = files.len() + views.len();
                 views.push(view);
             }
         }

@@ -43,7 +43,9 @@ pub(super) fn with_rows(rows: usize, row: &[usize]) -> Shape {
 
 /// The moves that move something, with the shapes of the targets.
 pub(super) fn moves(shapes: Vec<Shape>, moves: impl IntoIterator<Item = Move>) -> Moves {
-    let moves = moves.into_iter().filter(|m| m.elements() > 0).collect();
+    // Filtered afterwards: a vector that does not know how long it will be takes room for four.
+    let mut moves: Vec<Move> = moves.into_iter().collect();
+    moves.retain(|m| m.elements() > 0);
     Moves { shapes, moves, equal: Vec::new() }
 }
 

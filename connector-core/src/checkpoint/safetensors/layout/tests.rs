@@ -1,11 +1,12 @@
 use super::*;
 
-fn tensor(name: &str, dtype: Dtype, shape: &[usize]) -> OutputTensor {
-    OutputTensor { name: name.into(), dtype, shape: shape.into() }
+fn tensor<'a>(name: &'a str, dtype: Dtype, shape: &'a [usize]) -> OutputTensor<'a> {
+    OutputTensor { name, dtype, shape }
 }
 
-fn bytes(name: &str, size: usize) -> OutputTensor {
-    tensor(name, Dtype::U8, &[size])
+/// A tensor of `N` bytes.
+fn bytes<const N: usize>(name: &str) -> OutputTensor<'_> {
+    tensor(name, Dtype::U8, const { &[N] })
 }
 
 fn header(layout: &Layout, file: FileId) -> &str {
@@ -64,7 +65,7 @@ fn shards() {
 
 #[test]
 fn shards_have_numbered_names_and_an_index() {
-    let layout = Layout::new(&[bytes("b", 4), bytes("a", 4), bytes("c", 1)], 5).unwrap();
+    let layout = Layout::new(&[bytes::<4>("b"), bytes::<4>("a"), bytes::<1>("c")], 5).unwrap();
     let names: Vec<_> = layout.files().iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
     let (name, json) = layout.index().unwrap();
@@ -80,10 +81,10 @@ fn shards_have_numbered_names_and_an_index() {
 fn refused() {
     let name = || "a".to_owned();
     let cases = [
-        (vec![bytes("", 1)], InvalidTensor::EmptyName.into()),
-        (vec![bytes(METADATA, 1)], InvalidTensor::ReservedName.into()),
-        (vec![bytes("a", 1), bytes("a", 2)], LayoutError::DuplicateName { name: name() }),
-        ((0..5).map(|i| bytes(&i.to_string(), usize::MAX / 8)).collect(), LayoutError::Overflow),
+        (vec![bytes::<1>("")], InvalidTensor::EmptyName.into()),
+        (vec![bytes::<1>(METADATA)], InvalidTensor::ReservedName.into()),
+        (vec![bytes::<1>("a"), bytes::<2>("a")], LayoutError::DuplicateName { name: name() }),
+        (["0", "1", "2", "3", "4"].map(bytes::<{ usize::MAX / 8 }>).into(), LayoutError::Overflow),
     ];
     for (tensors, error) in cases {
         assert_eq!(Layout::new(&tensors, 1), Err(error));
@@ -101,7 +102,7 @@ fn a_header_over_100_mb_is_refused() {
 
 #[test]
 fn most_bytes_lie_within_their_blocks_as_where_they_come_from() {
-    let tensors = [bytes("a", 8192), bytes("b", 100), bytes("c", 5000), bytes("d", 40)];
+    let tensors = [bytes::<8192>("a"), bytes::<100>("b"), bytes::<5000>("c"), bytes::<40>("d")];
     let starts = |origins: &[Option<u64>]| -> Vec<u64> {
         let layout = Layout::with_origins(&tensors, origins, u64::MAX).unwrap();
         layout.placements().iter().map(|place| place.offset % BLOCK).collect()

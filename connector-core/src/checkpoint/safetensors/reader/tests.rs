@@ -54,7 +54,7 @@ fn a_file() {
     assert_eq!((reader.file_count(), reader.path(0)), (1, path.as_path()));
     assert_eq!(reader.file_len(0), fs::metadata(&path).unwrap().len());
     let mut byte = [0];
-    reader.read_at(0, reader.tensors()[1].pieces[0].offset, &mut byte).unwrap();
+    reader.read_at(0, reader.tensors()[1].pieces.first().unwrap().1, &mut byte).unwrap();
     assert_eq!(&byte, b"b");
     let error = reader.read_at(0, reader.file_len(0), &mut byte).unwrap_err();
     assert!(error.to_string().contains("x.safetensors"), "{error}");

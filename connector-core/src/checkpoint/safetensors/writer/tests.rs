@@ -5,7 +5,7 @@ use crate::store::Source;
 use std::fs;
 
 fn layout(max_shard_size: u64) -> Layout {
-    let tensor = |name: &str| OutputTensor { name: name.into(), dtype: Dtype::U8, shape: vec![4] };
+    let tensor = |name| OutputTensor { name, dtype: Dtype::U8, shape: &[4] };
     Layout::new(&[tensor("a"), tensor("b")], max_shard_size).unwrap()
 }
 

@@ -13,13 +13,10 @@ use crate::store::{Dtype, Sink};
 /// Two layers of a matrix, bytes 0 to 7 and 8 to 15, each gated: 4 pieces; and a norm.
 fn checkpoint() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let tensor = |name: &str, shape: &[usize]| OutputTensor {
-        name: name.into(),
-        dtype: Dtype::U8,
-        shape: shape.into(),
-    };
-    let layer = |layer| tensor(&format!("decoder.layers.{layer}.mlp.linear_fc1.weight"), &[4, 2]);
-    let tensors = [layer(0), layer(1), tensor("decoder.final_layernorm.weight", &[3])];
+    let layers = [0, 1].map(|layer| format!("decoder.layers.{layer}.mlp.linear_fc1.weight"));
+    let layer = |name| OutputTensor { name, dtype: Dtype::U8, shape: &[4, 2] };
+    let norm = OutputTensor { shape: &[3], ..layer("decoder.final_layernorm.weight") };
+    let tensors = [layer(&layers[0]), layer(&layers[1]), norm];
     let options = DistOptions { gated: true, prefix: "module.", ..DistOptions::default() };
     let layout = Layout::new(&tensors, 1 << 20, &options).unwrap();
     let writer = Writer::create(dir.path(), layout.clone()).unwrap();
@@ -112,7 +109,7 @@ fn a_changed_byte_of_a_tensor_is_found_on_request() {
     assert_eq!((sound.records, sound.bytes, sound.without), (5, 19, 0));
     assert!(sound.problems.is_empty());
     let reader = Reader::open(dir.path()).unwrap();
-    let at = reader.tensors()[1].pieces[0].offset;
+    let at = reader.tensors()[1].pieces.first().unwrap().1;
     let file = fs::OpenOptions::new().write(true).open(dir.path().join("__0_0.distcp")).unwrap();
     write_all_at(&file, &[99], at + 1).unwrap();
     let damaged = check();
@@ -291,7 +288,7 @@ fn fp8_is_read_from_the_records_that_newer_types_have() {
         (Dtype::F8E4M3, &[2, 2][..])
     );
     let mut bytes = [0; 4];
-    reader.read_at(0, reader.tensors()[0].pieces[0].offset, &mut bytes).unwrap();
+    reader.read_at(0, reader.tensors()[0].pieces.first().unwrap().1, &mut bytes).unwrap();
     assert_eq!(bytes, [1, 2, 3, 4]);
 }
 
