@@ -79,14 +79,14 @@ impl Layout {
         }
     }
 
-    /// The parts of each tensor.
-    pub fn places(&self) -> Vec<Vec<Part>> {
+    /// The parts of a tensor, by its number.
+    pub fn parts(&self, tensor: usize) -> Vec<Part> {
         match self {
             Layout::Safetensors(layout) => {
-                let whole = layout.placements().iter().map(|p| Part::whole(p.file, p.offset));
-                whole.collect()
+                let place = layout.placements()[tensor];
+                Part::whole(place.file, place.offset)
             }
-            Layout::TorchDist(layout) => layout.places().to_vec(),
+            Layout::TorchDist(layout) => layout.places()[tensor].clone(),
         }
     }
 

@@ -9,6 +9,7 @@ use crate::connector::{Direction, Planned, Registration};
 use crate::plan::{PlanOptions, RuleUse, Summary};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::mem::ManuallyDrop;
 
 /// How many files, rules or fields the screen shows; JSON has all.
 const MOST: usize = 12;
@@ -18,7 +19,8 @@ pub(super) fn run(
     trained: &Trained,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let planned = source::plan_either(selection, trained)?;
+    // The program ends here: to free 100,000 steps piece by piece takes longer than that.
+    let planned = ManuallyDrop::new(source::plan_either(selection, trained)?);
     let warnings = warnings(&planned, &selection.what.options())?;
     let summary = planned.plan().summary(planned.source().tensors());
     let mut page = screen.page();

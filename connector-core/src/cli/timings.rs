@@ -14,12 +14,13 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 /// Every stage: its name, whether several threads do it at once within the one above, and what it is.
-const STAGES: [(&str, bool, &str); 18] = [
+const STAGES: [(&str, bool, &str); 19] = [
     ("open", false, "headers and config"),
     ("plan", false, "plan"),
-    ("lay out", false, "layout, extents"),
+    ("lay out", false, "layout"),
     ("check", false, "checks before the first write"),
     ("create", false, "files created, space reserved"),
+    ("cut", false, "extents"),
     ("move", false, "tensors"),
     ("share", true, "blocks shared"),
     ("read", true, "read"),

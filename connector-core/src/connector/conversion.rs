@@ -9,7 +9,7 @@ use crate::failpoint::failpoint;
 use crate::parallel::in_parallel;
 use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
-use crate::store::{Dtype, Overwrite, Part, Source, Staging, available_space, check_separate};
+use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate};
 use crate::{Error, Result, json};
 use std::fs::{self, File};
 use std::io::Write;
@@ -23,7 +23,6 @@ pub(super) struct Conversion {
     pub plan: Plan,
     pub layout: Layout,
     pub prepared: Prepared,
-    pub places: Vec<Vec<Part>>,
     container: Container,
     threads: usize,
 }
@@ -67,10 +66,9 @@ impl Conversion {
         let outputs: Vec<_> = outputs.collect();
         let origins = engine::origins(&plan, source);
         let layout = container.layout(&outputs, &origins, max_shard_size)?;
-        let places = layout.places();
-        let prepared = Prepared::new(&plan, source, &places, engine).map_err(Error::refused)?;
+        let prepared = Prepared::new(&plan, source, engine).map_err(Error::refused)?;
         let threads = engine.threads;
-        Ok(Conversion { plan, layout, prepared, places, container, threads })
+        Ok(Conversion { plan, layout, prepared, container, threads })
     }
 
     /// The bytes of all output files of tensors.
@@ -121,12 +119,13 @@ impl Conversion {
             self.layout.create(&weights)?
         };
         failpoint("conversion.created")?;
+        let places: Vec<_> = (0..self.plan.outputs.len()).map(|n| self.layout.parts(n)).collect();
         let done = convert(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,
             sink: writer.sink(),
-            places: &self.places,
+            places: &places,
             context,
             progress: target.progress,
             cancel: target.cancel,

@@ -247,9 +247,10 @@ impl Planned {
     /// Where output number `output` of the plan will lie, in one or more parts: file, first byte,
     /// number of bytes.
     pub fn places(&self, output: usize) -> Vec<(&str, u64, u64)> {
-        let Conversion { plan, layout, places, .. } = &self.conversion;
+        let Conversion { plan, layout, .. } = &self.conversion;
         let (files, bytes) = (layout.files(), plan.outputs[output].bytes().unwrap_or(0));
-        let all = landings(&places[output], 0, bytes);
+        let parts = layout.parts(output);
+        let all = landings(&parts, 0, bytes);
         all.map(|landing| (files[landing.file].0, landing.offset, landing.len)).collect()
     }
 

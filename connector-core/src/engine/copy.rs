@@ -6,20 +6,22 @@ use super::{Io, Job};
 use crate::failpoint::failpoint;
 use crate::stage::stage;
 use crate::{Error, Result};
-use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Moves all extents on a few threads, each with the next ones in the order of the target; this
+/// Moves `extents` on a few threads, each with the next ones in the order of the target; this
 /// thread does `steps` first.
-pub(super) fn run(job: &Job<'_>, tally: &Tally, steps: impl FnOnce() -> Result<()>) -> Result<()> {
+pub(super) fn run(
+    job: &Job<'_>,
+    extents: Vec<Extent>,
+    tally: &Tally,
+    steps: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let prepared = job.prepared;
     let buffer = prepared.buffer as u64;
     let mut shared = |extent: &Extent| job.progress.advance(extent.len);
     let extents = match prepared.io {
-        Io::Buffered => Cow::Borrowed(&prepared.extents),
-        Io::Auto | Io::Copy => {
-            Cow::Owned(kernel::share(&prepared.extents, job.source, job.sink, &mut shared))
-        }
+        Io::Buffered => extents,
+        Io::Auto | Io::Copy => kernel::share(&extents, job.source, job.sink, &mut shared),
     };
     let bytes: u64 = extents.iter().map(Extent::bytes).sum();
     // No more threads than there are buffers to fill.

@@ -109,9 +109,13 @@ pub fn check_equal(
 /// sink then holds an incomplete result, which its owner drops.
 pub fn run(job: &Job<'_>) -> Result<Done> {
     let tally = cast::Tally::new(job.plan.outputs.len());
+    let extents = {
+        stage!("cut");
+        extents::extents(job.plan, job.source, job.places, &job.prepared.moved)
+    };
     stage!("move");
     job.progress.begin(job.prepared.bytes);
-    copy::run(job, &tally, || {
+    copy::run(job, extents, &tally, || {
         for &step in &job.prepared.whole {
             whole::run(job, step, &tally)?;
         }

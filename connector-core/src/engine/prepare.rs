@@ -1,6 +1,5 @@
-use super::extents::{self, Extent};
 use crate::plan::{Finding, FindingKind, Plan, Work};
-use crate::store::{Dtype, Part, Source};
+use crate::store::{Dtype, Source};
 use crate::transform::Move;
 use serde::Serialize;
 
@@ -67,8 +66,8 @@ pub struct Prepared {
     pub(super) threads: usize,
     pub(super) io: Io,
     pub(super) sync: bool,
-    /// The bytes that only move or are cast, in the order of the target.
-    pub(super) extents: Vec<Extent>,
+    /// The steps whose bytes only move or are cast.
+    pub(super) moved: Vec<usize>,
     /// The steps that move elements in memory.
     pub(super) whole: Vec<usize>,
     /// The steps that call a user's function.
@@ -100,7 +99,7 @@ impl Bound {
 }
 
 impl Prepared {
-    /// Cuts `plan` into pieces of work. `places` are the parts of each output.
+    /// Cuts `plan` into pieces of work.
     ///
     /// # Errors
     /// A finding if `max_memory` does not suffice, naming the rule that takes most, or if a
@@ -108,7 +107,6 @@ impl Prepared {
     pub fn new(
         plan: &Plan,
         source: &dyn Source,
-        places: &[Vec<Part>],
         options: &EngineOptions,
     ) -> Result<Prepared, Vec<Finding>> {
         let kinds = Kinds::new(plan, source)?;
@@ -119,7 +117,7 @@ impl Prepared {
             threads,
             io: options.io,
             sync: options.sync,
-            extents: extents::extents(plan, source, places, &kinds.moved),
+            moved: kinds.moved,
             whole: kinds.whole,
             functions: kinds.functions,
             bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
@@ -127,8 +125,8 @@ impl Prepared {
         })
     }
 
-    /// The checks of [`Prepared::new`] that need no places: before functions are tried out, which
-    /// takes as much memory as running them.
+    /// The checks of [`Prepared::new`] alone: before functions are tried out, which takes as much memory
+    /// as running them, and says what shapes they give.
     pub fn check(
         plan: &Plan,
         source: &dyn Source,

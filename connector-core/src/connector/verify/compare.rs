@@ -52,7 +52,7 @@ impl Comparison<'_> {
         let places: Vec<_> = (0..plan.outputs.len()).map(|output| Part::whole(output, 0)).collect();
         // Nothing is written that could be synced.
         let engine = EngineOptions { sync: false, ..self.options.engine.clone() };
-        let prepared = Prepared::new(&plan, self.made, &places, &engine).map_err(Error::refused)?;
+        let prepared = Prepared::new(&plan, self.made, &engine).map_err(Error::refused)?;
         let against = Against::new(&plan, self.other, &tensors);
         engine::run(&Job {
             plan: &plan,
