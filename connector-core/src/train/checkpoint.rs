@@ -197,14 +197,13 @@ pub(super) fn read_optimizer(path: &Path, device: &Device) -> Result<Named> {
 /// Writes tensors into the new folder `dir`.
 pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
     fs::create_dir(dir).map_err(Error::io("create", dir))?;
-    let describe = |(name, tensor): (&String, &Tensor)| {
+    let outputs = tensors.iter().map(|(name, tensor)| {
         let dtype = from_candle_dtype(tensor.dtype()).ok_or_else(|| {
             Error::Candle(format!("{name} is {:?}, which no file holds", tensor.dtype()))
         })?;
         Ok(OutputTensor { name, dtype, shape: tensor.dims() })
-    };
-    let outputs = tensors.iter().map(describe).collect::<Result<Vec<_>>>()?;
-    let layout = Layout::new(&outputs, MAX_SHARD_SIZE)?;
+    });
+    let layout = Layout::new(&outputs.collect::<Result<Vec<_>>>()?, MAX_SHARD_SIZE)?;
     let writer = Writer::create(dir, layout.clone())?;
     for (tensor, place) in tensors.values().zip(layout.placements()) {
         tensor_bytes(tensor, |bytes| writer.write_at(place.file, place.offset, bytes))?;
