@@ -130,7 +130,7 @@ impl Filling {
         let elements = |shape: &[usize]| {
             shape.iter().try_fold(1u64, |n, &dimension| n.checked_mul(dimension as u64))
         };
-        let bytes = |p: &OutputTensor<'_>| elements(&p.shape).and_then(|n| p.dtype.size(n));
+        let bytes = |p: &OutputTensor<'_>| elements(p.shape).and_then(|n| p.dtype.size(n));
         let total = parameters.iter().filter_map(bytes).fold(0, u64::saturating_add);
         Filling { max_file_size, count: count.max(1), total, placed: 0, files: Vec::new() }
     }
