@@ -65,7 +65,7 @@ impl Data {
         match self {
             Data::Imported => import(&Data::Llama.make(dir)?, &path).run()?,
             Data::Distributed => distribute(&Data::Filled(8).make(dir)?, &path).run()?,
-            _ => Program::maker()?.arg(self.to_string()).arg(&path).run()?,
+            _ => Program::this("make")?.arg(self.to_string()).arg(&path).run()?,
         };
         Ok(path)
     }

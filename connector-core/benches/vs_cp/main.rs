@@ -1,13 +1,14 @@
 //! `connector` against `cp` on checkpoints that it makes up: the numbers of `PERFORMANCE.md`.
 //!
 //! ```text
-//! cargo bench -p connector-core --bench vs_cp -- --dir DIR [--pairs N] [CASE …]
+//! cargo bench -p connector-core --bench vs_cp -- --dir DIR [--pairs N] [--untouched] [CASE …]
 //! ```
 //!
 //! Each case runs the two programs in turn, A B A B, on the same data and the same disk, and keeps
 //! every run in `vs_cp-runs.csv`. A ratio is taken within each pair, so that a machine that gets
-//! slower for a while slows both sides. DIR needs 14 GB, 22 GB for the cases of memory, growth and
-//! cast; what is made there is removed at the end.
+//! slower for a while slows both sides. Before each run all free memory is touched (`warm.rs` says
+//! why), unless `--untouched`. DIR needs 14 GB, 22 GB for the cases of memory, growth and cast; what
+//! is made there is removed at the end.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
@@ -15,6 +16,7 @@ mod cases;
 mod generate;
 mod measure;
 mod models;
+mod warm;
 
 use cases::{Data, PAIRED, SOLO, Solo};
 use measure::{AS_TOOL, Program, Run, Spread};
@@ -29,24 +31,19 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const USAGE: &str = "usage: cargo bench -p connector-core --bench vs_cp -- --dir DIR [--pairs N] \
-                     [--keep] [CASE …]";
+                     [--keep] [--untouched] [CASE …]";
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_TOOL).is_some() {
         return connector_core::cli::main();
     }
-    if let [_, make, data, dir] = std::env::args().collect::<Vec<_>>().as_slice()
-        && make == "make"
-    {
-        return match Data::write(data, dir.as_ref()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("error: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    match Options::parse().and_then(|options| Bench::new(options)?.run()) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["make", data, dir] => Data::write(data, dir.as_ref()),
+        ["touch"] => warm::touch(),
+        _ => Options::parse(words).and_then(|options| Bench::new(options)?.run()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error}");
@@ -60,14 +57,17 @@ struct Options {
     pairs: usize,
     /// Whether the data stays for the next time.
     keep: bool,
+    /// Whether free memory is left as it is before a run.
+    untouched: bool,
     /// The cases to run; all if none is named.
     cases: Vec<String>,
 }
 
 impl Options {
-    fn parse() -> io::Result<Self> {
-        let mut options = Options { dir: PathBuf::new(), pairs: 5, keep: false, cases: Vec::new() };
-        let mut words = std::env::args().skip(1);
+    fn parse(words: Vec<String>) -> io::Result<Self> {
+        let (dir, cases) = (PathBuf::new(), Vec::new());
+        let mut options = Options { dir, pairs: 5, keep: false, untouched: false, cases };
+        let mut words = words.into_iter();
         while let Some(word) = words.next() {
             match word.as_str() {
                 "--dir" => options.dir = words.next().unwrap_or_default().into(),
@@ -76,6 +76,7 @@ impl Options {
                     options.pairs = number.map_err(|_| io::Error::other(USAGE))?;
                 }
                 "--keep" => options.keep = true,
+                "--untouched" => options.untouched = true,
                 // What cargo adds.
                 "--bench" => {}
                 case if case_names().any(|known| known == case) => options.cases.push(word),
@@ -170,6 +171,7 @@ impl Bench {
                 remove(&output)?;
                 settle(&self.options.dir)?;
                 each_file(&source, &|file| if case.cold { evict(file) } else { read(file) })?;
+                self.warm()?;
                 *run = program.run()?;
                 self.keep_run(case.name, pair, program, run)?;
             }
@@ -205,6 +207,7 @@ impl Bench {
             for number in 0..case.runs {
                 remove(&output)?;
                 settle(&self.options.dir)?;
+                self.warm()?;
                 let run = program.run()?;
                 self.keep_run(case.name, number, &program, &run)?;
                 runs.push(run);
@@ -223,6 +226,10 @@ impl Bench {
             }
         }
         Ok(())
+    }
+
+    fn warm(&self) -> io::Result<()> {
+        if self.options.untouched { Ok(()) } else { Program::this("touch")?.run().map(drop) }
     }
 
     fn keep_run(

@@ -36,10 +36,10 @@ impl Program {
         Program { words, own: false }
     }
 
-    /// This program, to write data: in a process of its own, since the peak of memory that the system
-    /// gives for a program is at least that of the one that started it.
-    pub fn maker() -> io::Result<Self> {
-        let words = vec![std::env::current_exe()?.into(), "make".into()];
+    /// This program, to do something else: in a process of its own, since the peak of memory that the
+    /// system gives for a program is at least that of the one that started it.
+    pub fn this(command: &str) -> io::Result<Self> {
+        let words = vec![std::env::current_exe()?.into(), command.into()];
         Ok(Program { words, own: false })
     }
 
