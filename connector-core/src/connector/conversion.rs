@@ -6,7 +6,7 @@ use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
-use crate::parallel::in_parallel;
+use crate::parallel::{self, in_parallel};
 use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate};
@@ -64,9 +64,11 @@ impl Conversion {
             shape: shape.as_deref().unwrap_or_default(),
         });
         let outputs: Vec<_> = outputs.collect();
-        let origins = engine::origins(&plan, source);
-        let layout = container.layout(&outputs, &origins, max_shard_size)?;
-        let prepared = Prepared::new(&plan, source, engine).map_err(Error::refused)?;
+        let (prepared, layout) = parallel::both(
+            || Prepared::new(&plan, source, engine).map_err(Error::refused),
+            || container.layout(&outputs, &engine::origins(&plan, source), max_shard_size),
+        );
+        let (layout, prepared) = (layout?, prepared?);
         let threads = engine.threads;
         Ok(Conversion { plan, layout, prepared, container, threads })
     }

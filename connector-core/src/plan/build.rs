@@ -265,7 +265,7 @@ impl<'a> Builder<'a> {
         }
         step::index_folded_axis(self, rule, at);
         let applied = step::apply(self, rule, &captures, at, &targets);
-        let made = step::add(self, rule, captures, at, targets, applied);
+        let made = step::add(self, rule, captures, targets, applied);
         if let Some(key) = key {
             self.known.insert(key, made);
         }

@@ -31,9 +31,10 @@ type Calls<T> = Vec<Vec<T>>;
 pub(super) struct Applied {
     /// The keys that are not in the source.
     absent: BTreeSet<String>,
-    /// What is there of them: even of an incomplete group it is spoken for, and no leftover.
-    reserved: Vec<usize>,
-    made: Result<(Calls<Input>, Made), Stop>,
+    /// What is there of its sources: even of an incomplete group it is spoken for, and no leftover.
+    inputs: Vec<Input>,
+    at: Vec<usize>,
+    made: Result<Made, Stop>,
 }
 
 /// Applies a rule. Of an axis that no schema knows, [`index_folded_axis`] has been told.
@@ -48,18 +49,18 @@ pub(super) fn apply(
     let (calls, absent) = match application.possible().and_then(|()| application.inputs()) {
         Ok(found) => found,
         Err(stop) => {
-            let (absent, reserved) = Default::default();
-            return Applied { absent, reserved, made: Err(stop) };
+            let (absent, inputs) = Default::default();
+            return Applied { absent, inputs, at: at.to_vec(), made: Err(stop) };
         }
     };
-    let reserved: Vec<usize> = calls.iter().flatten().map(|input| input.tensor).collect();
+    let inputs = calls.concat();
     // Without members along its axis a rule has fewer sources than patterns.
-    let made = if absent.is_empty() && reserved.len() >= application.rule.sources.len() {
-        application.outputs(&calls, targets).map(|made| (calls, made))
+    let made = if absent.is_empty() && inputs.len() >= application.rule.sources.len() {
+        application.outputs(&calls, targets)
     } else {
-        Err(application.incomplete(&absent, reserved.is_empty()))
+        Err(application.incomplete(&absent, inputs.is_empty()))
     };
-    Applied { absent, reserved, made }
+    Applied { absent, inputs, at: at.to_vec(), made }
 }
 
 /// Adds the step and its outputs.
@@ -67,16 +68,15 @@ pub(super) fn add(
     builder: &mut Builder<'_>,
     number: usize,
     captures: Captures<'static>,
-    at: &[usize],
     targets: Vec<Target>,
     applied: Applied,
 ) -> Option<usize> {
-    let Applied { absent, reserved, made } = applied;
+    let Applied { absent, inputs, at, made } = applied;
     builder.missing.extend(absent);
-    for tensor in reserved {
-        builder.used[tensor] = true;
+    for input in &inputs {
+        builder.used[input.tensor] = true;
     }
-    let (calls, Made { shapes, dtype, work, equal, reads }) = match made {
+    let Made { shapes, dtype, work, equal, reads } = match made {
         Ok(made) => made,
         Err(Stop::Absent) => {
             builder.absent.extend(targets.into_iter().map(|target| target.name));
@@ -92,15 +92,7 @@ pub(super) fn add(
     }
 
     let step = builder.steps.len();
-    let rule_at = builder.rule(number).rule.at;
-    let arity = calls[0].len();
-    let inputs: Vec<Input> = calls.concat();
-    // Each is compared with the first tensor of its own call.
-    builder.equal.extend(equal.into_iter().map(|source| EqualCheck {
-        left: inputs[source].tensor,
-        right: inputs[source - source % arity].tensor,
-        at: rule_at,
-    }));
+    builder.equal.extend(equal);
     let first = builder.outputs.len();
     for (Target { name, keep, .. }, shape) in targets.into_iter().zip(shapes) {
         let wanted = builder.request.options.dtype.filter(|_| dtype.is_castable() && !keep);
@@ -108,7 +100,6 @@ pub(super) fn add(
         builder.outputs.push(output);
     }
     let outputs = (first..builder.outputs.len()).collect();
-    let at = at.to_vec();
     builder.steps.push(Step { rule: number, captures, at, inputs, reads, outputs, work });
     Some(step)
 }
@@ -118,7 +109,7 @@ struct Made {
     shapes: Vec<Option<Shape>>,
     dtype: Dtype,
     work: Work,
-    equal: Vec<usize>,
+    equal: Vec<EqualCheck>,
     reads: Vec<usize>,
 }
 
@@ -262,6 +253,14 @@ impl<'a> Application<'_, 'a> {
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         }
         self.check_shapes(&shapes, targets, calls)?;
+        // Each is compared with the first tensor of its own call.
+        let at = self.rule.rule.at;
+        let equal = equal.into_iter().map(|source| {
+            let call = &calls[source / calls[0].len()];
+            let [left, right] = [source % call.len(), 0].map(|source| call[source].tensor);
+            EqualCheck { left, right, at }
+        });
+        let equal = equal.collect();
         Ok(Made { shapes, dtype, work, equal, reads })
     }
 

@@ -1,5 +1,6 @@
 use super::{IgnoredBy, Plan, Step, Work, group_keys};
 use crate::key::{Part, Pattern};
+use crate::parallel;
 use crate::store::TensorInfo;
 use serde::Serialize;
 use std::cmp::Reverse;
@@ -75,8 +76,8 @@ impl Plan {
                 })
                 .sum::<u64>();
         }
-        let mut rules: Vec<RuleUse> =
-            uses.iter().filter_map(|steps| self.rule_use(steps)).collect();
+        let rules = parallel::map(parallel::cores(), uses.len(), |rule| self.rule_use(&uses[rule]));
+        let mut rules: Vec<RuleUse> = rules.into_iter().flatten().collect();
         rules.sort_by_key(|rule| Reverse(rule.steps));
 
         let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -48,7 +48,7 @@ pub(super) fn build(
             live.retain(|candidate| builder.branches.take(builder.rule(candidate.rule)));
             match (alone, live.pop()) {
                 (Some((targets, applied)), Some(Candidate { rule, captures, .. })) => {
-                    step::add(builder, rule, captures, &parameter.at, targets, applied);
+                    step::add(builder, rule, captures, targets, applied);
                 }
                 (_, Some(one)) if live.is_empty() => {
                     produce(builder, instance, parameter, &one, &wanted, &by_name);

@@ -134,19 +134,32 @@ impl Contents {
         names: &Names<'_>,
         problems: &mut Vec<Problem<E>>,
     ) {
-        let WeightMap { shards, tensors: listed, repeated } = listed;
+        let WeightMap { shards, tensors: listed } = listed;
         let mut is_listed = vec![false; tensors.len()];
-        let mut misplaced = Vec::new();
-        let unread: Vec<bool> = shards.iter().map(|shard| self.unread.contains(shard)).collect();
+        // Entries of tensors that no file has; names that came before; entries of another file.
+        let (mut unknown, mut repeated, mut misplaced) = (Vec::new(), Vec::new(), Vec::new());
         for (tensor, shard) in listed {
-            let first = names.first.get(tensor.as_str()).copied();
-            let mut all = first.into_iter().flat_map(|first| names.all(first));
-            all.clone().for_each(|tensor| is_listed[tensor] = true);
-            if !unread[shard] && !all.any(|tensor| self.home(tensor) == shards[shard]) {
-                let found = first.map(|first| self.home(first).into());
-                misplaced.push(Problem::NotInShard { tensor, shard: shards[shard].clone(), found });
+            let Some(&first) = names.first.get(tensor.as_str()) else {
+                unknown.push((tensor, shard));
+                continue;
+            };
+            if std::mem::replace(&mut is_listed[first], true) {
+                repeated.push(tensor);
+            } else if !names.all(first).any(|tensor| self.home(tensor) == shards[shard]) {
+                misplaced.push((tensor, shard, Some(first)));
             }
         }
+        // Stable, so that of equal names the first stays the first.
+        unknown.sort_by(|(a, _), (b, _)| a.cmp(b));
+        unknown.dedup_by(|(next, _), (first, _)| {
+            let repeats = next == first;
+            repeated.extend(repeats.then(|| std::mem::take(next)));
+            repeats
+        });
+        misplaced.extend(unknown.into_iter().map(|(tensor, shard)| (tensor, shard, None)));
+        misplaced.retain(|(_, shard, _)| !self.unread.contains(&shards[*shard]));
+        misplaced.sort();
+        repeated.sort();
         for (number, TensorInfo { name, .. }) in tensors.iter().enumerate() {
             if !is_listed[number] && names.first[name.as_str()] == number {
                 let shard = self.home(number).into();
@@ -154,13 +167,17 @@ impl Contents {
             }
         }
         problems.extend(repeated.into_iter().map(|tensor| Problem::ListedTwice { tensor }));
-        problems.extend(misplaced);
+        problems.extend(misplaced.into_iter().map(|(tensor, shard, found)| Problem::NotInShard {
+            tensor,
+            shard: shards[shard].clone(),
+            found: found.map(|found| self.home(found).into()),
+        }));
     }
 }
 
 impl Names<'_> {
     /// The tensor `first` and the others of its name.
-    fn all(&self, first: usize) -> impl Iterator<Item = usize> + Clone {
+    fn all(&self, first: usize) -> impl Iterator<Item = usize> {
         let others = self.others.get(&first).into_iter().flatten().copied();
         std::iter::once(first).chain(others)
     }

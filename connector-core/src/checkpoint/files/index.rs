@@ -24,11 +24,8 @@ pub(super) struct Index {
 pub(super) struct WeightMap {
     /// The names of the files, each once.
     pub(super) shards: Vec<String>,
-    /// The tensors in the order of their names, each with the number of its file. Of a name that comes
-    /// more than once the first is here.
+    /// The tensors in the order of the file, each with the number of its file.
     pub(super) tensors: Vec<(String, usize)>,
-    /// The names that come more than once.
-    pub(super) repeated: Vec<String>,
 }
 
 impl Index {
@@ -77,7 +74,6 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WeightMap, A::Error> {
         let mut read = WeightMap::default();
         let mut numbers = HashMap::new();
-        let mut is_sorted = true;
         while let Some((tensor, Text(shard))) = map.next_entry::<String, Text<'_>>()? {
             let number = match numbers.get(&shard) {
                 Some(number) => *number,
@@ -88,21 +84,8 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
                     number
                 }
             };
-            is_sorted &= read.tensors.last().is_none_or(|(last, _)| *last < tensor);
             read.tensors.push((tensor, number));
         }
-        // As a rule they are, and each is there once.
-        if is_sorted {
-            return Ok(read);
-        }
-        // Stable, so that of equal names the first stays the first.
-        read.tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        let repeated = &mut read.repeated;
-        read.tensors.dedup_by(|(next, _), (first, _)| {
-            let repeats = next == first;
-            repeated.extend(repeats.then(|| std::mem::take(next)));
-            repeats
-        });
         Ok(read)
     }
 }
@@ -163,13 +146,11 @@ mod tests {
     }
 
     #[test]
-    fn of_equal_names_the_first_is_taken_and_the_others_are_told() {
-        let map: WeightMap =
-            serde_json::from_str(r#"{"c":"1","a":"2","b":"1","a":"1","a":"3"}"#).unwrap();
+    fn every_entry_is_kept_with_the_number_of_its_file() {
+        let map: WeightMap = serde_json::from_str(r#"{"c":"1","a":"2","b":"1","a":"3"}"#).unwrap();
         assert_eq!(map.shards, ["1", "2", "3"]);
-        let expected = [("a", 1), ("b", 0), ("c", 0)].map(|(name, shard)| (name.into(), shard));
-        assert_eq!(map.tensors, expected);
-        assert_eq!(map.repeated, ["a", "a"]);
+        let expected = [("c", 0), ("a", 1), ("b", 0), ("a", 2)];
+        assert_eq!(map.tensors, expected.map(|(name, shard)| (name.into(), shard)));
     }
 
     #[test]

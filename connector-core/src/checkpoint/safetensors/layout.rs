@@ -119,20 +119,10 @@ impl Layout {
         origins: &[Option<u64>],
         max_shard_size: u64,
     ) -> Result<Self, LayoutError> {
-        let mut names = HashSet::with_capacity(tensors.len());
-        let mut sizes = Vec::with_capacity(tensors.len());
-        let mut total = 0u64;
-        for &OutputTensor { name, dtype, shape } in tensors {
-            let size = size_of(name, dtype, shape)?;
-            if !names.insert(name) {
-                return Err(LayoutError::DuplicateName { name: name.into() });
-            }
-            // Headers are far smaller than the 2^63 bytes left free here.
-            total = total
-                .checked_add(size)
-                .filter(|&total| total <= i64::MAX as u64)
-                .ok_or(LayoutError::Overflow)?;
-            sizes.push(size);
+        let (repeated, sizes) = parallel::both(|| repeated_name(tensors), || sizes(tensors));
+        let (sizes, total) = sizes?;
+        if let Some(name) = repeated {
+            return Err(LayoutError::DuplicateName { name: name.into() });
         }
         let shards = split(&sizes, max_shard_size);
         let count = shards.len();
@@ -180,6 +170,28 @@ impl Layout {
     pub fn index(&self) -> Option<(&'static str, &[u8])> {
         self.index.as_deref().map(|bytes| (FORM.index, bytes))
     }
+}
+
+/// A name that two tensors have.
+fn repeated_name<'a>(tensors: &[OutputTensor<'a>]) -> Option<&'a str> {
+    let mut names = HashSet::with_capacity(tensors.len());
+    tensors.iter().map(|tensor| tensor.name).find(|name| !names.insert(*name))
+}
+
+/// The size of each tensor in bytes, and of all.
+fn sizes(tensors: &[OutputTensor<'_>]) -> Result<(Vec<u64>, u64), LayoutError> {
+    let mut sizes = Vec::with_capacity(tensors.len());
+    let mut total = 0u64;
+    for &OutputTensor { name, dtype, shape } in tensors {
+        let size = size_of(name, dtype, shape)?;
+        // Headers are far smaller than the 2^63 bytes left free here.
+        total = total
+            .checked_add(size)
+            .filter(|&total| total <= i64::MAX as u64)
+            .ok_or(LayoutError::Overflow)?;
+        sizes.push(size);
+    }
+    Ok((sizes, total))
 }
 
 /// Cuts the sequence of tensors into shards.
