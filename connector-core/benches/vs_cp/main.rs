@@ -228,6 +228,7 @@ impl Bench {
         Ok(())
     }
 
+    /// Makes the host of a virtual machine give all free memory, if that was not declined.
     fn warm(&self) -> io::Result<()> {
         if self.options.untouched { Ok(()) } else { Program::this("touch")?.run().map(drop) }
     }

@@ -17,7 +17,8 @@ pub fn touch() -> io::Result<()> {
     std::thread::scope(|scope| {
         let workers: Vec<_> =
             (0..threads).map(|_| scope.spawn(|| touch_bytes(free / threads))).collect();
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Ok(())))
+        let failed = |_| Err(io::Error::other("a thread that touches memory has panicked"));
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(failed))
     })
 }
 

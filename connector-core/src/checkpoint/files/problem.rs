@@ -19,7 +19,7 @@ pub enum Problem<E> {
     MissingShard {
         /// The file name.
         shard: String,
-        /// How many tensors the index says it holds; 0 without an index.
+        /// How many entries of the index name it; 0 without an index.
         tensors: usize,
         /// If the shard is a link: where to. Nothing is there.
         link: Option<PathBuf>,

@@ -213,9 +213,28 @@ fn shard_names_that_lead_elsewhere() {
 
 #[test]
 fn a_tensor_listed_twice() {
-    let dir = set(&[("1.safetensors", &["a"])], None);
-    write_index(&dir, r#"{"weight_map":{"a":"1.safetensors","a":"1.safetensors"}}"#);
-    assert_eq!(problems(&dir), ["the index lists tensor `a` more than once"]);
+    let twice = "the index lists tensor `a` more than once";
+    // Of the two entries the first counts, whatever the other says, and whether there is the tensor.
+    let cases: [(&str, &[&str]); 4] = [
+        (r#""a":"1.safetensors","b":"2.safetensors","a":"1.safetensors""#, &[twice]),
+        (r#""a":"1.safetensors","b":"2.safetensors","a":"2.safetensors""#, &[twice]),
+        (
+            r#""a":"2.safetensors","b":"2.safetensors","a":"1.safetensors""#,
+            &[twice, "the index lists tensor `a` in `2.safetensors`, but it is in `1.safetensors`"],
+        ),
+        (
+            r#""x":"2.safetensors","a":"1.safetensors","b":"2.safetensors","x":"1.safetensors""#,
+            &[
+                "the index lists tensor `x` more than once",
+                "the index lists tensor `x` in `2.safetensors`, but no shard holds it",
+            ],
+        ),
+    ];
+    for (entries, expected) in cases {
+        let dir = set(&[("1.safetensors", &["a"]), ("2.safetensors", &["b"])], None);
+        write_index(&dir, format!(r#"{{"weight_map":{{{entries}}}}}"#));
+        assert_eq!(problems(&dir), expected, "{entries}");
+    }
 }
 
 #[cfg(unix)]
