@@ -1,5 +1,5 @@
 use crate::Result;
-use crate::store::{FileId, Part, Sink};
+use crate::store::{FileId, Part, Sink, file_count};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
@@ -26,8 +26,7 @@ struct State {
 
 impl<'a> Flusher<'a> {
     pub fn new(sink: &'a dyn Sink, places: &[Vec<Part>]) -> Self {
-        let files = places.iter().flatten().map(|part| part.file + 1).max().unwrap_or(0);
-        let written = (0..files).map(|_| AtomicU64::new(0)).collect();
+        let written = (0..file_count(places)).map(|_| AtomicU64::new(0)).collect();
         Flusher { sink, written, state: Mutex::default(), changed: Condvar::new() }
     }
 

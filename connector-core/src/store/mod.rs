@@ -19,7 +19,7 @@ pub(crate) use allocate::allocate;
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
-pub(crate) use part::{Landing, landings, room};
+pub(crate) use part::{Landing, file_count, landings, room};
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
@@ -30,6 +30,7 @@ pub(crate) use removal::{clear_up, remove_output, unfinished};
 pub use dtype::Dtype;
 pub use part::Part;
 pub use place::{available_space, check_separate};
+pub(crate) use sink::OUTSIDE;
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};

@@ -46,6 +46,11 @@ pub(crate) fn room(parts: &[Part], from: u64) -> u64 {
     parts.get(next).map_or(u64::MAX, |next| next.at - from)
 }
 
+/// How many files the outputs lie in.
+pub(crate) fn file_count(places: &[Vec<Part>]) -> usize {
+    places.iter().flatten().map(|part| part.file + 1).max().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -41,6 +41,7 @@ pub trait Source: Send + Sync {
     /// [`Error::SourceChanged`] with the first file that has.
     fn check_unchanged(&self) -> Result<(), Error>;
 
-    /// The open file, if it is a local one: lets the kernel copy from file to file.
+    /// The open file, if it is a local one: lets the kernel copy from file to file, and the disk be
+    /// read past the system's cache.
     fn local_file(&self, file: FileId) -> Option<&File>;
 }

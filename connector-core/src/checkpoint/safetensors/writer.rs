@@ -3,7 +3,7 @@
 use super::{Layout, ShardFile};
 use crate::Error;
 use crate::store::positioned::write_all_at;
-use crate::store::{FileId, Sink, allocate};
+use crate::store::{FileId, OUTSIDE, Sink, allocate};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -62,20 +62,29 @@ impl Sink for Writer {
         true
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
-        let ShardFile { name, header, len } = &self.layout.files()[file];
+    fn path(&self, file: FileId) -> PathBuf {
+        self.dir.join(&self.layout.files()[file].name)
+    }
+
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        let ShardFile { header, len, .. } = &self.layout.files()[file];
         let inside = |end| offset >= header.len() as u64 && end <= *len;
-        let written = match offset.checked_add(bytes.len() as u64) {
-            Some(end) if inside(end) => write_all_at(&self.files[file], bytes, offset),
-            // It would destroy the header or lengthen the file, and nobody would notice.
-            _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the tensors' bytes")),
-        };
-        written.map_err(|error| Error::io("write", self.dir.join(name))(error))
+        if offset.checked_add(bytes.len() as u64).is_some_and(inside) {
+            return Ok(());
+        }
+        // It would destroy the header or lengthen the file, and nobody would notice.
+        let error = io::Error::new(io::ErrorKind::InvalidInput, OUTSIDE);
+        Err(Error::io("write", self.path(file))(error))
+    }
+
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+        self.admit(file, offset, bytes)?;
+        write_all_at(&self.files[file], bytes, offset)
+            .map_err(|error| Error::io("write", self.path(file))(error))
     }
 
     fn sync(&self, file: FileId) -> Result<(), Error> {
-        let path = || self.dir.join(&self.layout.files()[file].name);
-        self.files[file].sync_data().map_err(|error| Error::io("sync", path())(error))
+        self.files[file].sync_data().map_err(|error| Error::io("sync", self.path(file))(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

@@ -29,6 +29,7 @@
 #[cfg(test)]
 mod chunkings;
 mod common;
+mod crc;
 mod error;
 mod layout;
 mod metadata;

@@ -1,16 +1,19 @@
 //! Files laid out by a [`Layout`], as a [`Sink`].
 
+use super::crc::Stretches;
 use super::layout::{DistFile, Record};
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
 use crate::cancel::Cancel;
 use crate::checkpoint::torch::zip::Crc;
 use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
-use crate::store::{FileId, Sink, allocate};
+use crate::store::{FileId, OUTSIDE, Sink, allocate};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 /// What `metadata.json` says, in the words of Megatron-core up to 0.16, which refuses others.
 const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}"#;
@@ -20,10 +23,9 @@ const BLOCK: u64 = 1 << 20;
 
 /// A torch_dist checkpoint being written into a directory.
 ///
-/// The files have their full length and all frames of records from the start. The CRCs are computed
-/// at the end, over what the files then hold: the engine moves bytes in any order, on several
-/// threads, and where it can within the kernel, so that not all of them pass through this process.
-/// Most are then still in the system's cache.
+/// The files have their full length and all frames of records from the start. CRCs are computed of
+/// bytes as they are written, in any order, and put together at the end. Of records that did not pass
+/// through this process whole, since the kernel copied or shared some of it, the file is read.
 ///
 /// After an error, or if it is dropped without [`finish`](Writer::finish), the files stay as they
 /// are; the directory's owner removes them.
@@ -32,6 +34,8 @@ pub struct Writer {
     dir: PathBuf,
     layout: Layout,
     files: Vec<File>,
+    /// Of each record of each file.
+    crcs: Vec<Vec<Mutex<Stretches>>>,
 }
 
 impl Writer {
@@ -59,7 +63,9 @@ impl Writer {
             }
             files.push(file);
         }
-        Ok(Writer { dir: dir.into(), layout, files })
+        let crcs = layout.files.iter().map(|file| file.records.iter().map(|_| Mutex::default()));
+        let crcs = crcs.map(Iterator::collect).collect();
+        Ok(Writer { dir: dir.into(), layout, files, crcs })
     }
 
     /// Writes the CRCs, on `threads` threads, and then what makes the files a checkpoint. To make all
@@ -81,23 +87,31 @@ impl Writer {
     }
 
     fn write_crcs(&self, threads: usize, cancel: &Cancel) -> Result<()> {
-        let files = self.layout.files.iter().enumerate();
-        let records: Vec<_> =
-            files.flat_map(|(id, file)| file.records.iter().map(move |r| (id, r))).collect();
+        let files = self.layout.files.iter().zip(&self.crcs).enumerate();
+        let records = |(id, (file, crcs))| {
+            let (file, crcs): (&DistFile, &Vec<_>) = (file, crcs);
+            file.records.iter().zip(crcs).map(move |(record, crc)| (id, record, crc))
+        };
+        let records: Vec<_> = files.flat_map(records).collect();
         in_parallel(threads, records.len(), |number| {
             cancel.check()?;
-            let (id, record) = records[number];
-            write_crc(&self.files[id], record).map_err(|error| {
-                let path = self.dir.join(&self.layout.files[id].name);
-                Error::io("compute the CRC of", path)(error)
-            })
+            let (id, record, crc) = records[number];
+            let known = crc.lock().unwrap_or_else(PoisonError::into_inner).of(&record.data);
+            write_crc(&self.files[id], record, known)
+                .map_err(|error| Error::io("compute the CRC of", self.path(id))(error))
         })
         .map(drop)
     }
 }
 
-fn write_crc(file: &File, record: &Record) -> io::Result<()> {
+fn write_crc(file: &File, record: &Record, known: Option<u32>) -> io::Result<()> {
     let Record { frame, data, .. } = record;
+    let bytes = known.map_or_else(|| read_crc(file, data), Ok)?.to_le_bytes();
+    frame.crc_at.iter().try_for_each(|&at| write_all_at(file, &bytes, data.end + at as u64))
+}
+
+/// The CRC of what a file holds.
+fn read_crc(file: &File, data: &Range<u64>) -> io::Result<u32> {
     let mut buffer = vec![0; (data.end - data.start).min(BLOCK) as usize];
     let mut crc = Crc::new();
     let mut at = data.start;
@@ -107,8 +121,7 @@ fn write_crc(file: &File, record: &Record) -> io::Result<()> {
         crc.update(&buffer[..len]);
         at += len as u64;
     }
-    let bytes = crc.finalize().to_le_bytes();
-    frame.crc_at.iter().try_for_each(|&at| write_all_at(file, &bytes, data.end + at as u64))
+    Ok(crc.finalize())
 }
 
 impl Sink for Writer {
@@ -116,25 +129,38 @@ impl Sink for Writer {
         true
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
-        let DistFile { name, records, .. } = &self.layout.files[file];
+    fn path(&self, file: FileId) -> PathBuf {
+        self.dir.join(&self.layout.files[file].name)
+    }
+
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+        let records = &self.layout.files[file].records;
         // The record that begins last before it.
         let number = records.partition_point(|record| record.data.start <= offset);
-        let record = number.checked_sub(1).map(|number| &records[number]);
-        let end = offset.checked_add(bytes.len() as u64);
-        let inside = record.is_some_and(|record| end.is_some_and(|end| end <= record.data.end));
-        let written = if inside {
-            write_all_at(&self.files[file], bytes, offset)
-        } else {
-            // It would destroy a frame, and nobody would notice.
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "outside of the tensors' bytes"))
+        let inside = |number: &usize| {
+            let end = offset.checked_add(bytes.len() as u64);
+            end.is_some_and(|end| end <= records[*number].data.end)
         };
-        written.map_err(|error| Error::io("write", self.dir.join(name))(error))
+        let Some(number) = number.checked_sub(1).filter(inside) else {
+            // It would destroy a frame, and nobody would notice.
+            let error = io::Error::new(io::ErrorKind::InvalidInput, OUTSIDE);
+            return Err(Error::io("write", self.path(file))(error));
+        };
+        let mut crc = Crc::new();
+        crc.update(bytes);
+        let stretches = self.crcs[file][number].lock();
+        stretches.unwrap_or_else(PoisonError::into_inner).add(offset, crc);
+        Ok(())
+    }
+
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+        self.admit(file, offset, bytes)?;
+        write_all_at(&self.files[file], bytes, offset)
+            .map_err(|error| Error::io("write", self.path(file))(error))
     }
 
     fn sync(&self, file: FileId) -> Result<()> {
-        let path = || self.dir.join(&self.layout.files[file].name);
-        self.files[file].sync_data().map_err(|error| Error::io("sync", path())(error))
+        self.files[file].sync_data().map_err(|error| Error::io("sync", self.path(file))(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {
