@@ -141,7 +141,8 @@ pub(super) fn write_output(
     write_part(job, output, 0, bytes, tally)
 }
 
-/// Writes a part of an output that begins at element `first`.
+/// Writes a part of an output that begins at element `first`, a buffer at a time. The first write ends
+/// where the file's next buffer begins, so that the others are aligned: they cost half.
 pub(super) fn write_part(
     job: &Job<'_>,
     number: usize,
@@ -153,7 +154,12 @@ pub(super) fn write_part(
     let output = &outputs[number];
     let mut at = output.dtype.size(first).unwrap_or(0);
     let mut converted = Vec::new();
-    for part in bytes.chunks(job.prepared.buffer) {
+    let buffer = job.prepared.buffer as u64;
+    let start = landings(&job.places[number], at, 1).next().map_or(0, |landing| landing.offset);
+    // So many whole elements as fit.
+    let head = (buffer - start % buffer) * 8 / output.dtype.bits() * output.made_as.bits() / 8;
+    let (head, rest) = bytes.split_at((head as usize).min(bytes.len()));
+    for part in [head].into_iter().chain(rest.chunks(job.prepared.buffer)) {
         job.cancel.check()?;
         let written: &[u8] = if output.dtype == output.made_as {
             part
