@@ -29,7 +29,7 @@ fn every_way_writes_the_same() {
             o.plan.dtype = dtype;
             (o.engine.io, o.engine.threads) = (Io::Buffered, 1);
         });
-        for io in [Io::Auto, Io::Buffered, Io::Copy] {
+        for io in [Io::Auto, Io::Buffered, Io::Direct, Io::Copy] {
             for (threads, sync, max_memory) in
                 [(1, true, 2 << 30), (2, false, 8 << 20), (7, true, 4 << 20)]
             {
@@ -47,33 +47,41 @@ fn every_way_writes_the_same() {
 #[test]
 fn and_back_again() {
     let model = Model::llama(1, "F16");
-    let bench = Bench::new(&model);
-    bench.import(options(|o| o.engine.io = Io::Copy));
-    bench.export(export_options(|o| (o.engine.io, o.engine.sync) = (Io::Copy, false)));
-    for tensor in &model.tensors {
+    for io in [Io::Direct, Io::Copy] {
+        let bench = Bench::new(&model);
+        bench.import(options(|o| o.engine.io = io));
+        bench.export(export_options(|o| (o.engine.io, o.engine.sync) = (io, false)));
         let back = connector_tests::read_tensors(&bench.back());
-        assert!(back[&tensor.name].bytes == tensor.bytes, "{}", tensor.name);
+        for tensor in &model.tensors {
+            assert!(back[&tensor.name].bytes == tensor.bytes, "{io:?}, {}", tensor.name);
+        }
     }
 }
 
-/// A file system that cannot copy, from the first request on or only between some files.
+/// A file system that cannot, from the first request on or only with some files.
 #[test]
-fn a_kernel_that_cannot_copy_leaves_it_to_a_buffer() {
+fn a_system_that_cannot_leaves_it_to_a_buffer() {
     let bench = Bench::new(&Model::llama(2, "BF16"));
     bench.import(options(|o| o.engine.io = Io::Buffered));
     let want = contents(&bench.out());
-    let copy = |points: &str| {
-        let child = Child::import(PROGRAM, &bench.source(), &bench.back()).arg("--io").arg("copy");
-        child.failpoints(points).run()
-    };
-    // That the kernel is asked at all, more than three times.
-    let ended = copy("engine.kernel-copy=abort@4");
-    assert_eq!(ended.code, None, "{}", ended.text);
-    for points in ["", "engine.kernel-copy=error@1", "engine.kernel-copy=error@3"] {
-        let ended = copy(points);
-        assert_eq!(ended.code, Some(0), "{points}: {}", ended.text);
-        assert!(contents(&bench.back()) == want, "{points}");
-        std::fs::remove_dir_all(bench.back()).unwrap();
+    for (io, point) in [("copy", "engine.kernel-copy"), ("direct", "engine.direct")] {
+        let run = |action: &str| {
+            let child = Child::import(PROGRAM, &bench.source(), &bench.back()).arg("--io").arg(io);
+            child.failpoints(&format!("{point}={action}")).run()
+        };
+        // That the system is asked at all, more than three times.
+        let ended = run("abort@4");
+        assert_eq!(ended.code, None, "{io}: {}", ended.text);
+        for action in ["sleep:0", "error@1", "error@3", "error"] {
+            let ended = run(action);
+            assert_eq!(ended.code, Some(0), "{io}, {action}: {}", ended.text);
+            if action.starts_with("error") {
+                let told = ended.text.contains("past the cache");
+                assert_eq!(told, io == "direct", "{action}: {}", ended.text);
+            }
+            assert!(contents(&bench.back()) == want, "{io}, {action}");
+            std::fs::remove_dir_all(bench.back()).unwrap();
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! counted at the allocator.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::engine::NoProgress;
+use connector_core::engine::{Io, NoProgress};
 use connector_core::families::gpt::{self, GptConfig};
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::store::Dtype;
@@ -82,8 +82,8 @@ impl ModelConnector for HfWithFunction {
 const REST: u64 = 512 << 10;
 
 /// The bound of an import of so many layers, and the most that running it took.
-fn import(layers: usize, change: &dyn Fn(&mut ImportOptions)) -> (u64, u64) {
-    let bench = Bench::new(&Model::llama(layers, "F32"));
+fn import(layers: usize, dtype: &str, change: &dyn Fn(&mut ImportOptions)) -> (u64, u64) {
+    let bench = Bench::new(&Model::llama(layers, dtype));
     let options = options(|options| {
         options.engine.threads = 2;
         options.engine.max_memory = 2 << 20;
@@ -101,15 +101,21 @@ fn import(layers: usize, change: &dyn Fn(&mut ImportOptions)) -> (u64, u64) {
 #[test]
 fn running_a_plan_takes_what_it_says_whatever_the_size_of_the_model() {
     type Change = fn(&mut ImportOptions);
-    let kinds: [(&str, Change); 4] = [
-        ("kept", |_| {}),
-        ("cast", |o| o.plan.dtype = Some(Dtype::Bf16)),
-        ("hashed", |o| o.hash = true),
-        ("function", |o| o.format = "hf-function".into()),
+    let kinds: [(&str, &str, Change); 7] = [
+        ("kept", "F32", |_| {}),
+        ("cast", "F32", |o| o.plan.dtype = Some(Dtype::Bf16)),
+        ("hashed", "F32", |o| o.hash = true),
+        ("direct", "F32", |o| o.engine.io = Io::Direct),
+        // What is read is four times what is written.
+        ("narrowed", "F64", |o| o.plan.dtype = Some(Dtype::Bf16)),
+        ("narrowed, direct", "F64", |o| {
+            (o.plan.dtype, o.engine.io) = (Some(Dtype::Bf16), Io::Direct);
+        }),
+        ("function", "F32", |o| o.format = "hf-function".into()),
     ];
-    for (kind, change) in kinds {
-        let (bound, few) = import(2, &change);
-        let (same, many) = import(8, &change);
+    for (kind, dtype, change) in kinds {
+        let (bound, few) = import(2, dtype, &change);
+        let (same, many) = import(8, dtype, &change);
         assert_eq!(bound, same, "{kind}");
         // Guards against a pass for want of work: the model is many times the bound.
         assert!(8 * 2_900_000 > 8 * bound, "{kind}: {bound}");

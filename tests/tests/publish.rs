@@ -46,7 +46,7 @@ impl Case {
     fn import(&self) -> Child {
         // Buffers of 64 KiB, so that some of the tensors are written when a later chunk fails.
         let child = Child::import(PROGRAM, &self.bench.source(), &self.bench.out());
-        let child = child.arg("--threads=2").arg("--max-memory=700kB");
+        let child = child.arg("--threads=2").arg("--max-memory=800kB");
         if self.old.is_some() { child.arg("--overwrite") } else { child }
     }
 

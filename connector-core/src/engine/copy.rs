@@ -1,3 +1,4 @@
+use super::buffer::Buffer;
 use super::cast::{Tally, cast};
 use super::extents::{Extent, Queue};
 use super::flush::Flusher;
@@ -21,7 +22,9 @@ pub(super) fn run(
     let mut shared = |extent: &Extent| job.progress.advance(extent.len);
     let extents = match prepared.io {
         Io::Buffered => extents,
-        Io::Auto | Io::Copy => kernel::share(&extents, job.source, job.sink, &mut shared),
+        Io::Auto | Io::Direct | Io::Copy => {
+            kernel::share(&extents, job.source, job.sink, &mut shared)
+        }
     };
     let bytes: u64 = extents.iter().map(Extent::bytes).sum();
     // No more threads than there are buffers to fill.
@@ -114,7 +117,7 @@ impl Run<'_> {
         let Some(first) = extents.first() else { return Ok(()) };
         let bytes: u64 = extents.iter().map(Extent::target_bytes).sum();
         let Buffers { read, write } = buffers;
-        let write = room(write, bytes);
+        let write = write.room(bytes as usize);
         let mut rest = &mut *write;
         for together in extents.chunk_by(Extent::reads_on) {
             let bytes: u64 = together.iter().map(Extent::target_bytes).sum();
@@ -135,7 +138,7 @@ impl Run<'_> {
     }
 
     /// Reads extents that lie together in the source, which are one if it is cast.
-    fn read(&self, extents: &[Extent], read: &mut Vec<u8>, made: &mut [u8]) -> Result<()> {
+    fn read(&self, extents: &[Extent], read: &mut Buffer, made: &mut [u8]) -> Result<()> {
         self.job.cancel.check()?;
         failpoint("engine.chunk")?;
         let Extent { source: (file, at), cast: as_type, output, .. } = extents[0];
@@ -143,7 +146,7 @@ impl Run<'_> {
             stage!("read");
             return self.job.source.read_at(file, at, made);
         };
-        let read = room(read, extents[0].bytes());
+        let read = read.room(extents[0].bytes() as usize);
         {
             stage!("read");
             self.job.source.read_at(file, at, read)?;
@@ -166,15 +169,6 @@ impl Run<'_> {
 /// What one thread works with.
 #[derive(Default)]
 struct Buffers {
-    read: Vec<u8>,
-    write: Vec<u8>,
-}
-
-/// The first `len` bytes of a buffer, which grows to its full size once.
-fn room(buffer: &mut Vec<u8>, len: u64) -> &mut [u8] {
-    let len = len as usize;
-    if buffer.len() < len {
-        buffer.resize(len, 0);
-    }
-    &mut buffer[..len]
+    read: Buffer,
+    write: Buffer,
 }

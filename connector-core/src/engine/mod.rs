@@ -6,9 +6,11 @@
 //! states that bound before anything is written.
 
 mod against;
+mod buffer;
 mod cast;
 mod compare;
 mod copy;
+mod direct;
 mod extents;
 mod flush;
 #[cfg(feature = "candle")]
@@ -33,11 +35,13 @@ pub(crate) use {
     memory::{among, run_in_memory, run_step},
 };
 
+use direct::{DirectSink, DirectSource};
+
 use crate::cancel::Cancel;
 use crate::plan::Plan;
 use crate::schema::Instance;
 use crate::stage::stage;
-use crate::store::{Part, Sink, Source};
+use crate::store::{Part, Sink, Source, file_count};
 use crate::transform::Config;
 use crate::{Error, Result};
 
@@ -108,6 +112,16 @@ pub fn check_equal(
 /// [`Error::Io`], [`Error::Function`] where a user's function fails, [`Error::Cancelled`]. The
 /// sink then holds an incomplete result, which its owner drops.
 pub fn run(job: &Job<'_>) -> Result<Done> {
+    let prepared = job.prepared;
+    if prepared.io != Io::Direct {
+        return run_on(job);
+    }
+    let source = DirectSource::new(job.source, prepared.buffer);
+    let sink = DirectSink::new(job.sink, file_count(job.places), prepared.buffer);
+    run_on(&Job { source: &source, sink: &sink, ..*job })
+}
+
+fn run_on(job: &Job<'_>) -> Result<Done> {
     let tally = cast::Tally::new(job.plan.outputs.len());
     let extents = {
         stage!("cut");

@@ -1,3 +1,4 @@
+use super::buffer::BLOCK;
 use crate::plan::{Finding, FindingKind, Plan, Work};
 use crate::store::{Dtype, Source};
 use crate::transform::Move;
@@ -28,6 +29,12 @@ pub enum Io {
     Auto,
     /// Through a buffer.
     Buffered,
+    /// Blocks are shared as with `Auto`; the rest goes through a buffer and past the system's cache
+    /// (`O_DIRECT`), which takes a fifth of the processors' time and leaves in the cache what other
+    /// programs have there: for large sources that are not in it (`PERFORMANCE.md`). On Linux; where
+    /// the system or a file system cannot, through the cache, with a warning. Through the cache go
+    /// runs of less than 64 KiB, the edges of what is written, and what is read back for hashes.
+    Direct,
     /// Blocks are shared, else the kernel copies, where the system and the file systems can
     /// (`copy_file_range`): between two places on one server of NFS, SMB or Ceph the bytes then do
     /// not cross the network. On a local disk a buffer is faster, measured (`PERFORMANCE.md`).
@@ -50,11 +57,18 @@ impl Default for EngineOptions {
 const BUFFER: u64 = 128 << 10;
 /// The same where the kernel copies: a request to a server takes a while, whatever its size.
 const KERNEL_COPY: u64 = 4 << 20;
+/// The same past the system's cache: each request waits for the disk.
+const DIRECT: u64 = 1 << 20;
 /// The smallest useful buffer.
 const SMALLEST_BUFFER: u64 = 64 << 10;
 /// Each thread has a buffer to read into and one to cast into, which can be twice as large
 /// (`bf16` to `f32`) or more (`f16` to `f64`).
 const BUFFERS_PER_THREAD: u64 = 5;
+/// And past the system's cache one between each of them and a disk that wants whole blocks.
+const DIRECT_BUFFERS_PER_THREAD: u64 = 7;
+/// What a thread's buffers take so that they begin at a block, and hold the rest of two more on the
+/// way to a disk that wants whole ones.
+const PADDING: u64 = 8 * BLOCK as u64;
 /// A step whose runs are shorter than this is done in memory: a request for each would cost more
 /// than the copy.
 const SHORTEST_RUN: u64 = 4 << 10;
@@ -122,7 +136,7 @@ impl Prepared {
             whole: kinds.whole,
             functions: kinds.functions,
             bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
-            bound: Bound { pool: buffer * threads as u64 * BUFFERS_PER_THREAD, step, largest },
+            bound: Bound { pool: pool(options, buffer), step, largest },
         })
     }
 
@@ -199,17 +213,31 @@ impl Room {
         let in_memory = kinds.whole.iter().chain(&kinds.functions);
         let largest = in_memory.map(|&step| (step_bytes(plan, source, step), step)).max();
         let step = largest.map_or(0, |(bytes, _)| bytes);
-        let threads = options.threads.max(1) as u64;
-        let room = options.max_memory.saturating_sub(step) / (threads * BUFFERS_PER_THREAD);
+        let room = options.max_memory.saturating_sub(step) / options.threads.max(1) as u64;
+        let room = room.saturating_sub(PADDING) / buffers_per_thread(options.io);
         if room < SMALLEST_BUFFER {
             return Err(vec![too_large(plan, options, step, largest.map(|l| l.1))]);
         }
         // A whole number of elements of any type, and of pages.
-        let most = if options.io == Io::Copy { KERNEL_COPY } else { BUFFER };
+        let most = match options.io {
+            Io::Auto | Io::Buffered => BUFFER,
+            Io::Direct => DIRECT,
+            Io::Copy => KERNEL_COPY,
+        };
         let buffer = room.min(most) / SMALLEST_BUFFER * SMALLEST_BUFFER;
         let name = |(_, step): (u64, usize)| plan.outputs[plan.steps[step].outputs[0]].name.clone();
         Ok(Room { buffer, step, largest: largest.map(name) })
     }
+}
+
+/// How many buffers a thread may fill.
+fn buffers_per_thread(io: Io) -> u64 {
+    if io == Io::Direct { DIRECT_BUFFERS_PER_THREAD } else { BUFFERS_PER_THREAD }
+}
+
+/// The bytes that all threads have together, with buffers of this size.
+fn pool(options: &EngineOptions, buffer: u64) -> u64 {
+    options.threads.max(1) as u64 * (buffer * buffers_per_thread(options.io) + PADDING)
 }
 
 /// Whether every run of a move begins and ends between bytes.
@@ -247,8 +275,7 @@ fn step_bytes(plan: &Plan, source: &dyn Source, step: usize) -> u64 {
 }
 
 fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usize>) -> Finding {
-    let pool = SMALLEST_BUFFER * options.threads as u64 * BUFFERS_PER_THREAD;
-    let least = bytes + pool;
+    let least = bytes + pool(options, SMALLEST_BUFFER);
     let finding = match step {
         Some(step) => {
             let step = &plan.steps[step];

@@ -16,8 +16,9 @@ pub(in crate::cli) struct Resources {
     #[arg(long, value_name = "N", value_parser = value_parser!(u16).range(1..=1024), help_heading = "How")]
     pub threads: Option<u16>,
     /// How bytes get from file to file: auto shares blocks where the file system can (XFS, Btrfs)
-    /// and else uses buffers; with copy the kernel copies, which spares the network where both
-    /// sides lie on one server
+    /// and else uses buffers; direct goes past the system's cache, for large sources that are not
+    /// in it; with copy the kernel copies, which spares the network where both sides lie on one
+    /// server
     #[arg(long, value_enum, value_name = "HOW", default_value_t = IoName::Auto, help_heading = "How")]
     pub io: IoName,
     /// Where state transforms run: cpu, cuda, cuda:N, metal
@@ -30,6 +31,7 @@ pub(in crate::cli) struct Resources {
 pub(in crate::cli) enum IoName {
     Auto,
     Buffered,
+    Direct,
     Copy,
 }
 
@@ -42,6 +44,7 @@ impl Resources {
             io: match self.io {
                 IoName::Auto => Io::Auto,
                 IoName::Buffered => Io::Buffered,
+                IoName::Direct => Io::Direct,
                 IoName::Copy => Io::Copy,
             },
             ..default
