@@ -87,6 +87,12 @@ fn run(args: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
+    // Not for training, which allocates the same tensors again and again.
+    if let Command::Import(_) | Command::Export(_) | Command::Convert(_) | Command::Verify(_) =
+        cli.command
+    {
+        memory::give_back_at_once();
+    }
     let timings = cli.show.timings.then(Timings::default);
     logging::init(cli.show.verbose, cli.show.quiet, timings.as_ref());
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
