@@ -225,6 +225,15 @@ pub const PAIRED: &[Paired] = &[
         cold: true,
     },
     Paired {
+        name: "import-cold-direct",
+        data: Data::Llama,
+        ours: |source, output| Ok(import(source, output).args("--io direct")),
+        theirs: cp_sync,
+        against: "`cp -r` + `sync`, cold",
+        target: "",
+        cold: true,
+    },
+    Paired {
         name: "import-hash",
         data: Data::Llama,
         ours: |source, output| Ok(import(source, output).arg(UNSYNCED).arg("--hash")),
@@ -310,6 +319,15 @@ pub const PAIRED: &[Paired] = &[
     Paired { name: "grow-4", data: Data::Filled(4), ..GROWTH },
     Paired { name: "grow-8", data: Data::Filled(8), ..GROWTH },
     Paired { name: "grow-16", data: Data::Filled(16), ..GROWTH },
+    Paired {
+        name: "grow-16-cold",
+        data: Data::Filled(16),
+        ours: |source, output| Ok(import(source, output)),
+        theirs: |source, output| Ok(import(source, output).args("--io direct")),
+        against: "the same with `--io direct`",
+        target: "",
+        cold: true,
+    },
 ];
 
 /// One of several sizes.

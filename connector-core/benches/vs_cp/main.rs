@@ -7,7 +7,8 @@
 //! Each case runs the two programs in turn, A B A B, on the same data and the same disk, and keeps
 //! every run in `vs_cp-runs.csv`. A ratio is taken within each pair, so that a machine that gets
 //! slower for a while slows both sides. Before each run all free memory is touched (`warm.rs` says
-//! why), unless `--untouched`. DIR needs 14 GB, 22 GB for the cases of memory, growth and cast; what
+//! why), unless `--untouched`; the column `host` counts the runs of A and of B during which the host
+//! took memory back all the same. DIR needs 14 GB, 22 GB for the cases of memory, growth and cast; what
 //! is made there is removed at the end.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
@@ -51,6 +52,9 @@ fn main() -> ExitCode {
         }
     }
 }
+
+/// Where the host takes back more than this during a run, the run is slower for it.
+const DISTURBS: u64 = 64 << 20;
 
 struct Options {
     dir: PathBuf,
@@ -111,7 +115,7 @@ impl Bench {
     fn new(options: Options) -> io::Result<Self> {
         fs::create_dir_all(&options.dir)?;
         let mut runs = File::create(options.dir.join("vs_cp-runs.csv"))?;
-        writeln!(runs, "case,pair,program,seconds,cpu_seconds,peak_bytes")?;
+        writeln!(runs, "case,pair,program,seconds,cpu_seconds,peak_bytes,taken_back_bytes")?;
         Ok(Bench { options, runs, table: String::new() })
     }
 
@@ -121,9 +125,9 @@ impl Bench {
         let solo: Vec<_> = SOLO.iter().filter(|case| wanted(case.name)).collect();
         if !paired.is_empty() {
             self.line(
-                "| case | A | B | A/B, wall (range) | target | A, s | B, s | CPU A/B | peak of A |",
+                "| case | A | B | A/B, wall (range) | target | A, s | B, s | CPU A/B | peak of A | host |",
             );
-            self.line("|---|---|---|---|---|---|---|---|---|");
+            self.line("|---|---|---|---|---|---|---|---|---|---|");
         }
         for (number, case) in paired.iter().enumerate() {
             self.paired(case)?;
@@ -184,8 +188,13 @@ impl Bench {
             |what: fn(&Run) -> f64| Spread::of(pairs.iter().map(|p| what(&p[0]) / what(&p[1])));
         let peak = pairs.iter().map(|pair| pair[0].peak).max().unwrap_or(0);
         let wall = ratio(|run| run.wall);
+        let disturbed = |side: usize| {
+            let counts: Option<Vec<u64>> = pairs.iter().map(|pair| pair[side].taken_back).collect();
+            let slower = |counts: Vec<u64>| counts.into_iter().filter(|&n| n > DISTURBS).count();
+            counts.map_or("-".into(), |counts| slower(counts).to_string())
+        };
         let line = format!(
-            "| {} | `{ours}` | {} | **{wall}** | {} | {} | {} | {} | {} |",
+            "| {} | `{ours}` | {} | **{wall}** | {} | {} | {} | {} | {} | {}, {} |",
             case.name,
             case.against,
             case.target,
@@ -193,6 +202,8 @@ impl Bench {
             of(1, |run| run.wall),
             ratio(|run| run.cpu),
             mib(peak),
+            disturbed(0),
+            disturbed(1),
         );
         self.line(&line);
         Ok(())
@@ -240,8 +251,9 @@ impl Bench {
         program: &Program,
         run: &Run,
     ) -> io::Result<()> {
-        let Run { wall, cpu, peak } = run;
-        writeln!(self.runs, "{case},{pair},{program},{wall:.3},{cpu:.3},{peak}")
+        let Run { wall, cpu, peak, taken_back } = run;
+        let taken_back = taken_back.map_or(String::new(), |bytes| bytes.to_string());
+        writeln!(self.runs, "{case},{pair},{program},{wall:.3},{cpu:.3},{peak},{taken_back}")
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Run {
     pub cpu: f64,
     /// The most memory that it had at once, in bytes.
     pub peak: u64,
+    /// The free memory that the host took back meanwhile, in bytes, where the system counts it.
+    pub taken_back: Option<u64>,
 }
 
 /// A program with its arguments.
@@ -71,6 +73,7 @@ impl Program {
         if self.own {
             command.env(AS_TOOL, "1");
         }
+        let before = taken_back();
         let start = Instant::now();
         let child = command.spawn()?;
         let pid = libc::pid_t::try_from(child.id()).map_err(io::Error::other)?;
@@ -93,8 +96,15 @@ impl Program {
             wall,
             cpu: seconds(usage.ru_utime) + seconds(usage.ru_stime),
             peak: usage.ru_maxrss as u64 * unit,
+            taken_back: taken_back().zip(before).map(|(now, before)| now - before),
         })
     }
+}
+
+/// The bytes that the host of this virtual machine has taken back, where the system counts them.
+fn taken_back() -> Option<u64> {
+    let count = std::fs::read_to_string("/sys/module/page_reporting/parameters/reported_kib");
+    Some(count.ok()?.trim().parse::<u64>().ok()? << 10)
 }
 
 /// As it would be typed, with the directory of each path left out.
