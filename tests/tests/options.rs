@@ -1,5 +1,7 @@
 //! What a user may ask for.
 
+use connector_core::connector::TorchDist;
+use connector_core::engine::Io;
 use connector_core::plan::FindingKind;
 use connector_core::store::{Dtype, Overwrite};
 use connector_core::{Error, ImportOptions, import_ckpt};
@@ -288,6 +290,27 @@ fn hashes_are_those_of_the_tensors_bytes() {
     let plain = Bench::new(&Model::fixture("llama"));
     plain.import(options(|_| {}));
     assert_eq!(plain.conversion().get("hashes"), None);
+}
+
+/// Whether they were taken on the way, or what was written had to be read.
+#[test]
+fn hashes_are_the_same_however_tensors_are_written() {
+    let model = Model::llama(2, "BF16");
+    for torch_dist in [None, Some(TorchDist::default())] {
+        let hashes = |io, threads| {
+            let bench = Bench::new(&model);
+            bench.import(options(|o| {
+                (o.hash, o.torch_dist) = (true, torch_dist);
+                (o.engine.io, o.engine.threads, o.engine.max_memory) = (io, threads, 3 << 20);
+            }));
+            bench.conversion()["hashes"].clone()
+        };
+        let want = hashes(Io::Buffered, 1);
+        assert_eq!(want.as_object().map(|all| all.len()), Some(15));
+        for (io, threads) in [(Io::Buffered, 3), (Io::Direct, 1), (Io::Direct, 3), (Io::Copy, 2)] {
+            assert_eq!(hashes(io, threads), want, "{torch_dist:?}, {io:?}, {threads} threads");
+        }
+    }
 }
 
 #[test]

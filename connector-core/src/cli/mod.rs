@@ -87,10 +87,8 @@ fn run(args: Vec<OsString>) -> Exit {
         Ok(cli) => cli,
         Err(error) => return not_parsed(&error, json),
     };
-    // Not for training, which allocates the same tensors again and again.
-    if let Command::Import(_) | Command::Export(_) | Command::Convert(_) | Command::Verify(_) =
-        cli.command
-    {
+    // Not for what allocates the same again and again: training, comparing.
+    if let Command::Import(_) | Command::Export(_) | Command::Convert(_) = cli.command {
         memory::give_back_at_once();
     }
     let timings = cli.show.timings.then(Timings::default);

@@ -1,5 +1,6 @@
 //! What every conversion does with a plan: checks, engine, files, publication.
 
+use super::hashing::Hashing;
 use super::record::{FileRecord, Record};
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
@@ -11,6 +12,7 @@ use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
 use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate};
 use crate::{Error, Result, json};
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -122,25 +124,30 @@ impl Conversion {
         };
         failpoint("conversion.created")?;
         let places: Vec<_> = (0..self.plan.outputs.len()).map(|n| self.layout.parts(n)).collect();
+        let hashing = target.hash.then(|| {
+            let bytes = self.plan.outputs.iter().map(|output| output.bytes().unwrap_or(0));
+            Hashing::new(writer.sink(), places.iter().map(Vec::as_slice).zip(bytes))
+        });
         let done = convert(&Job {
             plan: &self.plan,
             prepared: &self.prepared,
             source,
-            sink: writer.sink(),
+            sink: hashing.as_ref().map_or(writer.sink(), |hashing| hashing),
             places: &places,
             context,
             progress: target.progress,
             cancel: target.cancel,
         })?;
         failpoint("conversion.written")?;
+        let hashes = hashing.map(Hashing::known);
         {
             stage!("finish");
             writer.finish(self.threads, target.cancel)?;
         }
         record.add_losses(&self.plan, &done);
         let written = self.check_written(&weights, target, &mut record)?;
-        if target.hash {
-            self.hash(&written, target.cancel, &mut record)?;
+        if let Some(known) = hashes {
+            record.hashes = self.hashes(&known, &written, target.cancel)?;
         }
         drop(written);
         {
@@ -184,16 +191,28 @@ impl Conversion {
         Ok(reader)
     }
 
-    /// Hashes what was written, while the disk takes it.
-    fn hash(&self, written: &Tensors, cancel: &Cancel, record: &mut Record) -> Result<()> {
+    /// The hashes of the tensors by name, of which some are `known` by the output's number. The others
+    /// are read, while the disk takes what was written.
+    fn hashes(
+        &self,
+        known: &[Option<blake3::Hash>],
+        written: &Tensors,
+        cancel: &Cancel,
+    ) -> Result<BTreeMap<String, String>> {
         stage!("hash");
+        let names = self.plan.outputs.iter().map(|output| self.container.read_back(&output.name));
+        let known: HashMap<String, blake3::Hash> =
+            names.zip(known).filter_map(|(name, hash)| Some((name, (*hash)?))).collect();
         let tensors = written.tensors();
         let hashes = in_parallel(self.threads, tensors.len(), |number| {
             cancel.check()?;
-            hash(written, &tensors[number])
+            let tensor = &tensors[number];
+            match known.get(&tensor.name) {
+                Some(hash) => Ok(hash.to_hex().to_string()),
+                None => hash(written, tensor),
+            }
         })?;
-        record.hashes = tensors.iter().map(|t| t.name.clone()).zip(hashes).collect();
-        Ok(())
+        Ok(tensors.iter().map(|t| t.name.clone()).zip(hashes).collect())
     }
 }
 

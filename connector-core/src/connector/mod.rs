@@ -7,6 +7,7 @@ mod convert;
 mod convert_state;
 mod export;
 mod format_config;
+mod hashing;
 pub mod hub;
 mod import;
 #[cfg(feature = "candle")]

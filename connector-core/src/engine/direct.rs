@@ -115,20 +115,22 @@ impl Sink for DirectSink<'_> {
         let Some(local) = self.sink.local_file(file).filter(|_| whole > 0) else {
             return self.sink.write_at(file, offset, bytes);
         };
+        // In the order of the file, in which a sink may count on what one thread writes.
         let (head, rest) = bytes.split_at(head);
         let (middle, tail) = rest.split_at(whole);
+        if !head.is_empty() {
+            self.sink.write_at(file, offset, head)?;
+        }
         let at = offset + head.len() as u64;
         self.sink.admit(file, at, middle)?;
         let path = || self.path(file);
         let direct = |open: &File, bounce: &mut [u8]| write(open, at, middle, bounce);
         let done = self.files.with(file, Some(local), path, direct);
         if !done.map_err(|error| Error::io("write", path())(error))? {
-            return self.sink.write_at(file, offset, bytes);
+            return self.sink.write_at(file, at, rest);
         }
-        for (at, bytes) in [(offset, head), (at + whole as u64, tail)] {
-            if !bytes.is_empty() {
-                self.sink.write_at(file, at, bytes)?;
-            }
+        if !tail.is_empty() {
+            self.sink.write_at(file, at + whole as u64, tail)?;
         }
         Ok(())
     }

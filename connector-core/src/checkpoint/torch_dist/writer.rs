@@ -24,8 +24,9 @@ const BLOCK: u64 = 1 << 20;
 /// A torch_dist checkpoint being written into a directory.
 ///
 /// The files have their full length and all frames of records from the start. CRCs are computed of
-/// bytes as they are written, in any order, and put together at the end. Of records that did not pass
-/// through this process whole, since the kernel copied or shared some of it, the file is read.
+/// bytes as they are written, in any order, and put together at the end. Of a record of which that does
+/// not suffice the file is read: the kernel copied or shared some of it, bytes were left to be zero, or
+/// it was written in many short rows.
 ///
 /// After an error, or if it is dropped without [`finish`](Writer::finish), the files stay as they
 /// are; the directory's owner removes them.
@@ -88,11 +89,11 @@ impl Writer {
 
     fn write_crcs(&self, threads: usize, cancel: &Cancel) -> Result<()> {
         let files = self.layout.files.iter().zip(&self.crcs).enumerate();
-        let records = |(id, (file, crcs))| {
-            let (file, crcs): (&DistFile, &Vec<_>) = (file, crcs);
-            file.records.iter().zip(crcs).map(move |(record, crc)| (id, record, crc))
-        };
-        let records: Vec<_> = files.flat_map(records).collect();
+        let records: Vec<_> = files
+            .flat_map(|(id, (file, crcs))| {
+                file.records.iter().zip(crcs).map(move |(record, crc)| (id, record, crc))
+            })
+            .collect();
         in_parallel(threads, records.len(), |number| {
             cancel.check()?;
             let (id, record, crc) = records[number];
