@@ -8,8 +8,8 @@
 //! every run in `vs_cp-runs.csv`. A ratio is taken within each pair, so that a machine that gets
 //! slower for a while slows both sides. Before each run all free memory is touched (`warm.rs` says
 //! why), unless `--untouched`; the column `host` counts the runs of A and of B during which the host
-//! took memory back all the same. DIR needs 14 GB, 22 GB for the cases of memory, growth and cast; what
-//! is made there is removed at the end.
+//! took memory back all the same. DIR needs 14 GB, 22 GB for the cases of memory, cast and 8 GB, 34 GB
+//! for those of 16 GB; what is made there is removed at the end.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it is a program")]
 
