@@ -57,7 +57,10 @@ impl<'a> Hashing<'a> {
                 if files.len() <= file {
                     files.resize_with(file + 1, Vec::new);
                 }
-                files[file].push(Piece { offset, len: end - at, tensor, at });
+                // An empty one begins where another does.
+                if end > at {
+                    files[file].push(Piece { offset, len: end - at, tensor, at });
+                }
             }
         }
         files.iter_mut().for_each(|pieces| pieces.sort_unstable_by_key(|piece| piece.offset));
@@ -210,6 +213,24 @@ mod tests {
             (&[(2, 100, 10), (0, 0, 50)], [false, false]),
         ] {
             assert_eq!(known(writes), want, "{writes:?}");
+        }
+    }
+
+    /// It begins where another does, and in the list before or behind it.
+    #[test]
+    fn an_empty_tensor_is_passed_over() {
+        for sizes in [[10, 0, 5], [0, 10, 5]] {
+            let mut offset = 100;
+            let places = sizes.map(|size| {
+                let part = Part::whole(0, if size == 0 { 100 } else { offset });
+                offset += size;
+                part
+            });
+            let tensors = places.iter().map(Vec::as_slice).zip(sizes);
+            let hashing = Hashing::new(&Any, tensors);
+            hashing.write_at(0, 100, &[7; 15]).unwrap();
+            let want = sizes.map(|n| (n > 0).then(|| blake3::hash(&[7; 15][..n as usize])));
+            assert_eq!(hashing.known(), want);
         }
     }
 }
