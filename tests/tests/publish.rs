@@ -162,6 +162,142 @@ fn a_panic_leaves_nothing() {
     }
 }
 
+/// Killed when its output was in its place already: the next run is refused, and clears up.
+#[test]
+fn a_refused_run_removes_what_a_killed_one_left() {
+    for (replacing, points) in [
+        (false, "publish.renamed=abort"),
+        (true, "publish.renamed=abort"),
+        (true, "publish.exchange=error;publish.renamed=abort"),
+    ] {
+        let case = Case::new(replacing);
+        case.import().failpoints(points).run();
+        assert!(tree(case.bench.dir()).keys().any(|name| name.contains(".connector-")), "{points}");
+        let ended = Child::import(PROGRAM, &case.bench.source(), &case.bench.out()).run();
+        assert_eq!(ended.code, Some(2), "{}", ended.text);
+        assert!(contents(&case.bench.out()) == case.new, "{points}");
+        case.bench.assert_tidy();
+    }
+}
+
+const NO_LOCKS: &str = "lock.supported=error";
+
+/// Where the file system knows no locks, each run has names of its own; those of the dead are found.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_locks_the_output_is_the_old_one_or_the_new_one() {
+    for (replacing, step, published) in [
+        (false, "staging.created", false),
+        (true, "conversion.written", false),
+        (false, "publish.rename", false),
+        (true, "publish.rename", false),
+        (true, "publish.renamed", true),
+    ] {
+        let case = Case::new(replacing);
+        case.fails(&format!("{NO_LOCKS};{step}=error"), published);
+        let case = Case::new(replacing);
+        let ended = case.import().failpoints(&format!("{NO_LOCKS};{step}=abort")).run();
+        assert_ne!(ended.code, Some(0), "{step}");
+        let want = if published { &case.new } else { &case.old };
+        assert!(contents(&case.bench.out()) == *want, "{step}");
+        // The next one has no locks either.
+        let ended = case.import().failpoints(NO_LOCKS).run();
+        assert_eq!(ended.code, Some(0), "{step}: {}", ended.text);
+        assert!(ended.text.contains("knows no locks"), "{}", ended.text);
+        assert!(contents(&case.bench.out()) == case.new, "{step}");
+        case.bench.assert_tidy();
+    }
+    for step in ["publish.between", "publish.renamed", "publish.removed"] {
+        let case = Case::new(true);
+        let points = format!("{NO_LOCKS};publish.exchange=error;{step}=abort");
+        assert_ne!(case.import().failpoints(&points).run().code, Some(0), "{step}");
+        let ended = Child::import(PROGRAM, &case.bench.source(), &case.bench.out())
+            .failpoints(NO_LOCKS)
+            .run();
+        assert_eq!(ended.code, Some(2), "{}", ended.text);
+        let want = if step == "publish.between" { &case.old } else { &case.new };
+        assert!(contents(&case.bench.out()) == *want, "{step}");
+        case.bench.assert_tidy();
+    }
+}
+
+/// Several at once: each output that is published is whole, and who comes too late leaves nothing.
+#[test]
+fn without_locks_runs_do_not_share_what_they_write() {
+    for (points, overwrite) in [
+        ("conversion.created=sleep:200;engine.chunk=sleep:5", false),
+        ("conversion.created=sleep:200;publish.rename=sleep:50", true),
+        ("publish.exchange=error;conversion.created=sleep:200;publish.between=sleep:50", true),
+    ] {
+        let case = Case::new(overwrite);
+        let start = || case.import().failpoints(&format!("{NO_LOCKS};{points}")).start();
+        let runs: Vec<_> = (0..3).map(|_| start()).collect();
+        let mut codes = Vec::new();
+        for run in runs {
+            codes.push(connector_tests::Ended::from(run.wait_with_output().unwrap()).code);
+        }
+        assert!(codes.contains(&Some(0)), "{points}: {codes:?}");
+        // Between its two renames a name is free, or taken by another.
+        assert!(codes.iter().all(|code| matches!(code, Some(0 | 2 | 4))), "{points}: {codes:?}");
+        assert!(contents(&case.bench.out()) == case.new, "{points}");
+        case.bench.assert_tidy();
+    }
+}
+
+/// What another process may still be writing, for all that can be known here, stays and is named.
+#[test]
+fn without_locks_what_may_be_alive_is_left() {
+    let case = Case::new(false);
+    let of_others = ".out.connector-staging-1-0123456789abcdef-01234567";
+    fs::create_dir(case.bench.dir().join(of_others)).unwrap();
+    fs::create_dir(case.bench.dir().join(".out.connector-staging")).unwrap();
+    let ended = case.import().failpoints(NO_LOCKS).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    assert!(ended.text.contains(of_others), "{}", ended.text);
+    let mut names: Vec<_> = tree(case.bench.dir()).into_keys().collect();
+    names.retain(|name| name.starts_with(".out"));
+    assert_eq!(names, [".out.connector-staging", of_others]);
+}
+
+/// A single file is there whole or not at all, and a killed run is no obstacle to the next one.
+#[test]
+fn single_files_appear_whole() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let (source, draft, out) =
+        (bench.source(), bench.dir().join("x.rs"), bench.dir().join("x.safetensors"));
+    let ids = connector_tests::fixture("llama/logits.safetensors");
+    let text = |path: &std::path::Path| path.to_str().unwrap().to_string();
+    let scaffold = ["scaffold".into(), text(&source), "--output".into(), text(&draft)].to_vec();
+    let logits =
+        ["logits".into(), text(&source), "--ids".into(), text(&ids), "--out".into(), text(&out)];
+    let no_locks = format!("{NO_LOCKS};");
+    let mut cases = vec![(&logits[..], &out, "", "file.written")];
+    let steps = ["file.created", "file.written", "file.renamed"];
+    cases.extend(steps.map(|step| (&scaffold[..], &draft, "", step)));
+    if cfg!(target_os = "linux") {
+        cases.extend(steps.map(|step| (&scaffold[..], &draft, no_locks.as_str(), step)));
+    }
+    for (args, file, locks, step) in cases {
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let run = |points: &str| Child::new(PROGRAM, &args).failpoints(points).run();
+        let left = || {
+            let names = tree(bench.dir()).into_keys();
+            names.filter(|name| name.starts_with(".x")).collect::<Vec<_>>()
+        };
+        let published = step == "file.renamed";
+        for action in ["error", "abort"] {
+            let points = format!("{locks}{step}={action}");
+            assert_ne!(run(&points).code, Some(0), "{points}");
+            assert_eq!(file.exists(), published, "{points}");
+            assert_eq!(left().is_empty(), action == "error" || published && !locks.is_empty());
+            let ended = run("");
+            assert_eq!(ended.code, Some(if published { 2 } else { 0 }), "{}", ended.text);
+            assert_eq!(left(), [""; 0], "{points}");
+            fs::remove_file(file).unwrap();
+        }
+    }
+}
+
 /// The output of a run that is still writing is nobody else's.
 #[test]
 fn two_runs_for_one_output_do_not_meet() {

@@ -4,7 +4,7 @@
 use super::args::{CompareLogits, Computed, Logits, Verify};
 use super::exit::Exit;
 use super::failure::Failure;
-use super::new_file::write_new;
+use super::new_file::{check_new, write_new};
 use super::screen::Screen;
 use super::style::{BAD, GOOD};
 use super::{source, text};
@@ -21,10 +21,7 @@ const LOGITS: &str = "logits";
 
 pub(super) fn run(args: &Logits, screen: &mut Screen) -> Result<Exit, Failure> {
     let Logits { computed: Computed { checkpoint, device, .. }, ids, out, .. } = args;
-    if out.exists() {
-        // Before anything is computed.
-        return Err(super::new_file::exists(out));
-    }
+    check_new(out)?;
     let device = device.open()?;
     let tokens = named(ids, IDS, &device)?;
     let model = Loaded::open(checkpoint, &args.computed.options()?)

@@ -2,27 +2,22 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::Error;
-use std::fs::{self, OpenOptions};
-use std::io::{ErrorKind, Write};
+use crate::store::{check_file, write_file};
+use crate::{Error, Result};
 use std::path::Path;
 
 /// Writes a file that is not there yet, whole or not at all.
 pub(super) fn write_new(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    let new = OpenOptions::new().write(true).create_new(true).open(file);
-    let mut new = new.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => exists(file),
-        _ => Error::io("create", file)(error).into(),
-    })?;
-    new.write_all(bytes).and_then(|()| new.sync_all()).map_err(|error| {
-        // What is there is a part.
-        let _ = fs::remove_file(file);
-        Error::io("write", file)(error).into()
-    })
+    write_file(file, bytes).map_err(told)
 }
 
-/// The failure of a file that is there.
-pub(super) fn exists(file: &Path) -> Failure {
-    let message = format!("{} is there already; nothing was written", file.display());
+/// Refuses a file that is there, before anything is computed.
+pub(super) fn check_new(file: &Path) -> Result<(), Failure> {
+    check_file(file).map_err(told)
+}
+
+fn told(error: Error) -> Failure {
+    let Error::OutputExists { path } = error else { return error.into() };
+    let message = format!("{} is there already; nothing was written", path.display());
     Failure::new(Exit::Usage, "output-exists", message).help("give another file, or remove it")
 }

@@ -1,4 +1,6 @@
 use super::place::Place;
+use super::publish::remove;
+use crate::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -11,7 +13,7 @@ const ATTEMPTS: usize = 100;
 /// How often a lock that is waited for is tried.
 pub(crate) const POLL: std::time::Duration = std::time::Duration::from_millis(100);
 
-/// The exclusive right to write one output.
+/// The exclusive right to write one output, or, on a file system that knows no locks, none.
 ///
 /// A lock on a file beside the output. The system gives it back when the process dies, so a file
 /// that was left behind is no obstacle; its content, the owner's process id
@@ -19,24 +21,34 @@ pub(crate) const POLL: std::time::Duration = std::time::Duration::from_millis(10
 /// the usual cluster file systems carry it to the server, which gives it back when the host is gone.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    path: PathBuf,
-    /// Held for the lock on it, which closing releases.
-    _file: File,
+    /// The file, held for the lock on it, which closing releases.
+    held: Option<(PathBuf, File)>,
 }
 
 impl Lock {
     /// Takes the lock of `place`.
     ///
     /// On a file system that knows no locks it warns and goes on: to refuse would shut out such
-    /// file systems, and a lock that merely exists would outlive a process that was killed.
+    /// file systems, and a lock that merely exists would outlive a process that was killed. What is
+    /// written then needs [names of its own](Place::own).
     ///
     /// # Errors
     /// [`Error::Locked`] if another process has it, or this process a second time.
     pub(crate) fn acquire(place: &Place) -> Result<Self> {
         let path = place.lock();
         for _ in 0..ATTEMPTS {
-            let mut file = open(&path).map_err(Error::io("create the lock file", &path))?;
-            match file.try_lock() {
+            let opened = match open(&path, true) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open(&path, false),
+                opened => opened,
+            };
+            let (mut file, is_new) = match opened {
+                // Removed by its owner between the two.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && place.parent.is_dir() => {
+                    continue;
+                }
+                opened => opened.map_err(Error::io("create the lock file", &path))?,
+            };
+            match try_lock(&file) {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::Locked {
@@ -47,18 +59,28 @@ impl Lock {
                 Err(TryLockError::Error(error)) if is_unsupported(&error) => {
                     tracing::warn!(
                         path = %path.display(),
-                        "the file system knows no locks; nothing else may write this output meanwhile"
+                        "the file system knows no locks; others may write the same output meanwhile"
                     );
+                    // One that was there may be another machine's, which has locks: its name is in it.
+                    if is_new || file.metadata().is_ok_and(|found| found.len() == 0) {
+                        remove(&path)?;
+                    }
+                    return Ok(Lock { held: None });
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
             if is_at(&file, &path).map_err(Error::io("read", &path))? {
                 // Not worth an error: on a full disk something that matters will fail soon.
                 let _ = file.set_len(0).and_then(|()| write!(file, "{}", me()));
-                return Ok(Lock { path, _file: file });
+                return Ok(Lock { held: Some((path, file)) });
             }
         }
         Err(Error::Locked { path: place.shown.clone(), owner: None })
+    }
+
+    /// Whether nobody else can have it.
+    pub(super) fn is_exclusive(&self) -> bool {
+        self.held.is_some()
     }
 
     /// Takes the lock of `place` as soon as it is free. `waiting` is told once who has it.
@@ -93,23 +115,33 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Elsewhere that cannot be noticed, so the file stays.
         if cfg!(unix)
-            && let Err(error) = fs::remove_file(&self.path)
+            && let Some((path, _)) = &self.held
+            && let Err(error) = fs::remove_file(path)
         {
-            tracing::warn!(path = %self.path.display(), %error, "cannot remove the lock file");
+            tracing::warn!(path = %path.display(), %error, "cannot remove the lock file");
         }
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
+/// The failpoint plays a file system that knows no locks.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    match failpoint("lock.supported") {
+        Ok(()) => file.try_lock(),
+        Err(_) => Err(TryLockError::Error(io::ErrorKind::Unsupported.into())),
+    }
+}
+
+/// Opens the file, and says whether it is a new one.
+fn open(path: &Path, new: bool) -> io::Result<(File, bool)> {
     let mut options = OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
+    options.read(true).write(true).create_new(new);
     // A link planted in a directory that others can write to must not lead us to another file.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(
         &mut options,
         rustix::fs::OFlags::NOFOLLOW.bits().cast_signed(),
     );
-    options.open(path)
+    Ok((options.open(path)?, new))
 }
 
 /// This process as others are to know it: `pid 17 on host`.

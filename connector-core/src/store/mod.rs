@@ -3,7 +3,10 @@
 
 mod allocate;
 mod dtype;
+#[cfg(any(feature = "cli", feature = "train", test))]
+mod file;
 mod lock;
+mod owner;
 mod part;
 mod place;
 pub(crate) mod positioned;
@@ -12,10 +15,15 @@ mod removal;
 mod sink;
 mod source;
 mod staging;
+mod stamp;
 mod sync;
 mod tensor;
 
 pub(crate) use allocate::allocate;
+#[cfg(feature = "train")]
+pub(crate) use file::replace_file;
+#[cfg(feature = "cli")]
+pub(crate) use file::{check_file, write_file};
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use lock::Lock;
 pub(crate) use lock::POLL;
@@ -25,7 +33,8 @@ pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
 #[cfg(feature = "train")]
 pub(crate) use publish::TRAINING_JSON;
-pub(crate) use removal::{clear_up, remove_output, unfinished};
+pub(crate) use removal::{clear_up, is_left, remove_output, tidy, unfinished};
+pub(crate) use stamp::{Stamp, check_at, settled};
 
 pub use dtype::Dtype;
 pub use part::Part;

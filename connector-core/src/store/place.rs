@@ -1,3 +1,4 @@
+use super::owner::Owner;
 use crate::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +16,8 @@ pub(crate) struct Place {
     /// The directory that will hold the output: absolute, without links, perhaps not there yet.
     pub(super) parent: PathBuf,
     name: OsString,
+    /// Who uses the names, where no lock says that there is one process only.
+    owner: Option<Owner>,
 }
 
 impl Place {
@@ -26,10 +29,52 @@ impl Place {
             return Err(invalid("it does not end with a name; name the new directory itself"));
         };
         let bytes = name.as_encoded_bytes();
-        if [STAGING, OLD, LOCK].iter().any(|suffix| bytes.ends_with(suffix.as_bytes())) {
+        if leftover(bytes).is_some() || bytes.ends_with(LOCK.as_bytes()) {
             return Err(invalid("names with this ending are used while an output is written"));
         }
-        Ok(Place { shown: target.into(), parent: resolve(parent)?, name: name.into() })
+        Ok(Place { shown: target.into(), parent: resolve(parent)?, name: name.into(), owner: None })
+    }
+
+    /// The same place, with names for the output under way that nobody else has.
+    pub(super) fn own(&self) -> Self {
+        Place { owner: Some(Owner::new()), ..self.clone() }
+    }
+
+    /// The same place as others use it, or used it, who took names of their own.
+    pub(super) fn of_others(&self) -> Result<Vec<Place>> {
+        let entries = match fs::read_dir(&self.parent) {
+            Ok(entries) => entries,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
+            Err(error) => return Err(Error::io("read", &self.parent)(error)),
+        };
+        let mut places = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(Error::io("read", &self.parent))?.file_name();
+            if let Some((output, owner @ Some(_))) = leftover(name.as_encoded_bytes())
+                && output == self.name.as_encoded_bytes()
+            {
+                places.push(Place { owner, ..self.clone() });
+            }
+        }
+        Ok(places)
+    }
+
+    /// Whether who uses these names is known to be gone.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.owner.as_ref().is_some_and(Owner::is_dead)
+    }
+
+    /// The name of the output beside which a file of this name lies.
+    pub(super) fn of_leftover(name: &str) -> Option<&str> {
+        let lock = name.strip_prefix('.').and_then(|name| name.strip_suffix(LOCK));
+        lock.or_else(|| str::from_utf8(leftover(name.as_bytes())?.0).ok())
     }
 
     /// The finished output.
@@ -49,15 +94,37 @@ impl Place {
 
     /// The lock file.
     pub(super) fn lock(&self) -> PathBuf {
-        self.beside(LOCK)
+        self.named(LOCK)
     }
 
     fn beside(&self, suffix: &str) -> PathBuf {
+        match &self.owner {
+            None => self.named(suffix),
+            Some(owner) => self.named(&format!("{suffix}-{owner}")),
+        }
+    }
+
+    fn named(&self, suffix: &str) -> PathBuf {
         let mut name = OsString::from(".");
         name.push(&self.name);
         name.push(suffix);
         self.parent.join(name)
     }
+}
+
+/// Of which output, and whose, something of this name is that is written or was replaced.
+fn leftover(name: &[u8]) -> Option<(&[u8], Option<Owner>)> {
+    let name = name.strip_prefix(b".")?;
+    [STAGING, OLD].iter().find_map(|suffix| {
+        let suffix = suffix.as_bytes();
+        if let Some(output) = name.strip_suffix(suffix) {
+            return Some((output, None));
+        }
+        let at = name.windows(suffix.len()).rposition(|part| part == suffix)?;
+        let owner = name[at + suffix.len()..].strip_prefix(b"-")?;
+        let owner = Owner::parse(str::from_utf8(owner).ok()?)?;
+        Some((&name[..at], Some(owner)))
+    })
 }
 
 /// Refuses an output that is the source, lies inside it, or holds it.
@@ -135,8 +202,11 @@ mod tests {
             let message = message(Place::new(Path::new(target)));
             assert!(message.contains("name the new directory"), "{target}: {message}");
         }
-        let message = message(Place::new(Path::new("a/.b.connector-lock")));
-        assert!(message.contains("names with this ending"), "{message}");
+        let own = Place::new(Path::new("b")).unwrap().own().staging();
+        for name in ["a/.b.connector-lock", ".b.connector-old", own.to_str().unwrap()] {
+            let message = message(Place::new(Path::new(name)));
+            assert!(message.contains("names with this ending"), "{message}");
+        }
     }
 
     #[test]
@@ -152,6 +222,12 @@ mod tests {
         assert_eq!(place.staging(), here.join(".out.connector-staging"));
         assert_eq!(place.old(), here.join(".out.connector-old"));
         assert_eq!(place.lock(), here.join(".out.connector-lock"));
+        let own = place.own();
+        assert_eq!(own.lock(), place.lock());
+        assert_ne!(own.staging(), place.own().staging());
+        let name = own.staging().file_name().unwrap().to_str().unwrap().to_string();
+        assert!(name.starts_with(".out.connector-staging-"), "{name}");
+        assert_eq!(Place::of_leftover(&name), Some("out"));
         let message = message(Place::new(Path::new("missing/../x/out")));
         assert!(message.contains("`..` follows a directory"), "{message}");
     }

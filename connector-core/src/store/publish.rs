@@ -1,5 +1,6 @@
 //! Puts a finished staging directory in its place, and what that needs before and after.
 
+use super::lock::Lock;
 use super::place::Place;
 use super::staging::Overwrite;
 use super::sync::sync_dir;
@@ -78,16 +79,60 @@ fn is_empty(dir: &Path) -> io::Result<bool> {
     Ok(fs::read_dir(dir)?.next().is_none())
 }
 
-/// Clears away what an earlier run left when it was killed.
+/// Clears away what earlier runs left when they were killed, and says whether there was anything.
 ///
 /// | target | `-old` | killed | recovered by |
 /// |---|---|---|---|
 /// | missing | there | between the two renames | renaming it back |
 /// | output | there | before the old output was removed | removing it |
 /// | other | there | between the two; something else came since | leaving both; the run is refused |
-pub(super) fn recover(place: &Place) -> Result<()> {
+///
+/// Whose names are these? Under the lock nobody else's. Without locks each run has its own, of which
+/// only those are touched whose run is known to be dead.
+pub(super) fn recover(place: &Place, lock: &Lock) -> Result<bool> {
+    let mut found = lock.is_exclusive() && recover_one(place)?;
+    if !lock.is_exclusive() && is_left(place)? {
+        warn_of(place);
+    }
+    for other in place.of_others()? {
+        if other.is_abandoned() {
+            found |= recover_one(&other)?;
+        } else {
+            warn_of(&other);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether there is anything that [`recover`] would clear away, as far as can be told without a lock.
+pub(super) fn is_recoverable(place: &Place) -> Result<bool> {
+    Ok(is_left(place)? || place.of_others()?.iter().any(Place::is_abandoned))
+}
+
+/// Whether there is anything that [`recover`] would clear away or warn of.
+pub(super) fn is_used(place: &Place) -> Result<bool> {
+    Ok(exists(&place.lock())? || is_left(place)? || !place.of_others()?.is_empty())
+}
+
+fn is_left(place: &Place) -> Result<bool> {
+    Ok(exists(&place.staging())? || exists(&place.old())?)
+}
+
+fn warn_of(place: &Place) {
+    for path in [place.staging(), place.old()] {
+        if exists(&path).unwrap_or(true) {
+            tracing::warn!(
+                path = %path.display(),
+                "another process may be writing this; if none is, on any machine, remove it"
+            );
+        }
+    }
+}
+
+fn recover_one(place: &Place) -> Result<bool> {
     let (target, old, staging) = (place.target(), place.old(), place.staging());
-    if exists(&old)? {
+    let (has_old, has_staging) = (exists(&old)?, exists(&staging)?);
+    if has_old {
         if is_ours(&target) {
             // The new output must not vanish in a power loss after the old one did.
             sync_dir(&place.parent)?;
@@ -107,12 +152,12 @@ pub(super) fn recover(place: &Place) -> Result<()> {
             }
         }
     }
-    if exists(&staging)? {
+    if has_staging {
         // After an exchange it is the old output: see above.
         sync_dir(&place.parent)?;
         remove(&staging)?;
     }
-    Ok(())
+    Ok(has_old || has_staging)
 }
 
 /// Gives the staging directory the target's name; what it replaced is then removed.
@@ -144,14 +189,16 @@ pub(super) fn publish(place: &Place, overwrite: Overwrite, sync: bool) -> Result
 }
 
 /// Renames the staging directory to a target that must not exist.
-fn rename_new(place: &Place) -> Result<()> {
+pub(super) fn rename_new(place: &Place) -> Result<()> {
     let (staging, target) = (place.staging(), place.target());
     let renamed = match flagged::rename_noreplace(&staging, &target) {
         Some(renamed) => renamed,
         None => look_and_rename(&staging, &target),
     };
     renamed.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::OutputExists { path: place.shown.clone() },
+        io::ErrorKind::AlreadyExists | io::ErrorKind::DirectoryNotEmpty => {
+            Error::OutputExists { path: place.shown.clone() }
+        }
         _ => Error::io("rename", &staging)(error),
     })
 }
@@ -176,7 +223,7 @@ fn replace(place: &Place) -> Result<PathBuf> {
     };
     match exchanged {
         Some(exchanged) => {
-            exchanged.map_err(Error::io("replace", &target))?;
+            exchanged.map_err(taken(place, "replace"))?;
             Ok(staging)
         }
         None => replace_in_two(place),
@@ -185,13 +232,25 @@ fn replace(place: &Place) -> Result<PathBuf> {
 
 fn replace_in_two(place: &Place) -> Result<PathBuf> {
     let (target, old) = (place.target(), place.old());
-    fs::rename(&target, &old).map_err(Error::io("rename", &target))?;
+    fs::rename(&target, &old).map_err(taken(place, "rename"))?;
     let renamed = failpoint("publish.between").and_then(|()| rename_new(place));
     if let Err(error) = renamed {
-        fs::rename(&old, &target).map_err(Error::io("rename back", &old))?;
+        match fs::rename(&old, &target) {
+            // Another run, which no lock held off, was faster; what it replaced is the old output.
+            Err(_) if is_ours(&target) => remove(&old)?,
+            back => back.map_err(Error::io("rename back", &old))?,
+        }
         return Err(error);
     }
     Ok(old)
+}
+
+/// The error of a target that was there just now: another run, which no lock held off, replaces it.
+fn taken(place: &Place, action: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |error| match error.kind() {
+        io::ErrorKind::NotFound => Error::Locked { path: place.shown.clone(), owner: None },
+        _ => Error::io(action, place.target())(error),
+    }
 }
 
 /// Renames with conditions; `None` if the system or the file system does not know them.
@@ -296,7 +355,7 @@ mod tests {
             (vec!["out=new", old], vec!["out=new"]),
         ] {
             let (dir, place) = state(&before);
-            recover(&place).unwrap();
+            recover_one(&place).unwrap();
             assert_eq!(found(&dir), after, "{before:?}");
         }
     }
@@ -306,14 +365,14 @@ mod tests {
         let (dir, place) = state(&[".out.connector-old=old"]);
         fs::create_dir(place.target()).unwrap();
         if cfg!(unix) {
-            recover(&place).unwrap();
+            recover_one(&place).unwrap();
             assert_eq!(found(&dir), ["out=old"]);
         }
 
         let (_dir, place) = state(&[".out.connector-old=old"]);
         fs::create_dir(place.target()).unwrap();
         fs::write(place.target().join("thesis"), "").unwrap();
-        recover(&place).unwrap();
+        recover_one(&place).unwrap();
         assert!(place.target().join("thesis").exists() && place.old().exists());
         assert!(inspect(&place, Overwrite::Yes).is_err());
     }

@@ -2,10 +2,9 @@
 
 use super::lock::Lock;
 use super::place::Place;
-use super::publish::{exists, recover, remove};
+use super::publish::{is_recoverable, is_used, recover, remove};
 use crate::failpoint::failpoint;
 use crate::{Error, Result};
-use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -16,8 +15,9 @@ use std::path::{Path, PathBuf};
 /// [`Error::Locked`] if another process writes it; [`Error::Io`].
 pub(crate) fn remove_output(target: &Path) -> Result<()> {
     let place = Place::new(target)?;
-    let _lock = Lock::acquire(&place)?;
-    recover(&place)?;
+    let lock = Lock::acquire(&place)?;
+    recover(&place, &lock)?;
+    let place = if lock.is_exclusive() { place } else { place.own() };
     let (target, staging) = (place.target(), place.staging());
     fs::rename(&target, &staging).map_err(Error::io("remove", &target))?;
     failpoint("removal.renamed")?;
@@ -43,23 +43,27 @@ pub(crate) fn unfinished(parent: &Path) -> Result<Vec<PathBuf>> {
 /// [`Error::Io`].
 pub(crate) fn clear_up(target: &Path) -> Result<bool> {
     let place = Place::new(target)?;
-    let left = exists(&place.staging())? || exists(&place.old())?;
+    // Taking the lock makes a file; as a rule there is nothing to do.
+    if !is_used(&place)? {
+        return Ok(false);
+    }
     match Lock::acquire(&place) {
-        Ok(_lock) => recover(&place).map(|()| left),
+        Ok(lock) => recover(&place, &lock),
         Err(Error::Locked { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }
 
-impl Place {
-    /// The name of the output beside which a file of this name lies.
-    fn of_leftover(name: &str) -> Option<&OsStr> {
-        let name = name.strip_prefix('.')?;
-        [super::place::STAGING, super::place::OLD, super::place::LOCK]
-            .iter()
-            .find_map(|suffix| name.strip_suffix(suffix))
-            .map(OsStr::new)
+/// [Clears up](clear_up) beside an output that is not written now; that it fails is no news.
+pub(crate) fn tidy(target: &Path) {
+    if let Err(error) = clear_up(target) {
+        tracing::debug!(%error, "left for the next run");
     }
+}
+
+/// Whether [`clear_up`] would find anything, as far as can be told without a lock.
+pub(crate) fn is_left(target: &Path) -> Result<bool> {
+    is_recoverable(&Place::new(target)?)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 use super::lock::Lock;
 use super::place::Place;
 use super::publish::{self, inspect, recover, remove};
+use super::removal::tidy;
 use super::sync::{sync_dir, sync_tree};
 use crate::failpoint::failpoint;
 use crate::{Error, Result};
@@ -35,6 +36,9 @@ impl From<bool> for Overwrite {
 /// not even parents that it had to make, unless something else lies in them meanwhile. If the
 /// process is killed, the next run for the same output clears up.
 ///
+/// Where the file system knows no locks, each run has a directory of its own,
+/// `.out.connector-staging-PROCESS`, and the first that publishes has the name `out`.
+///
 /// Links on the way to the output are followed. An output that itself is a link is refused, even
 /// one that may be overwritten: neither replacing the link nor, unasked, the directory that it
 /// leads to would be safe.
@@ -61,22 +65,23 @@ impl Staging {
     pub fn begin(target: &Path, overwrite: Overwrite) -> Result<Self> {
         let place = Place::new(target)?;
         let mut parents = Parents(Vec::new());
-        let _lock = lock_in(&mut parents, &place)?;
+        let lock = lock_in(&mut parents, &place)?;
         failpoint("staging.locked")?;
-        recover(&place)?;
+        recover(&place, &lock)?;
         inspect(&place, overwrite)?;
+        let place = if lock.is_exclusive() { place } else { place.own() };
         let dir = Dir::create(place.staging())?;
         failpoint("staging.created")?;
-        Ok(Staging { dir, _lock, parents, place, overwrite, sync: true })
+        Ok(Staging { dir, _lock: lock, parents, place, overwrite, sync: true })
     }
 
     /// Refuses what [`begin`](Self::begin) would refuse of `target` as it is now, and writes
-    /// nothing.
+    /// nothing; beside what is refused it clears up, since no other run will.
     ///
     /// # Errors
     /// As [`begin`](Self::begin), but for the lock.
     pub fn check(target: &Path, overwrite: Overwrite) -> Result<()> {
-        inspect(&Place::new(target)?, overwrite).map(drop)
+        inspect(&Place::new(target)?, overwrite).map(drop).inspect_err(|_| tidy(target))
     }
 
     /// Whether [`publish`](Self::publish) waits for the disk; it does unless told otherwise.

@@ -4,7 +4,7 @@ use super::adamw::{Gradients, Optimizer};
 use super::checkpoint::{Context, Named, RunState, Snapshot, read_optimizer, types};
 use super::data::{Batch, Sampler};
 use super::lock::RunLock;
-use super::log::{Log, replace};
+use super::log::Log;
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
 use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
@@ -16,7 +16,7 @@ use crate::model::{
     refused,
 };
 use crate::plan::{Finding, FindingKind};
-use crate::store::{Overwrite, Staging};
+use crate::store::{Overwrite, Staging, replace_file};
 use crate::{Error, Refusal, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::any::TypeId;
@@ -462,7 +462,7 @@ impl<'a> Run<'a> {
 
     fn draw(&self, records: &[StepRecord]) -> Result<()> {
         match curve::draw(&self.trainer.name, records) {
-            Ok(svg) => replace(&self.trainer.curve(), svg.as_bytes()),
+            Ok(svg) => replace_file(&self.trainer.curve(), svg.as_bytes()),
             // A run is not lost for a picture.
             Err(problem) => {
                 tracing::warn!(%problem, "the loss cannot be drawn");

@@ -1,10 +1,11 @@
 //! What a run tells while it lasts: a line for each step, and a picture of the loss.
 
+use crate::store::replace_file;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// What one step did: a line of the log.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +69,7 @@ impl Log {
         }
         records.retain(|record| record.step <= step);
         let text = records.iter().map(line).collect::<String>();
-        replace(&path, text.as_bytes())?;
+        replace_file(&path, text.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(Error::io("open", &path))?;
         Ok(Log { path, file, records })
     }
@@ -91,15 +92,6 @@ fn line(record: &StepRecord) -> String {
     // Numbers and nothing else: there is no way to fail.
     let json = serde_json::to_string(record).unwrap_or_default();
     format!("{json}\n")
-}
-
-/// Writes a file anew; whoever reads it sees the old or the new one.
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_os_string();
-    name.push(".new");
-    let new = path.with_file_name(name);
-    fs::write(&new, bytes).map_err(Error::io("write", &new))?;
-    fs::rename(&new, path).map_err(Error::io("rename", &new))
 }
 
 #[cfg(test)]
