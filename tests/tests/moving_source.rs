@@ -1,11 +1,13 @@
 //! Sources that change under an import, and sources whose files lie elsewhere.
 
+use connector_core::connector::{ConvertOptions, PlannedConvert, TorchDist};
 use connector_core::engine::Progress;
-use connector_core::{Error, PlannedImport, import_ckpt};
-use connector_tests::{Bench, Model, options};
+use connector_core::{Error, PlannedExport, PlannedImport, Result, import_ckpt};
+use connector_tests::{Bench, Model, export_options, options};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Does something to the source as soon as something is written.
 struct Meddle<F: Fn() + Sync>(F);
@@ -43,6 +45,83 @@ fn weights_that_change_are_noticed() {
 fn a_config_that_changes_is_noticed() {
     let error = changed(|source| fs::write(source.join("config.json"), "{}").unwrap());
     assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with("config.json")));
+}
+
+/// Renames a copy of a file over it, as a downloader does. The copy has its bytes and its times.
+fn rename_over(path: PathBuf) {
+    // Several threads meddle.
+    static NUMBER: AtomicUsize = AtomicUsize::new(0);
+    let new = path.with_extension(NUMBER.fetch_add(1, Ordering::Relaxed).to_string());
+    let modified = path.metadata().unwrap().modified();
+    fs::copy(&path, &new).unwrap();
+    fs::File::options().append(true).open(&new).unwrap().set_modified(modified.unwrap()).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+/// Of side files, which are copied last, some would be of the old state and some of the new.
+#[cfg(unix)]
+#[test]
+fn files_that_are_renamed_over_are_noticed() {
+    for name in ["model.safetensors", "config.json", "tokenizer.json"] {
+        let error = changed(|source| rename_over(source.join(name)));
+        assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with(name)), "{error}");
+    }
+    let error = changed(|source| fs::write(source.join("added.json"), "{}").unwrap());
+    assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with("added.json")));
+}
+
+#[cfg(unix)]
+#[test]
+fn exports_and_conversions_notice_it_too() {
+    let model = Model::fixture("llama");
+    for name in ["weights/model.safetensors", "context/tokenizer.json"] {
+        let is_noticed = |run: &dyn Fn(&Bench, &dyn Progress) -> Result<()>| {
+            let bench = Bench::new(&model);
+            bench.import(options(|_| {}));
+            let error = run(&bench, &Meddle(|| rename_over(bench.out().join(name)))).unwrap_err();
+            assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with(name)));
+            assert!(!bench.back().exists());
+            bench.assert_tidy();
+        };
+        is_noticed(&|bench, meddle| {
+            let planned = PlannedExport::new(&bench.out(), export_options(|_| {}))?;
+            planned.run(&bench.back(), meddle).map(drop)
+        });
+        is_noticed(&|bench, meddle| {
+            let mut options = ConvertOptions::default();
+            options.torch_dist = Some(TorchDist::default());
+            PlannedConvert::new(&bench.out(), options)?.run(&bench.back(), meddle).map(drop)
+        });
+    }
+}
+
+/// A link that is sent elsewhere leads to another file, even if it is sent back.
+#[cfg(unix)]
+#[test]
+fn links_that_are_sent_elsewhere_are_noticed() {
+    use std::os::unix::fs::symlink;
+    for back in [false, true] {
+        let bench = Bench::new(&Model::fixture("llama"));
+        let link = bench.source().join("tokenizer.json");
+        let [one, two] = ["one", "two"].map(|name| bench.dir().join(name));
+        fs::rename(&link, &one).unwrap();
+        fs::write(&two, "{}").unwrap();
+        let send = |to: &PathBuf| {
+            let _ = fs::remove_file(&link);
+            symlink(to, &link).unwrap();
+        };
+        send(&one);
+        let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
+        let meddle = Meddle(|| {
+            send(&two);
+            if back {
+                send(&one);
+            }
+        });
+        let error = planned.run(&bench.out(), &meddle).unwrap_err();
+        assert!(matches!(&error, Error::SourceChanged { path } if path == &link), "{error}");
+        assert!(!bench.out().exists());
+    }
 }
 
 #[cfg(unix)]

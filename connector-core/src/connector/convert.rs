@@ -1,7 +1,8 @@
 use super::conversion::{CONVERSION_JSON, Conversion, Target};
-use super::planned::{Files, MAX_SHARD_SIZE};
+use super::planned::{Files, MAX_SHARD_SIZE, settled};
 use super::record::{OptionsRecord, Subject};
 use super::same_names::SameNames;
+use super::stamped::Stamped;
 use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
@@ -62,6 +63,7 @@ pub struct PlannedConvert {
     conversion: Conversion,
     same: SameNames,
     files: Files,
+    stamped: Stamped,
     container: Container,
     before: Before,
     options: ConvertOptions,
@@ -110,8 +112,8 @@ impl PlannedConvert {
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::DistLayout`], [`Error::Io`].
     pub fn new(path: &Path, options: ConvertOptions) -> Result<Self> {
-        let mut checkpoint =
-            options.trained.open(path, &options.format, options.model.as_deref())?;
+        let open = || options.trained.open(path, &options.format, options.model.as_deref());
+        let mut checkpoint = settled(open, NemoCheckpoint::source)?;
         if !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings().to_vec()));
         }
@@ -132,8 +134,17 @@ impl PlannedConvert {
             &options.engine,
             &same.context(),
         )?;
-        let before = Before::read(path)?;
-        Ok(PlannedConvert { checkpoint, conversion, same, files, container, before, options })
+        let (before, stamped) = (Before::read(path)?, Stamped::look(&files)?);
+        Ok(PlannedConvert {
+            checkpoint,
+            conversion,
+            same,
+            files,
+            stamped,
+            container,
+            before,
+            options,
+        })
     }
 
     /// The checkpoint.
@@ -189,8 +200,10 @@ impl PlannedConvert {
         let plan = &self.conversion.plan;
         let mut record = Record::new(subject, plan, source, revision, options, Default::default())?;
         record.complete &= complete;
-        let finish =
-            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.options.cancel);
+        let finish = |dir: &Path, record: &mut Record| {
+            self.files.write(dir, record, &self.options.cancel)?;
+            self.stamped.check_unchanged(&self.files)
+        };
         let (path, target) = (self.checkpoint.path(), self.target(output, progress));
         let context = self.same.context();
         self.conversion

@@ -1,11 +1,13 @@
 use super::format_config::{DTYPE, FormatConfig, Translation};
-use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
+use super::planned::{
+    Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, settled, torch_name,
+};
 use super::record::OptionsRecord;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::cancel::Cancel;
-use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML};
+use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpoint};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -127,7 +129,9 @@ impl PlannedExport {
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
         let checkpoint = {
             stage!("open");
-            options.trained.open(path, &options.format, options.model.as_deref())?
+            let model = options.model.as_deref();
+            let open = || options.trained.open(path, &options.format, model);
+            settled(open, NemoCheckpoint::source)?
         };
         let (Some(model), Some(fields), []) =
             (checkpoint.model(), checkpoint.config(), checkpoint.findings())

@@ -1,5 +1,7 @@
 use super::cache::Cache;
-use super::planned::{Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, torch_name};
+use super::planned::{
+    Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, settled, torch_name,
+};
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
@@ -184,10 +186,11 @@ impl PlannedImport {
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
         let checkpoint = {
             stage!("open");
-            match options.format.as_str() {
-                PYTORCH => Checkpoint::open_torch_save(source)?,
-                _ => Checkpoint::open(source)?,
-            }
+            let open = || match options.format.as_str() {
+                PYTORCH => Checkpoint::open_torch_save(source),
+                _ => Checkpoint::open(source),
+            };
+            settled(open, Checkpoint::source)?
         };
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {

@@ -18,6 +18,7 @@ mod record;
 mod registry;
 mod resume;
 mod same_names;
+mod stamped;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;

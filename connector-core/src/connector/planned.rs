@@ -2,6 +2,7 @@
 
 use super::conversion::{Conversion, Target, write_new};
 use super::record::{OptionsRecord, Subject, TOOL};
+use super::stamped::{Stamped, StampedFile};
 use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
@@ -14,12 +15,14 @@ use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
 use crate::stage::stage;
-use crate::store::{Dtype, Overwrite, Source, Staging, landings};
+use crate::store::{self, Dtype, Overwrite, Source, Staging, Stamp, landings};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// The largest shard by default: what transformers writes.
 pub(crate) const MAX_SHARD_SIZE: u64 = 5_000_000_000;
@@ -34,7 +37,10 @@ pub struct Planned {
     conversion: Conversion,
     report: FieldReport,
     files: Files,
+    stamped: Stamped,
     work: Work,
+    /// What the cache knows the source by, once it asked.
+    pub(super) source_key: OnceLock<Value>,
     #[cfg(feature = "candle")]
     device: candle_core::Device,
 }
@@ -146,6 +152,7 @@ impl Draft {
             &context,
         )
         .map_err(named)?;
+        let stamped = Stamped::look(&files)?;
         Ok(Planned {
             input,
             direction,
@@ -155,7 +162,9 @@ impl Draft {
             conversion,
             report,
             files,
+            stamped,
             work,
+            source_key: OnceLock::new(),
             #[cfg(feature = "candle")]
             device,
         })
@@ -357,8 +366,10 @@ impl Planned {
             self.guarded("convert_state", || connector.convert_state(&mut state))?;
             state.finish()
         };
-        let finish =
-            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
+        let finish = |dir: &Path, record: &mut Record| {
+            self.files.write(dir, record, &self.work.cancel)?;
+            self.stamped.check_unchanged(&self.files)
+        };
         let run = self.conversion.run(
             (self.path(), self.source()),
             self.context(),
@@ -395,6 +406,22 @@ impl Planned {
     /// The files of the source that are copied.
     pub(super) fn sidecars(&self) -> Result<Vec<String>> {
         self.files.from.as_ref().map_or(Ok(Vec::new()), |from| sidecars(from, &self.files.but))
+    }
+
+    /// The same as they were when this was planned.
+    pub(super) fn stamped(&self) -> &[StampedFile] {
+        &self.stamped.files
+    }
+
+    /// Passes if the source is what it was when this was planned.
+    pub(super) fn check_unchanged(&self) -> Result<()> {
+        self.source().check_unchanged()?;
+        self.stamped.check_unchanged(&self.files)
+    }
+
+    /// How many threads it may take.
+    pub(super) fn threads(&self) -> usize {
+        self.work.engine.threads
     }
 
     /// The request to stop.
@@ -463,6 +490,25 @@ impl std::ops::Deref for Job<'_> {
     fn deref(&self) -> &Planned {
         self.planned
     }
+}
+
+/// A checkpoint that `open` opens, no file of which changed so lately that the next change might not
+/// show.
+pub(super) fn settled<T>(
+    open: impl FnMut() -> Result<T>,
+    source: impl Fn(&T) -> &dyn Source,
+) -> Result<T> {
+    let stamps = |opened: &T| {
+        let source = source(opened);
+        let files = (0..source.file_count())
+            .filter_map(|number| Some((source.path(number), source.local_file(number)?)));
+        let stamp = |(path, file): (&Path, &File)| {
+            let found = file.metadata().map_err(Error::io("read", path))?;
+            Ok((path.to_path_buf(), Stamp::of(&found)))
+        };
+        files.map(stamp).collect()
+    };
+    store::settled(open, stamps)
 }
 
 impl Input {

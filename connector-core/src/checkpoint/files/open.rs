@@ -1,9 +1,9 @@
 use crate::store::positioned::read_exact_at;
+use crate::store::{Stamp, check_at};
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// A file of a checkpoint, open for as long as it is read.
 #[derive(Debug)]
@@ -11,8 +11,8 @@ pub(in crate::checkpoint) struct OpenFile {
     pub file: File,
     pub path: PathBuf,
     pub len: u64,
-    /// When it was last written to, if the system says.
-    modified: Option<SystemTime>,
+    /// What it was when it was opened.
+    stamp: Stamp,
 }
 
 /// What there was to open.
@@ -36,14 +36,16 @@ impl OpenFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Opened::Absent),
             Err(error) => return Err(error),
         }
-        let file = File::open(path)?;
-        let len = file.metadata()?.len();
-        Ok(Opened::File(OpenFile::new(file, path.into(), len)))
+        OpenFile::new(File::open(path)?, path.into()).map(Opened::File)
     }
 
-    pub fn new(file: File, path: PathBuf, len: u64) -> Self {
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).ok();
-        OpenFile { file, path, len, modified }
+    /// The file at `path`, which is open already.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub fn new(file: File, path: PathBuf) -> io::Result<Self> {
+        let stamp = Stamp::of(&file.metadata()?);
+        Ok(OpenFile { file, path, len: stamp.len, stamp })
     }
 
     /// Fills `buffer` with the bytes from `offset` on.
@@ -54,15 +56,15 @@ impl OpenFile {
         read_exact_at(&self.file, buffer, offset).map_err(Error::io("read", &self.path))
     }
 
-    /// Passes if it has not changed since it was opened, as far as the system tells.
+    /// Passes if it has not changed since it was opened, and is still what its path leads to.
     ///
     /// # Errors
     /// [`Error::SourceChanged`], [`Error::Io`].
     pub fn check_unchanged(&self) -> Result<()> {
         let now = self.file.metadata().map_err(Error::io("read", &self.path))?;
-        if now.len() != self.len || now.modified().ok() != self.modified {
+        if Stamp::of(&now) != self.stamp {
             return Err(Error::SourceChanged { path: self.path.clone() });
         }
-        Ok(())
+        check_at(&self.path, &self.stamp)
     }
 }

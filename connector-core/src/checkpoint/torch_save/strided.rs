@@ -195,7 +195,7 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         let bytes: Vec<u8> = (0..count).flat_map(u16::to_le_bytes).collect();
         file.write_all(&bytes).unwrap();
-        OpenFile::new(file, "numbers".into(), bytes.len() as u64)
+        OpenFile::new(file, "numbers".into()).unwrap()
     }
 
     fn read(shape: &[usize], strides: &[usize], first: u64) -> Vec<u16> {
