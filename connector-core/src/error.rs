@@ -102,6 +102,15 @@ pub enum Error {
         /// What it is.
         reason: &'static str,
     },
+    /// What is in the cache's folder is no conversion of the cache, and stays.
+    #[error(
+        "{} is not removed: its name and its record do not say that connector put it there; remove \
+         it yourself", path.display()
+    )]
+    NotOurs {
+        /// The directory.
+        path: PathBuf,
+    },
     /// The output is the source, lies inside it, or holds it.
     #[error(
         "the output {} and the source {} overlap; pass an --output outside of the source",

@@ -187,6 +187,8 @@ fn a_damaged_entry_is_no_hit() {
             // Without its record nothing says that it is ours; that is for a person to remove.
             let ended = case.import(&["--hash"]).run();
             assert_eq!(ended.code, Some(2), "{}", ended.text);
+            let swept = case.child(&["cache", "gc"]).run().text;
+            assert!(swept.contains("nothing") && entry.is_dir(), "{swept}");
             fs::write(entry.join("conversion.json"), "{}").unwrap();
         }
         assert!(case.converts(&["--hash"]), "{number}");
@@ -344,6 +346,92 @@ fn the_cache_is_listed_checked_and_cleared() {
     assert!(case.child(&["cache", "gc", "--older-than", "1"]).run().text.contains("nothing"));
     assert!(case.child(&["cache", "gc", "--older-than", "0"]).run().text.contains("old"));
     assert!(case.entries().is_empty());
+}
+
+/// What lies in the cache's folder and is somebody else's stays, and nothing that a link leads to is
+/// in the cache.
+#[cfg(unix)]
+#[test]
+fn what_connector_did_not_make_is_not_removed() {
+    use std::os::unix::fs::symlink;
+    let case = Case::new();
+    assert!(case.converts(&[]));
+    let entry = case.entries().remove(0);
+    let (data, root) = (case.dir.path().join("data"), case.root());
+    // An entry of another cache, whose record is damaged, behind a link.
+    let beyond = data.join("model/0123456789abcdef");
+    fs::create_dir_all(&beyond).unwrap();
+    fs::copy(entry.join("conversion.json"), beyond.join("conversion.json")).unwrap();
+    fs::create_dir_all(data.join("model/.0123456789abcdef.connector-staging")).unwrap();
+    fs::create_dir_all(root.join("org/model")).unwrap();
+    symlink(&data, root.join("linked")).unwrap();
+    symlink(data.join("model"), root.join("org/linked")).unwrap();
+    symlink(&beyond, root.join("org/model/fedcba9876543210")).unwrap();
+    // Folders of a person, one of them with a record, one with a name as entries have it.
+    for name in ["mine", "abcdef0123456789", ".thesis.connector-staging"] {
+        fs::create_dir_all(root.join("org/model").join(name)).unwrap();
+        fs::write(root.join("org/model").join(name).join("thesis"), "thesis").unwrap();
+    }
+    let record = root.join("org/model/mine/conversion.json");
+    fs::copy(entry.join("conversion.json"), record).unwrap();
+    let record = root.join("org/model/abcdef0123456789/conversion.json");
+    fs::write(record, r#"{"schema": "connector.conversion/2", "tool": "connector 9"}"#).unwrap();
+
+    let before = (tree(&data), tree(&root.join("org")));
+    for args in [&["cache", "gc"][..], &["cache", "gc", "--older-than", "1"]] {
+        let swept = case.child(args).run();
+        assert_eq!(swept.code, Some(0), "{}", swept.text);
+        assert!(swept.text.contains("nothing"), "{}", swept.text);
+    }
+    let mine = root.join("org/model/mine");
+    for name in ["org/model/mine", "org/model", "org", mine.to_str().unwrap()] {
+        let removed = case.child(&["cache", "rm", name]).run();
+        assert_eq!(removed.code, Some(2), "{name}: {}", removed.text);
+        let text = removed.text.replace('\n', " ");
+        assert!(text.contains("is not removed") && text.contains("yourself"), "{text}");
+    }
+    for name in ["linked", "linked/model/0123456789abcdef", "org/linked", "../../data"] {
+        let removed = case.child(&["cache", "rm", name]).run();
+        assert_eq!(removed.code, Some(2), "{name}: {}", removed.text);
+    }
+    assert!((tree(&data), tree(&root.join("org"))) == before);
+    // All that is left of ours goes.
+    assert_eq!(case.child(&["cache", "rm", "_local"]).run().code, Some(0));
+    assert!(!entry.exists() && (tree(&data), tree(&root.join("org"))) == before);
+}
+
+/// A run that is killed when its entry is there already leaves a lock; the next one finds the entry.
+#[test]
+fn a_hit_removes_what_a_killed_run_left() {
+    let case = Case::new();
+    case.import(&[]).failpoints("publish.renamed=abort").run();
+    assert!(cfg!(windows) || !case.leftovers().is_empty());
+    assert!(!case.converts(&[]));
+    assert_eq!(case.leftovers(), [""; 0]);
+    case.import(&["--overwrite"]).failpoints("publish.renamed=abort").run();
+    assert!(case.leftovers().iter().any(|name| name.ends_with("-staging")));
+    assert!(!case.converts(&[]));
+    assert_eq!(case.leftovers(), [""; 0]);
+}
+
+/// Without locks two imports at once are two, and one of them is kept.
+#[test]
+fn without_locks_the_first_import_counts() {
+    const NO_LOCKS: &str = "lock.supported=error";
+    let case = Case::new();
+    let slow = format!("{NO_LOCKS};conversion.written=sleep:1500");
+    let first = case.import(&[]).failpoints(&slow).start();
+    wait_for("the staging folder", || !case.leftovers().is_empty());
+    assert!(done(&case.import(&[]).failpoints(NO_LOCKS).run()));
+    assert!(!done(&first.wait_with_output().unwrap().into()));
+    assert_eq!((case.entries().len(), case.leftovers()), (1, vec![]));
+    // What a killed one left is found, since it is known to be gone.
+    let points = format!("{NO_LOCKS};conversion.written=abort");
+    case.import(&["--dtype", "bf16"]).failpoints(&points).run();
+    assert_eq!(case.leftovers().len(), usize::from(cfg!(target_os = "linux")));
+    let swept = case.child(&["cache", "gc"]).run();
+    assert!(swept.text.contains("killed"), "{}", swept.text);
+    assert_eq!(case.leftovers(), [""; 0]);
 }
 
 #[test]

@@ -57,7 +57,11 @@ fn list(cache: &Cache, screen: &mut Screen) -> Result<Exit, Failure> {
     }
     let row = |entry: &Entry| {
         let bytes = text::bytes(entry.bytes);
-        let state = if entry.damage.is_some() { "damaged" } else { "" };
+        let state = match entry {
+            Entry { is_ours: false, .. } => "not connector's",
+            Entry { damage: Some(_), .. } => "damaged",
+            _ => "",
+        };
         let (name, dtype) = (name(cache, entry), entry.dtype.clone());
         vec![name, entry.model.clone(), dtype, bytes, text::day(entry.converted), state.into()]
     };
@@ -88,6 +92,7 @@ fn entry_json(entry: &Entry) -> Value {
         "bytes": entry.bytes,
         "converted": text::day(entry.converted),
         "damage": entry.damage,
+        "is_ours": entry.is_ours,
     })
 }
 
@@ -154,6 +159,10 @@ fn verify(cache: &Cache, names: &[String], screen: &mut Screen) -> Result<Exit, 
 
 fn remove(cache: &Cache, names: &[String], screen: &mut Screen) -> Result<Exit, Failure> {
     let entries = named(cache, names)?;
+    // None of them, rather than some.
+    if let Some(entry) = entries.iter().find(|entry| !entry.is_ours) {
+        return Err(crate::Error::NotOurs { path: entry.path.clone() }.into());
+    }
     let mut page = screen.page();
     for entry in &entries {
         cache.remove(entry)?;

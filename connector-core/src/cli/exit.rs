@@ -62,6 +62,7 @@ impl Exit {
             Error::InvalidOutput { .. } => (Exit::Usage, "invalid-output"),
             Error::OutputExists { .. } => (Exit::Usage, "output-exists"),
             Error::NotReplaceable { .. } => (Exit::Usage, "not-replaceable"),
+            Error::NotOurs { .. } => (Exit::Usage, "not-ours"),
             Error::NotSeparate { .. } => (Exit::Usage, "not-separate"),
             Error::NoImporter { .. } => (Exit::Usage, "no-importer"),
             Error::NoExporter { .. } => (Exit::Usage, "no-exporter"),

@@ -10,6 +10,9 @@ use std::collections::BTreeMap;
 /// The tool and its version.
 pub(crate) const TOOL: &str = concat!("connector ", env!("CARGO_PKG_VERSION"));
 
+/// The version of the layout of `conversion.json`.
+pub(super) const SCHEMA: &str = "connector.conversion/1";
+
 /// What `conversion.json` says: where a checkpoint came from and what was done to it.
 ///
 /// It holds no time, host or path, so that the same input gives the same bytes.
@@ -168,7 +171,7 @@ impl Record {
         let (repository, revision) = revision.unzip();
         let tensors = source.tensors();
         Ok(Record {
-            schema: "connector.conversion/1",
+            schema: SCHEMA,
             tool: TOOL.into(),
             direction,
             model,

@@ -1,6 +1,7 @@
+use super::key;
 use crate::checkpoint::{Home, MODEL_YAML, Tensors};
 use crate::connector::conversion::hash;
-use crate::connector::record::FileRecord;
+use crate::connector::record::{FileRecord, SCHEMA};
 use crate::store::CONVERSION_JSON;
 use crate::store::Source;
 use crate::{Cancel, Result};
@@ -30,6 +31,9 @@ pub struct Entry {
     pub converted: SystemTime,
     /// Why it is not used, if so: files are missing or not of their length.
     pub damage: Option<String>,
+    /// Whether its name and its record say that it is a conversion of this cache. Nothing else is
+    /// ever removed.
+    pub is_ours: bool,
 }
 
 /// Something that was removed.
@@ -74,9 +78,11 @@ struct Weights {
 }
 
 impl Entry {
-    /// The entry in the directory `path`, if there is such a directory.
+    /// The entry in the directory `path`, if there is such a directory. A link to one is none.
     pub(super) fn at(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_dir)?;
+        let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+        let name = path.file_name().unwrap_or_default().to_str();
+        let is_ours = name.is_some_and(key::is_name) && is_record(path);
         let conversion = read(path);
         let damage = match &conversion {
             Ok(conversion) => damage(path, conversion),
@@ -93,6 +99,7 @@ impl Entry {
             bytes: weights.iter().map(|file| file.bytes).sum(),
             converted: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             damage,
+            is_ours,
         })
     }
 
@@ -137,6 +144,21 @@ impl Entry {
     pub fn has_hashes(&self) -> bool {
         read(&self.path).is_ok_and(|conversion| !conversion.hashes.is_empty())
     }
+}
+
+/// Whether the record in a directory is one of ours, in the layout that is known here, even if some
+/// of it is missing.
+fn is_record(path: &Path) -> bool {
+    #[derive(Deserialize)]
+    struct Claim {
+        schema: String,
+        tool: String,
+    }
+    let path = path.join(CONVERSION_JSON);
+    let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
+    let text = if is_file { fs::read(path).unwrap_or_default() } else { Vec::new() };
+    serde_json::from_slice(&text)
+        .is_ok_and(|Claim { schema, tool }| schema == SCHEMA && tool.starts_with("connector "))
 }
 
 fn read(path: &Path) -> Result<Conversion, String> {

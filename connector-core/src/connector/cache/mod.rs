@@ -6,6 +6,7 @@
 //! key. An entry appears whole, under its final name, or not at all.
 
 mod entry;
+mod filesystem;
 mod key;
 mod nemo;
 
@@ -14,7 +15,7 @@ pub use nemo::nemo_place;
 
 use super::{Planned, Record};
 use crate::engine::Progress;
-use crate::store::{Overwrite, POLL, Staging, clear_up, remove_output, unfinished};
+use crate::store::{Overwrite, POLL, Staging, clear_up, is_left, remove_output, tidy, unfinished};
 use crate::{Error, Result};
 use std::env;
 use std::fs;
@@ -73,13 +74,13 @@ impl Cache {
         Ok(self.root.join(key::place(planned)?))
     }
 
-    /// The result of `planned`, if it is there and whole.
+    /// The result of `planned`, if it is there and whole. What a run that was killed left beside it
+    /// is removed.
     ///
     /// # Errors
-    /// As [`place`](Self::place).
+    /// As [`place`](Self::place); [`Error::SourceChanged`].
     pub fn find(&self, planned: &Planned) -> Result<Option<Entry>> {
-        let entry = Entry::at(&self.place(planned)?);
-        Ok(entry.filter(|entry| entry.damage.is_none()))
+        found(planned, &self.place(planned)?)
     }
 
     /// The result of `planned`: what is there, or else converted. If another process is converting
@@ -99,11 +100,10 @@ impl Cache {
         let place = self.place(planned)?;
         let (mut again, mut waiting) = (overwrite == Overwrite::Yes, Some(waiting));
         loop {
-            let entry = Entry::at(&place);
-            let replaced = Overwrite::from(again || entry.is_some());
-            if let Some(entry) = entry.filter(|entry| !again && entry.damage.is_none()) {
+            if !again && let Some(entry) = found(planned, &place)? {
                 return Ok(Cached::Found(entry));
             }
+            let replaced = Overwrite::from(again || Entry::at(&place).is_some());
             // Always on the disk before it appears: half an entry would be found again.
             match planned.run_over(&place, replaced, true, progress) {
                 Ok(record) => return Ok(Cached::Made(place, record.into())),
@@ -116,8 +116,8 @@ impl Cache {
                     planned.cancel().check()?;
                     thread::sleep(POLL);
                 }
-                // Made by another process between our two looks.
-                Err(Error::OutputExists { .. }) => {}
+                // Made by another process between our two looks; if it is no entry, told as such.
+                Err(Error::OutputExists { .. }) => Staging::check(&place, Overwrite::Yes)?,
                 Err(error) => return Err(error),
             }
         }
@@ -161,8 +161,13 @@ impl Cache {
     /// Removes an entry.
     ///
     /// # Errors
-    /// [`Error::Locked`] if it is being written; [`Error::Io`].
+    /// [`Error::NotOurs`] if it is not [ours](Entry::is_ours); [`Error::Locked`] if it is being
+    /// written; [`Error::Io`].
     pub fn remove(&self, entry: &Entry) -> Result<()> {
+        // Looked at again: it may be old, or made by hand.
+        if !Entry::at(&entry.path).is_some_and(|now| now.is_ours) {
+            return Err(Error::NotOurs { path: entry.path.clone() });
+        }
         remove_output(&entry.path)?;
         // The folders of the model and its organisation, if nothing else is in them.
         for dir in entry.path.ancestors().skip(1).take_while(|dir| *dir != self.root) {
@@ -184,7 +189,11 @@ impl Cache {
         let mut swept = Vec::new();
         for model in self.models()? {
             for output in unfinished(&model)? {
-                if dry_run || clear_up(&output)? {
+                let name = output.file_name().unwrap_or_default().to_str();
+                if !name.is_some_and(key::is_name) {
+                    continue;
+                }
+                if if dry_run { is_left(&output)? } else { clear_up(&output)? } {
                     swept.push(Swept { path: output, why: "left by a run that was killed" });
                 }
             }
@@ -192,6 +201,7 @@ impl Cache {
         for entry in self.entries()? {
             let age = SystemTime::now().duration_since(entry.converted).unwrap_or_default();
             let why = match older {
+                _ if !entry.is_ours => continue,
                 _ if entry.damage.is_some() => "damaged",
                 Some(older) if age > older => "old",
                 _ => continue,
@@ -215,7 +225,18 @@ impl Cache {
     }
 }
 
-/// The folders in `dir` that are not hidden, sorted; none if there is no `dir`.
+/// The result of `planned` in its `place`, if it is there and whole.
+fn found(planned: &Planned, place: &Path) -> Result<Option<Entry>> {
+    let entry = Entry::at(place).filter(|entry| entry.damage.is_none());
+    if entry.is_some() {
+        planned.check_unchanged()?;
+        tidy(place);
+    }
+    Ok(entry)
+}
+
+/// The folders in `dir` that are not hidden, sorted; none if there is no `dir`. Links are not
+/// followed: what they lead to is not in the cache.
 fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -225,7 +246,8 @@ fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     for entry in entries {
         let entry = entry.map_err(Error::io("read", dir))?;
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if !hidden && entry.path().is_dir() {
+        let kind = entry.file_type().map_err(Error::io("read", dir))?;
+        if !hidden && kind.is_dir() {
             folders.push(entry.path());
         }
     }
