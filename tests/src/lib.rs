@@ -19,7 +19,7 @@ pub use child::{Child, Ended};
 pub use compare::{Stored, assert_same_tensors, read_tensors};
 pub use families::{config, config_of, interleave_qkv, llama, mixtral};
 pub use file::{encode, index};
-pub use hub::{Faults, HubServer, MODEL};
+pub use hub::{Content, Faults, HubServer, List, MODEL, Redirect};
 pub use model::{Model, fixture};
 pub use tensor::{Fill, Tensor};
 pub use tree::{Tree, contents, tree};

@@ -1,13 +1,14 @@
 //! Sources on the hub: found in its cache or downloaded, before a command begins.
 
 use super::args::Command;
+use super::exit::Exit;
 use super::failure::Failure;
 use super::progress::{Shown, Verb};
 use super::screen::Screen;
-use super::text;
-use crate::Cancel;
+use super::{signals, text};
 use crate::connector::hub::{Hub, HubProgress, Origin};
 use crate::engine::Progress;
+use crate::{Cancel, Error};
 
 /// Puts the directories in place of the addresses on the hub that a command was given.
 pub(super) fn sources(command: &mut Command, screen: &Screen) -> Result<(), Failure> {
@@ -17,13 +18,28 @@ pub(super) fn sources(command: &mut Command, screen: &Screen) -> Result<(), Fail
             tracing::debug!(%address, "looking in the hub's cache");
         }
         let shown = Fetching { screen, shown: Shown::new(screen, Verb::Downloading) };
-        // Ctrl-C ends the program at once: what has arrived is kept, and a download that is to end
-        // in order would end with its file only.
-        let fetched = origin.fetch(&Hub::from_env(), &shown, &Cancel::default());
+        let cancel = Cancel::default();
+        let is_hub = matches!(origin, Origin::Hub(_));
+        let watch = is_hub.then(|| signals::watch_for_now(&cancel)).transpose();
+        let _watch = watch.map_err(Error::io("handle", "SIGINT"))?;
+        let fetched = origin.fetch(&Hub::from_env(), &shown, &cancel);
+        let fetched = fetched.map_err(|error| stopped(error).signalled(&cancel));
         shown.shown.clear();
         *source = fetched?;
     }
     Ok(())
+}
+
+/// A download that was stopped has written something, and that is worth to know.
+fn stopped(error: Error) -> Failure {
+    match error {
+        Error::Cancelled => {
+            let (exit, kind) = Exit::of(&error);
+            let message = "stopped on request; what has arrived is kept for the next download";
+            Failure::new(exit, kind, message)
+        }
+        error => error.into(),
+    }
 }
 
 struct Fetching<'a> {

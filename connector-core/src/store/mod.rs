@@ -43,4 +43,6 @@ pub(crate) use sink::OUTSIDE;
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};
+#[cfg(feature = "hub")]
+pub(crate) use sync::sync_dir;
 pub use tensor::{Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};

@@ -41,7 +41,7 @@ fn list(dir: &Path, files: &mut Vec<PathBuf>, dirs: &mut Vec<PathBuf>) -> Result
 
 /// Makes the names in `dir` durable: what was created, renamed or removed there.
 #[cfg(unix)]
-pub(super) fn sync_dir(dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(dir: &Path) -> Result<()> {
     use rustix::io::Errno;
     let synced = fs::File::open(dir).and_then(|dir| dir.sync_all());
     match synced {
@@ -61,6 +61,6 @@ pub(super) fn sync_dir(dir: &Path) -> Result<()> {
 
 /// Makes the names in `dir` durable, where the system has a way to ask for it.
 #[cfg(not(unix))]
-pub(super) fn sync_dir(_dir: &Path) -> Result<()> {
+pub(crate) fn sync_dir(_dir: &Path) -> Result<()> {
     Ok(())
 }

@@ -1,35 +1,25 @@
-//! Downloads into the hub's cache, with the crate `hf-hub`.
+//! Downloads into the hub's cache, which all tools share and which therefore only ever gets what
+//! was checked.
 //!
-//! That crate (0.5) puts a file in the cache without looking at its length or hash, appends when a
-//! server ignores where it was to go on, and moves a branch on with the first file. So it works in a
-//! staging folder of ours; a file goes from there to the cache when its hash is right, and the
-//! branch is written last. It also cannot be stopped within a file, nor does it give up on a server
-//! that sends nothing more: a program that is to end at once exits, and the next run goes on from
-//! the bytes that lie in the staging folder.
+//! A file arrives in a staging folder beside the cache, under the name of its content, so that a
+//! later run goes on with it, whatever stopped this one. When its length and hash are right it is
+//! synced and renamed into the cache, then linked in the snapshot; the branch is written last.
 
+use super::blob::{Announced, problem};
+use super::failure::{Failure, LIST};
 use super::files::needed;
-use super::local::is_commit;
+use super::remote::Remote;
+use super::retry::again;
+use super::transfer::{Watch, receive};
 use super::{Address, Hub, HubError, HubErrorKind, HubProgress};
 use crate::failpoint::failpoint;
 use crate::plan::{Finding, FindingKind};
-use crate::store::{Lock, Place, available_space};
+use crate::store::{Lock, Place, available_space, sync_dir};
 use crate::{Cancel, Error, Result};
-use hf_hub::api::RepoInfo;
-use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
-use sha1::Digest;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Duration;
-
-/// How often a file is tried. Each time goes on where the last one stopped.
-const TRIES: u32 = 5;
-/// The pause before the second try, which doubles with each.
-const PAUSE: Duration = Duration::from_millis(200);
-/// What a server says of an empty file whose first byte is asked for.
-const RANGE_NOT_SATISFIABLE: u16 = 416;
 
 /// Downloads what is missing of a model, and returns its snapshot.
 pub(super) fn download(
@@ -40,34 +30,28 @@ pub(super) fn download(
 ) -> Result<PathBuf> {
     let cache = std::path::absolute(&hub.cache).map_err(Error::io("find", &hub.cache))?;
     let locks = cache.join(".locks").join(address.folder());
-    fs::create_dir_all(&locks).map_err(Error::io("create", &locks))?;
+    create_dir(&locks)?;
     let place = Place::new(&locks.join("download"))?;
     let _lock = Lock::wait(&place, cancel, |owner| progress.waiting(owner))?;
 
-    let staging = place.staging();
-    let api = api(hub, staging.clone());
-    let api = api.map_err(|error| failed(hub, address, "the client", error))?;
-    let asked = repo(address, address.revision());
-    let list = || api.repo(asked.clone()).info();
-    let info = again(cancel, list)
-        .and_then(|info| info.map_err(|error| failed(hub, address, "the list of files", error)))?;
-    let protocol = |what| Error::from(HubError::new(address, HubErrorKind::Protocol(what)));
-    if !is_commit(&info.sha) {
-        return Err(protocol(format!("the commit {:?}", info.sha)));
-    }
-    let names: Vec<String> = info.siblings.into_iter().map(|file| file.rfilename).collect();
-    let wanted = needed(&names).map_err(protocol)?;
+    let about_list = |failure: Failure| failure.about(hub, address, LIST);
+    let remote = Remote::new(hub, address, cancel).map_err(about_list)?;
+    let listing = again(hub, cancel, || remote.list(address.revision())).map_err(about_list)?;
+    let wanted = needed(&listing.names).map_err(|answer| {
+        let (what, host) = (LIST.into(), listing.host);
+        HubError::new(address, HubErrorKind::Protocol { what, host, answer })
+    })?;
     if wanted.weights.is_empty() {
         return Err(HubError::new(address, HubErrorKind::NoWeights).into());
     }
 
     // All files of one commit, whatever becomes of the branch meanwhile.
-    let commit = info.sha;
-    let repo = repo(address, &commit);
+    let commit = listing.commit;
     let folder = cache.join(address.folder());
     let snapshot = folder.join("snapshots").join(&commit);
-    let repo = api.repo(repo);
-    let run = Run { hub, address, cancel, progress, api, repo, commit, folder, staging };
+    let staging = place.staging();
+    create_dir(&staging)?;
+    let run = Run { remote, address, progress, commit, folder, staging };
     run.all(&wanted.beside)?;
     let weights = wanted.form.listed_in(&snapshot)?.unwrap_or(wanted.weights);
     run.all(&weights)?;
@@ -75,162 +59,108 @@ pub(super) fn download(
     Ok(snapshot)
 }
 
-/// The commit that a revision is now, asked once and without patience; or why it cannot be told.
-pub(super) fn commit(hub: &Hub, address: &Address) -> Result<String, String> {
-    // hf-hub touches its cache for files only.
-    let api = api(hub, hub.cache.clone()).map_err(|error| error.to_string())?;
-    let request = api.repo(repo(address, address.revision())).info_request();
-    let answer = request.config().timeout_global(Some(hub.patience)).build().call();
-    let mut answer = answer.map_err(|error| error.to_string())?;
-    let info: RepoInfo = answer.body_mut().read_json().map_err(|error| error.to_string())?;
-    if is_commit(&info.sha) { Ok(info.sha) } else { Err(format!("it says {:?}", info.sha)) }
-}
-
-/// hf-hub's client, with its files in `cache`.
-fn api(hub: &Hub, cache: PathBuf) -> Result<Api, ApiError> {
-    ApiBuilder::from_cache(Cache::new(cache))
-        .with_endpoint(hub.endpoint.clone())
-        .with_token(hub.token.as_ref().map(|token| token.0.clone()))
-        .with_user_agent("connector", env!("CARGO_PKG_VERSION"))
-        .build()
-}
-
-fn repo(address: &Address, revision: &str) -> Repo {
-    Repo::with_revision(address.repository().into(), RepoType::Model, revision.into())
+/// The commit that a revision is now, asked once.
+pub(super) fn commit(hub: &Hub, address: &Address, cancel: &Cancel) -> Result<String, Failure> {
+    let listing = Remote::new(hub, address, cancel)?.list(address.revision())?;
+    Ok(listing.commit)
 }
 
 /// A download under way.
 struct Run<'a> {
-    hub: &'a Hub,
+    remote: Remote<'a>,
     address: &'a Address,
-    cancel: &'a Cancel,
     progress: &'a dyn HubProgress,
-    api: Api,
-    repo: ApiRepo,
     commit: String,
     /// The model's folder in the cache.
     folder: PathBuf,
-    /// A cache for `hf-hub`, from which only whole files are taken.
+    /// Where files are until they are whole.
     staging: PathBuf,
-}
-
-/// A file as the hub announces it.
-struct Announced<'a> {
-    name: &'a str,
-    /// The hash of its content, which names it in the cache. Empty of an empty file.
-    etag: String,
-    bytes: u64,
 }
 
 impl Run<'_> {
     /// Downloads files that are not there yet.
     fn all(&self, names: &[String]) -> Result<()> {
-        let mut missing = Vec::new();
+        let (mut there, mut missing) = (Vec::new(), Vec::new());
         for name in names {
-            self.cancel.check()?;
-            if !self.pointer(name).exists() {
-                missing.push(self.announced(name)?);
+            self.remote.cancel.check()?;
+            if self.pointer(name).exists() {
+                continue;
             }
+            let announced = || self.remote.announced(&self.commit, name);
+            let file = again(self.remote.hub, self.remote.cancel, announced);
+            let file = file.map_err(|failure| self.about(name, failure))?;
+            if self.has(&file)? { there.push(file) } else { missing.push(file) }
         }
         // What another commit has too is only linked.
-        let (there, missing): (Vec<_>, Vec<_>) = missing.into_iter().partition(|file| {
-            fs::metadata(self.blob(&file.etag)).is_ok_and(|blob| blob.len() == file.bytes)
-        });
         there.iter().try_for_each(|file| self.link(file))?;
-        if missing.is_empty() {
-            return Ok(());
+        if !missing.is_empty() {
+            let bytes = missing.iter().map(|file| file.bytes).sum();
+            self.check_space(bytes)?;
+            self.progress.begin(missing.len(), bytes);
         }
-        let bytes = missing.iter().map(|file| file.bytes).sum();
-        self.check_space(bytes)?;
-        self.progress.begin(missing.len(), bytes);
-        missing.iter().try_for_each(|file| {
-            self.cancel.check()?;
+        for file in &missing {
+            self.remote.cancel.check()?;
             self.fetch(file)?;
             failpoint("hub.file")?;
-            self.link(file)
-        })
+            self.link(file)?;
+        }
+        // A power cut before may leave a link to nothing, which is no file that is there.
+        let linked = there.iter().chain(&missing).map(|file| self.pointer(file.name));
+        let dirs = linked.filter_map(|path| path.parent().map(Path::to_path_buf));
+        let dirs: BTreeSet<_> = dirs.chain((!missing.is_empty()).then(|| self.blobs())).collect();
+        dirs.iter().try_for_each(|dir| sync_dir(dir))
     }
 
-    /// Asks for a file's hash and length.
-    fn announced<'a>(&self, name: &'a str) -> Result<Announced<'a>> {
-        let url = self.repo.url(name);
-        let metadata = match again(self.cancel, || self.api.metadata(&url))? {
-            Err(error) if status(&error) == Some(RANGE_NOT_SATISFIABLE) => {
-                return Ok(Announced { name, etag: String::new(), bytes: 0 });
-            }
-            metadata => metadata.map_err(|error| failed(self.hub, self.address, name, error))?,
-        };
-        let protocol = |what| Err(HubError::new(self.address, HubErrorKind::Protocol(what)).into());
-        let etag = metadata.etag().to_string();
-        // It becomes the name of a file.
-        if etag.is_empty() || !etag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-') {
-            return protocol(format!("the ETag {etag:?} of {name}"));
+    /// Whether the cache has a file's content. Other tools write there too and do not look at hashes,
+    /// so we do: reading it costs less than downloading it, and is done once for each snapshot.
+    fn has(&self, file: &Announced) -> Result<bool> {
+        let blob = self.blob(file);
+        if !blob.exists() {
+            return Ok(false);
         }
-        if metadata.commit_hash() != self.commit {
-            return protocol(format!("commit {:?} of {name}", metadata.commit_hash()));
-        }
-        Ok(Announced { name, etag, bytes: metadata.size() as u64 })
+        let Some(problem) = problem(&blob, file, self.remote.cancel)? else { return Ok(true) };
+        let (name, blob) = (file.name, blob.display());
+        self.progress.warn(&format!("{blob} is not {name}: {problem}; it is downloaded anew"));
+        Ok(false)
     }
 
     /// Brings a file into the cache, whole and checked.
     fn fetch(&self, file: &Announced) -> Result<()> {
-        let blobs = self.folder.join("blobs");
-        fs::create_dir_all(&blobs).map_err(Error::io("create", &blobs))?;
-        if file.bytes == 0 {
-            return Ok(());
+        let part = self.staging.join(format!("{}.part", file.etag));
+        // After a power cut it may have what was never written, which only a hash can tell.
+        let is_stale = |part: &Path| {
+            let len = fs::metadata(part).map(|part| part.len());
+            len.is_ok_and(|len| len > file.bytes || !file.etag.is_hash())
+        };
+        if is_stale(&part) {
+            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
         }
-        let staged = self.staging.join(self.address.folder()).join("blobs").join(&file.etag);
-        let part = staged.with_extension("part");
-        let mut watch = Watch { progress: self.progress, at: 0, told: 0 };
-        for again_damaged in [false, true] {
-            // As long as the file or longer, and not in the cache: nothing that could be gone on with.
-            if fs::metadata(&part).is_ok_and(|part| part.len() >= file.bytes) {
-                fs::remove_file(&part).map_err(Error::io("remove", &part))?;
-            }
-            self.receive(file, &staged, &part, &mut watch)?;
-            let Some(problem) = problem(&staged, file).map_err(Error::io("read", &staged))? else {
-                let synced = File::open(&staged).and_then(|file| file.sync_all());
-                synced.map_err(Error::io("sync", &staged))?;
-                let blob = self.blob(&file.etag);
-                return fs::rename(&staged, &blob).map_err(Error::io("create", &blob));
-            };
+        let mut watch = Watch::new(self.progress);
+        for is_last in [false, true] {
+            receive(&self.remote, &self.commit, file, &part, &mut watch)
+                .map_err(|failure| self.about(file.name, failure))?;
+            let Some(problem) = problem(&part, file, self.remote.cancel)? else { break };
             tracing::debug!(file = file.name, problem, "thrown away");
-            fs::remove_file(&staged).map_err(Error::io("remove", &staged))?;
-            if again_damaged {
-                let kind = HubErrorKind::Damaged { file: file.name.into(), problem };
+            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+            if is_last {
+                let (file, host) = (file.name.into(), file.host.clone());
+                let kind = HubErrorKind::Damaged { file, host, problem };
                 return Err(HubError::new(self.address, kind).into());
             }
         }
-        Ok(())
+        move_to(&part, &self.blob(file))
     }
 
-    /// Receives a file's bytes into `staged`, by way of `part`, until there are enough.
-    fn receive(
-        &self,
-        file: &Announced,
-        staged: &Path,
-        part: &Path,
-        watch: &mut Watch<'_>,
-    ) -> Result<()> {
-        let received = again(self.cancel, || {
-            let received = self.repo.download_with_progress(file.name, &mut *watch);
-            // The crate links the file in its own snapshot, which would hide the next try.
-            let _ = fs::remove_dir_all(self.staging.join(self.address.folder()).join("snapshots"));
-            received?;
-            // A connection that ended early is no error for every server.
-            let len = fs::metadata(staged)?.len();
-            if len < file.bytes {
-                fs::rename(staged, part)?;
-                let text = format!("the connection ended after {len} of {} bytes", file.bytes);
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, text).into());
-            }
-            Ok(())
-        })?;
-        received.map_err(|error| failed(self.hub, self.address, file.name, error))
+    fn about(&self, name: &str, failure: Failure) -> Error {
+        failure.about(self.remote.hub, self.address, name)
     }
 
-    fn blob(&self, etag: &str) -> PathBuf {
-        self.folder.join("blobs").join(etag)
+    fn blobs(&self) -> PathBuf {
+        self.folder.join("blobs")
+    }
+
+    fn blob(&self, file: &Announced) -> PathBuf {
+        self.blobs().join(file.etag.to_string())
     }
 
     fn pointer(&self, name: &str) -> PathBuf {
@@ -241,25 +171,24 @@ impl Run<'_> {
     fn link(&self, file: &Announced) -> Result<()> {
         let pointer = self.pointer(file.name);
         let parent = pointer.parent().unwrap_or(&self.folder);
-        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+        create_dir(parent)?;
         // A link whose end is gone.
         let _ = fs::remove_file(&pointer);
-        if file.bytes == 0 {
-            return File::create_new(&pointer).map(drop).map_err(Error::io("create", &pointer));
-        }
         let up = "../".repeat(2 + file.name.matches('/').count());
         let target = format!("{up}blobs/{}", file.etag);
-        link(&target, &self.blob(&file.etag), &pointer).map_err(Error::io("create", &pointer))
+        link(&target, &self.blob(file), &pointer).map_err(Error::io("create", &pointer))
     }
 
     /// Says in the cache which commit the branch is, and clears up.
     fn finish(&self, revision: &str) -> Result<()> {
         if revision != self.commit && !self.commit.starts_with(revision) {
+            let new = self.staging.join("ref");
+            let mut file = File::create(&new).map_err(Error::io("create", &new))?;
+            let written = file.write_all(self.commit.as_bytes()).and_then(|()| file.sync_all());
+            written.map_err(Error::io("write", &new))?;
             let path = self.folder.join("refs").join(revision);
-            let (parent, new) = (path.parent().unwrap_or(&path), path.with_extension("new"));
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-            fs::write(&new, &self.commit).map_err(Error::io("write", &new))?;
-            fs::rename(&new, &path).map_err(Error::io("create", &path))?;
+            move_to(&new, &path)?;
+            sync_dir(path.parent().unwrap_or(&path))?;
         }
         match fs::remove_dir_all(&self.staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -274,9 +203,19 @@ impl Run<'_> {
             return Ok(());
         };
         let problem = format!("the download takes {needed} bytes, {free} are free");
-        let subject = self.hub.cache.display().to_string();
+        let subject = self.remote.hub.cache.display().to_string();
         Err(Error::refused(vec![Finding::new(FindingKind::Resource, subject, problem)]))
     }
+}
+
+fn create_dir(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(Error::io("create", path))
+}
+
+/// Gives a file that is whole and synced its name in the cache.
+fn move_to(from: &Path, to: &Path) -> Result<()> {
+    create_dir(to.parent().unwrap_or(to))?;
+    fs::rename(from, to).map_err(Error::io("create", to))
 }
 
 #[cfg(unix)]
@@ -288,101 +227,4 @@ fn link(target: &str, _blob: &Path, pointer: &Path) -> io::Result<()> {
 #[cfg(not(unix))]
 fn link(_target: &str, blob: &Path, pointer: &Path) -> io::Result<()> {
     fs::rename(blob, pointer)
-}
-
-/// What is wrong with a file that arrived. Its ETag is its hash: SHA-256 of large files, git's of
-/// small ones; a mirror may have others, of which nothing can be said.
-fn problem(path: &Path, file: &Announced) -> io::Result<Option<String>> {
-    let len = fs::metadata(path)?.len();
-    if len != file.bytes {
-        return Ok(Some(format!("it has {len} bytes, the hub announced {}", file.bytes)));
-    }
-    let hash = match file.etag.len() {
-        64 => hash(path, sha2::Sha256::new())?,
-        40 => hash(path, sha1::Sha1::new_with_prefix(format!("blob {len}\0")))?,
-        _ => return Ok(None),
-    };
-    let is_hash = file.etag.bytes().all(|b| b.is_ascii_hexdigit());
-    let differs = is_hash && hash != file.etag.to_ascii_lowercase();
-    Ok(differs.then(|| "its hash is not the one that the hub announced".into()))
-}
-
-fn hash(path: &Path, mut hasher: impl Digest) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => break,
-            len => hasher.update(&buffer[..len]),
-        }
-    }
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
-}
-
-/// Tries until it succeeds, or fails in a way that does not pass.
-fn again<T>(
-    cancel: &Cancel,
-    mut attempt: impl FnMut() -> Result<T, ApiError>,
-) -> Result<Result<T, ApiError>> {
-    for number in 1..TRIES {
-        match attempt() {
-            Err(error) if passes(&error) => {
-                tracing::debug!(%error, number, "trying again");
-                thread::sleep(PAUSE * 2_u32.pow(number - 1));
-            }
-            done => return Ok(done),
-        }
-        cancel.check()?;
-    }
-    Ok(attempt())
-}
-
-/// Whether an error may be gone the next time.
-fn passes(error: &ApiError) -> bool {
-    match status(error) {
-        Some(status) => matches!(status, 408 | 429 | 500..),
-        None => matches!(error, ApiError::RequestError(_) | ApiError::IoError(_)),
-    }
-}
-
-fn status(error: &ApiError) -> Option<u16> {
-    match error {
-        ApiError::RequestError(error) => match **error {
-            ureq::Error::StatusCode(status) => Some(status),
-            _ => None,
-        },
-        _ => None,
-    }
-}
-
-fn failed(hub: &Hub, address: &Address, what: &str, error: ApiError) -> Error {
-    let kind = match status(&error) {
-        Some(401 | 403) => HubErrorKind::Unauthorized { token: hub.token.is_some() },
-        Some(404) => HubErrorKind::NotFound,
-        _ => HubErrorKind::Download { what: what.into(), source: error.into() },
-    };
-    HubError::new(address, kind).into()
-}
-
-/// Counts the bytes of one file, of which each try tells from the first one.
-struct Watch<'a> {
-    progress: &'a dyn HubProgress,
-    at: u64,
-    told: u64,
-}
-
-impl hf_hub::api::Progress for &mut Watch<'_> {
-    fn init(&mut self, _: usize, _: &str) {
-        self.at = 0;
-    }
-
-    fn update(&mut self, bytes: usize) {
-        self.at += bytes as u64;
-        if self.at > self.told {
-            self.progress.advance(self.at - self.told);
-            self.told = self.at;
-        }
-    }
-
-    fn finish(&mut self) {}
 }

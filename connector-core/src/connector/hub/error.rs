@@ -38,22 +38,34 @@ pub enum HubErrorKind {
     #[error("there are no safetensors files and no pytorch_model.bin")]
     NoWeights,
     /// What was downloaded is not what the hub announced. It was thrown away.
-    #[error("{file} arrived damaged: {problem}; it was thrown away")]
+    #[error("{file} arrived damaged from {host}: {problem}; it was thrown away")]
     Damaged {
         /// The file.
         file: String,
+        /// The server that announced it.
+        host: String,
         /// What is wrong with it.
         problem: String,
     },
-    /// The server sends names or hashes that no hub sends.
-    #[error("the server answers with {0}, which no hub does; nothing was written")]
-    Protocol(String),
+    /// A server sends what no hub sends: names, hashes, lengths that cannot be, redirects without
+    /// end.
+    #[error(
+        "asked for {what}, {host} answers with {answer}, which no hub does; nothing of it was kept"
+    )]
+    Protocol {
+        /// The file, or "the list of files".
+        what: String,
+        /// The server.
+        host: String,
+        /// What it sends.
+        answer: String,
+    },
     /// The connection failed, again and again. What arrived is kept.
     #[error("{what} could not be downloaded: {source}")]
     Download {
         /// The file, or "the list of files".
         what: String,
-        /// What the client said.
+        /// Which server did what.
         source: Box<dyn StdError + Send + Sync>,
     },
 }
@@ -98,7 +110,7 @@ impl HubError {
                 "look at the model's files on its page: it may be in another format, or an adapter".into()
             }
             HubErrorKind::Damaged { .. } => "try again; the other files are kept".into(),
-            HubErrorKind::Protocol(_) => "check HF_ENDPOINT".into(),
+            HubErrorKind::Protocol { .. } => "check HF_ENDPOINT".into(),
             HubErrorKind::Download { .. } => {
                 "try again, which goes on where it stopped; behind a proxy set HTTPS_PROXY, for a \
                  mirror HF_ENDPOINT"

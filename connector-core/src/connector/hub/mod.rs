@@ -3,11 +3,25 @@
 
 mod address;
 #[cfg(feature = "hub")]
+mod blob;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
 #[cfg(feature = "hub")]
+mod failure;
+#[cfg(feature = "hub")]
 mod files;
+#[cfg(feature = "hub")]
+mod http;
 mod local;
+#[cfg(feature = "hub")]
+mod remote;
+#[cfg(feature = "hub")]
+mod retry;
+#[cfg(feature = "hub")]
+mod site;
+#[cfg(feature = "hub")]
+mod transfer;
 
 pub use address::{Address, Origin};
 pub use error::{HubError, HubErrorKind};
@@ -50,17 +64,25 @@ pub struct Hub {
     pub cache: PathBuf,
     /// The server: `HF_ENDPOINT`, or `https://huggingface.co`.
     pub endpoint: String,
-    /// The token: `HF_TOKEN`, or the file that `HF_TOKEN_PATH` names, or `token` in `HF_HOME`.
+    /// The token: `HF_TOKEN`, or the file that `HF_TOKEN_PATH` names, or `token` in `HF_HOME`. Only
+    /// the server itself gets it, never one to which that redirects.
     pub token: Option<Token>,
     /// Whether the server must not be asked: `HF_HUB_OFFLINE`.
     pub offline: bool,
-    /// How long the server may take to say which commit a branch is that the cache has:
-    /// `HF_HUB_ETAG_TIMEOUT`, or 10 s.
+    /// How long a server may take to answer: until the last byte of a list of files, until the
+    /// first of a file. `HF_HUB_ETAG_TIMEOUT`, or 10 s.
     pub patience: Duration,
+    /// How long a file may stand still on its way: `HF_HUB_DOWNLOAD_TIMEOUT`, or 10 s.
+    pub stall: Duration,
+    /// The longest pause before something is tried again, whatever a server asks for by
+    /// `Retry-After`: 30 s.
+    pub longest_pause: Duration,
 }
 
-/// What Hugging Face's library waits for the server where the cache could do.
+/// What Hugging Face's library waits for a server.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Others wait meanwhile for the same model.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A token, which is not shown.
 #[derive(Clone)]
@@ -81,6 +103,10 @@ impl Hub {
     fn from(var: impl Fn(&str) -> Option<OsString>, user: Option<PathBuf>) -> Self {
         let path = |name: &str| var(name).map(PathBuf::from);
         let text = |name: &str| var(name).and_then(|value| value.into_string().ok());
+        let seconds = |name: &str| {
+            let seconds = text(name)?.parse().ok()?;
+            Duration::try_from_secs_f64(seconds).ok().filter(|time| !time.is_zero())
+        };
         let home = path("HF_HOME").unwrap_or_else(|| {
             let caches = path("XDG_CACHE_HOME");
             let caches = caches.unwrap_or_else(|| user.unwrap_or_default().join(".cache"));
@@ -97,9 +123,9 @@ impl Hub {
             offline: text("HF_HUB_OFFLINE").is_some_and(|value| {
                 ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
             }),
-            patience: text("HF_HUB_ETAG_TIMEOUT")
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds.parse().ok()?).ok())
-                .unwrap_or(PATIENCE),
+            patience: seconds("HF_HUB_ETAG_TIMEOUT").unwrap_or(PATIENCE),
+            stall: seconds("HF_HUB_DOWNLOAD_TIMEOUT").unwrap_or(PATIENCE),
+            longest_pause: LONGEST_PAUSE,
         }
     }
 
@@ -110,8 +136,10 @@ impl Hub {
     /// what the cache says. A commit is never asked for again.
     ///
     /// Only files that an import reads are downloaded: weights in safetensors, configs, tokenizer
-    /// files. The cache is the one that all tools share: a file appears in it whole and checked, a
-    /// branch when all its files are there.
+    /// files. The cache is the one that all tools share: a file appears in it whole, with the length
+    /// and the hash that the hub announced, a branch when all its files are there. A mirror that
+    /// announces no hashes is checked by lengths. Whatever stops a download, what arrived is kept, and
+    /// the next one goes on from there; one that is cancelled ends at once.
     ///
     /// # Errors
     /// [`Error::Hub`](crate::Error::Hub), [`Error::Io`](crate::Error::Io),
@@ -124,7 +152,7 @@ impl Hub {
     ) -> Result<PathBuf> {
         let local = local::Local::find(&self.cache, address);
         if let local::Local::Whole(dir) = &local
-            && !self.has_moved(address, dir, progress)
+            && !self.has_moved(address, dir, progress, cancel)?
         {
             return Ok(dir.clone());
         }
@@ -145,13 +173,20 @@ impl Hub {
 
     /// Whether the branch of `address` is another commit by now than `dir` has.
     #[cfg(feature = "hub")]
-    fn has_moved(&self, address: &Address, dir: &Path, progress: &dyn HubProgress) -> bool {
+    fn has_moved(
+        &self,
+        address: &Address,
+        dir: &Path,
+        progress: &dyn HubProgress,
+        cancel: &Cancel,
+    ) -> Result<bool> {
         if self.offline || !local::is_branch(&self.cache, address) {
-            return false;
+            return Ok(false);
         }
         let (revision, commit) = (address.revision(), dir.file_name().unwrap_or_default());
-        match download::commit(self, address) {
-            Ok(now) => commit != now.as_str(),
+        match download::commit(self, address, cancel) {
+            Ok(now) => Ok(commit != now.as_str()),
+            Err(failure::Failure::Here(error)) => Err(error),
             Err(reason) => {
                 let commit = commit.to_string_lossy();
                 let short = commit.get(..8).unwrap_or(&commit);
@@ -160,14 +195,14 @@ impl Hub {
                      the cache is taken",
                     address.repository()
                 ));
-                false
+                Ok(false)
             }
         }
     }
 
     #[cfg(not(feature = "hub"))]
-    fn has_moved(&self, _: &Address, _: &Path, _: &dyn HubProgress) -> bool {
-        false
+    fn has_moved(&self, _: &Address, _: &Path, _: &dyn HubProgress, _: &Cancel) -> Result<bool> {
+        Ok(false)
     }
 
     #[cfg(feature = "hub")]
@@ -250,6 +285,12 @@ mod tests {
         std::fs::write(file.path().join("token"), "from a file\n").unwrap();
         let home = file.path().to_str().unwrap();
         assert_eq!(hub(&[("HF_HOME", home)]).token.unwrap().0, "from a file");
+        let seconds = Duration::from_secs_f64;
+        for (text, want) in [("0.5", 0.5), ("30", 30.0), ("0", 10.0), ("-1", 10.0), ("x", 10.0)] {
+            let hub = hub(&[("HF_HUB_ETAG_TIMEOUT", text), ("HF_HUB_DOWNLOAD_TIMEOUT", "7")]);
+            assert_eq!((hub.patience, hub.stall), (seconds(want), seconds(7.0)), "{text}");
+            assert_eq!(self::hub(&[("HF_HUB_DOWNLOAD_TIMEOUT", text)]).stall, seconds(want));
+        }
         let plain = hub(&[("HF_HUB_OFFLINE", "0")]);
         assert_eq!((plain.offline, plain.token.is_none()), (false, true));
         assert_eq!(plain.endpoint, "https://huggingface.co");
