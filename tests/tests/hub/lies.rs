@@ -12,27 +12,30 @@ type Lie = fn(&mut Faults);
 /// What no hub says, and what the message says of it.
 const LIES: [(Lie, &str); 23] = [
     // Of an empty file, which the ETag does not name.
-    (|f| f.size = Some("0".into()), "the length 0 and the ETag"),
+    (|f| f.size = Some("0".into()), "the length 0 and an ETag that no empty file has"),
     (
         |f| (f.size, f.etag) = (Some("0".into()), Some("\"HASH-1\"".into())),
-        "the length 0 and the ETag",
+        "the length 0 and an ETag that no empty file has",
     ),
     // Lengths.
-    (|f| f.size = Some("5".into()), "bytes for the announced 5"),
-    (|f| f.size = Some("1000000".into()), "bytes for the announced 1000000"),
+    (|f| f.size = Some("5".into()), "bytes where 5 were announced"),
+    (|f| f.size = Some("1000000".into()), "bytes where 1000000 were announced"),
     (|f| f.size = Some(String::new()), "no commit, ETag or length"),
-    (|f| f.size = Some("-1".into()), "what is no HTTP"),
-    (|f| f.size = Some("1e9".into()), "what is no HTTP"),
-    (|f| f.content = Some(Content::Longer), "bytes for the announced 667"),
+    (|f| f.size = Some("-1".into()), "something that is not HTTP"),
+    (|f| f.size = Some("1e9".into()), "something that is not HTTP"),
+    (|f| f.content = Some(Content::Longer), "bytes where 667 were announced"),
     (|f| f.content = Some(Content::ChunkedLonger), "more than the announced 667 bytes"),
     (|f| f.content = Some(Content::Endless), "more than the announced 667 bytes"),
     // Ranges.
     (
         |f| (f.cuts, f.range) = (1, Some("bytes 0-90819/181640".into())),
-        "the range \"bytes 0-90819/181640\" for that from byte 90820",
+        "the range \"bytes 0-90819/181640\" where the one from byte 90820",
     ),
-    (|f| (f.cuts, f.range) = (1, Some("bytes 90820-181639/7".into())), "for that from byte 90820"),
-    (|f| (f.cuts, f.range) = (1, Some("all".into())), "for that from byte 90820"),
+    (
+        |f| (f.cuts, f.range) = (1, Some("bytes 90820-181639/7".into())),
+        "where the one from byte 90820",
+    ),
+    (|f| (f.cuts, f.range) = (1, Some("all".into())), "where the one from byte 90820"),
     // Names.
     (|f| f.etag = Some(String::new()), "no commit, ETag or length"),
     (|f| f.etag = Some("\"../../x\"".into()), "the ETag \"\\\"../../x\\\"\""),
@@ -47,7 +50,7 @@ const LIES: [(Lie, &str); 23] = [
     ),
     (|f| f.redirect = Some(Redirect::To("http://".into())), "a redirect to no address"),
     // The list of files.
-    (|f| f.list = Some(List::Half), "what is no such list"),
+    (|f| f.list = Some(List::Half), "something that is not a list of files"),
     (|f| f.list = Some(List::Endless), "more than 16777216 bytes"),
 ];
 
@@ -73,7 +76,7 @@ fn a_lie_is_named_and_leaves_nothing_in_the_cache() {
 
 #[test]
 fn a_refusal_of_the_bytes_is_no_empty_file() {
-    for status in ["416 Range Not Satisfiable", "404 Not Found", "204 No Content", "500 Broken"] {
+    for status in ["416 Range Not Satisfiable", "404 Not Found", "204 No Content"] {
         for path in ["config.json", "model.safetensors"] {
             let case = Case::new();
             if path == "model.safetensors" {
@@ -181,7 +184,10 @@ fn a_file_of_the_cache_that_is_not_what_its_name_says_is_downloaded_anew() {
 fn the_program_ends_with_4() {
     let program = env!("CARGO_BIN_EXE_connector-under-test");
     let lies: [(Lie, &str); 3] = [
-        (|faults| faults.size = Some("0".into()), "the length 0 and the ETag"),
+        (
+            |faults| faults.size = Some("0".into()),
+            "the length 0 and an ETag that no empty file has",
+        ),
         (|faults| faults.content = Some(Content::Silent), "did not answer within 300ms"),
         (|faults| faults.content = Some(Content::Status("416 Range")), "answers with status 416"),
     ];

@@ -51,7 +51,7 @@ fn a_file_that_stands_still_goes_on_with_another_connection() {
 
 #[test]
 fn a_server_that_says_when_to_come_again_is_heeded_within_limits() {
-    let pause = Duration::from_millis(400);
+    let pause = Duration::from_millis(200);
     for (retry_after, longest, want) in [
         ("1", pause, pause * 2),
         ("Fri, 31 Dec 9999 23:59:59 GMT", pause, pause * 2),

@@ -42,7 +42,7 @@ impl ETag {
 
     /// Whether an empty file has it. Of one that is no hash that cannot be known.
     pub fn is_of_nothing(&self) -> bool {
-        self.hasher(0).is_some_and(|hasher| hasher.is_of(self))
+        self.hasher(0).is_some_and(|hasher| hasher.gives(self))
     }
 
     /// What computes it of a content of `bytes` bytes; none if it is no hash.
@@ -77,7 +77,7 @@ impl Hasher {
         }
     }
 
-    fn is_of(self, etag: &ETag) -> bool {
+    fn gives(self, etag: &ETag) -> bool {
         let hash = match self {
             Hasher::Sha256(hasher) => hasher.finalize().to_vec(),
             Hasher::Git(hasher) => hasher.finalize().to_vec(),
@@ -109,7 +109,7 @@ pub(super) fn problem(
             len => hasher.update(&buffer[..len]),
         }
     }
-    let differs = !hasher.is_of(&announced.etag);
+    let differs = !hasher.gives(&announced.etag);
     Ok(differs.then(|| "its hash is not the one that the hub announced".into()))
 }
 

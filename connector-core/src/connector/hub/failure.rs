@@ -14,7 +14,7 @@ pub(super) enum Failure {
     #[error(transparent)]
     Here(#[from] Error),
     /// The server refuses.
-    #[error("{host} answers with status {status}{}", if *.is_hub { "" } else { " (it is not the hub's own server, and gets no token)" })]
+    #[error("{host} answers with status {status}{}", if *.is_hub || !is_refusal(*.status) { "" } else { " (it is not the hub's own server, and gets no token)" })]
     Status {
         host: String,
         status: u16,
@@ -42,7 +42,7 @@ impl Failure {
     pub fn about(self, hub: &Hub, address: &Address, what: &str) -> Error {
         let kind = match self {
             Failure::Here(error) => return error,
-            Failure::Status { status: 401 | 403, is_hub: true, .. } => {
+            Failure::Status { status, is_hub: true, .. } if is_refusal(status) => {
                 HubErrorKind::Unauthorized { token: hub.token.is_some() }
             }
             Failure::Status { status: 404, is_hub: true, .. } if what == LIST => {
@@ -65,4 +65,9 @@ impl Failure {
             Failure::Here(_) | Failure::Late { .. } | Failure::Lie { .. } => false,
         }
     }
+}
+
+/// Whether a status says that a token is needed, or another one.
+fn is_refusal(status: u16) -> bool {
+    matches!(status, 401 | 403)
 }

@@ -1,30 +1,22 @@
-//! Requests that end, and a token that stays with its server.
+//! Requests to the hub, redirects, and a token that stays with its server.
 //!
-//! A blocking call cannot be stopped, neither while a name is resolved nor in the middle of a body.
-//! So each request has a thread, which hands over what it receives; whoever waits for that can give
-//! up at any time, and the thread ends with its own timeouts. Redirects are followed one by one, so
-//! that each request is made with or without the token as the server that it goes to deserves.
+//! Redirects are followed one by one, so that each request is made with the token or without it, as
+//! the server that it goes to deserves.
 
+use super::deadline::Deadline;
+use super::exchange::{Exchange, Received};
 use super::failure::Failure;
 use super::retry::retry_after;
 use super::site::{Site, follow};
 use super::{Hub, Token};
 use crate::{Cancel, Error};
-use std::io::Read;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::thread;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE};
-use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri, response};
+use ureq::http::{HeaderMap, HeaderValue, Method, Request, Uri};
 
 /// How many redirects are followed, as many as Hugging Face's library does.
 const REDIRECTS: usize = 10;
-/// How often whoever waits looks whether it is to stop.
-const POLL: Duration = Duration::from_millis(50);
-/// The bytes of a body that are handed over at once, and how many such pieces may wait.
-const PIECE: usize = 128 << 10;
-const AHEAD: usize = 4;
 
 /// Who asks the hub.
 pub(super) struct Client<'a> {
@@ -36,20 +28,12 @@ pub(super) struct Client<'a> {
     token: Option<HeaderValue>,
 }
 
-/// What a thread hands over: the head first, then the body.
-enum Received {
-    Head(response::Parts),
-    Body(Vec<u8>),
-}
-
 /// An answer, of which the head is there.
 pub(super) struct Answer<'a> {
-    pub site: Site,
     pub status: u16,
     headers: HeaderMap,
-    body: Receiver<Result<Received, ureq::Error>>,
-    cancel: &'a Cancel,
-    /// How long it may stand still.
+    exchange: Exchange<'a>,
+    /// How long the body may stand still.
     stall: Duration,
     has_begun: bool,
 }
@@ -67,15 +51,17 @@ impl<'a> Client<'a> {
         let bearer = |token: &Token| HeaderValue::from_str(&format!("Bearer {}", token.0));
         let token = hub.token.as_ref().map(bearer).transpose();
         let token = token.map_err(|_| wrong("HF_TOKEN", "it has characters that no token has"))?;
+        let patience = Some(Deadline::after(hub.patience).limit);
+        let longest = Deadline::after(hub.patience.max(hub.stall)).limit;
         let config = Agent::config_builder()
             .user_agent(concat!("connector/", env!("CARGO_PKG_VERSION")))
             .accept_encoding("identity")
             .http_status_as_error(false)
             .max_redirects(0)
-            .timeout_connect(Some(hub.patience))
-            .timeout_send_request(Some(hub.patience))
-            .timeout_recv_response(Some(hub.patience))
-            .timeout_per_read(Some(hub.patience.max(hub.stall)));
+            .timeout_connect(patience)
+            .timeout_send_request(patience)
+            .timeout_recv_response(patience)
+            .timeout_per_read(Some(longest));
         let agent = config.build().new_agent();
         Ok(Client { hub, cancel, agent, home, token })
     }
@@ -102,13 +88,16 @@ impl<'a> Client<'a> {
         says_enough: impl Fn(&Answer) -> bool,
     ) -> Result<Answer<'a>, Failure> {
         let deadline = Deadline::after(self.hub.patience);
+        let mut host = self.home.to_string();
+        let lie =
+            |host: &str, answer: &str| Failure::Lie { host: host.into(), answer: answer.into() };
         let address = format!("{}{path}", self.hub.endpoint);
-        let mut address: Uri = address.parse().map_err(|_| Failure::Lie {
-            host: self.home.to_string(),
-            answer: "a name that no address can have".into(),
-        })?;
+        let mut address: Uri =
+            address.parse().map_err(|_| lie(&host, "a name that no address can have"))?;
         for _ in 0..=REDIRECTS {
-            let answer = self.exchange(&method, &address, from, deadline)?;
+            let site = Site::of(&address).ok_or_else(|| lie(&host, "no web address"))?;
+            host = site.to_string();
+            let answer = self.exchange(&method, &address, site, from, deadline)?;
             match answer.status {
                 200..=299 => return Ok(answer),
                 301 | 302 | 303 | 307 | 308 if says_enough(&answer) => return Ok(answer),
@@ -117,17 +106,13 @@ impl<'a> Client<'a> {
                     address = follow(&address, location).map_err(|what| answer.lie(what))?;
                 }
                 status => {
-                    return Err(Failure::Status {
-                        host: answer.site.to_string(),
-                        status,
-                        is_hub: answer.site == self.home,
-                        retry_after: retry_after(&answer.headers, SystemTime::now()),
-                    });
+                    let is_hub = *answer.site() == self.home;
+                    let retry_after = retry_after(&answer.headers, SystemTime::now());
+                    return Err(Failure::Status { host, status, is_hub, retry_after });
                 }
             }
         }
-        let host = Site::of(&address).unwrap_or_else(|| self.home.clone()).to_string();
-        Err(Failure::Lie { host, answer: format!("more than {REDIRECTS} redirects") })
+        Err(lie(&host, &format!("more than {REDIRECTS} redirects")))
     }
 
     /// One request, and the head of its answer.
@@ -135,11 +120,12 @@ impl<'a> Client<'a> {
         &self,
         method: &Method,
         address: &Uri,
+        site: Site,
         from: u64,
         deadline: Deadline,
     ) -> Result<Answer<'a>, Failure> {
-        let site = Site::of(address).unwrap_or_else(|| self.home.clone());
         let host = site.to_string();
+        let failed = |reason: &str| Failure::Connection { host, reason: reason.into() };
         let mut request = Request::builder().method(method).uri(address);
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
@@ -147,38 +133,25 @@ impl<'a> Client<'a> {
         if let Some(token) = self.token.as_ref().filter(|_| site == self.home) {
             request = request.header(AUTHORIZATION, token);
         }
-        let request = request.body(()).map_err(|_| Failure::Lie {
-            host: host.clone(),
-            answer: "a redirect to no address".into(),
-        })?;
-        let (received, body) = sync_channel(AHEAD);
-        let agent = self.agent.clone();
-        let thread = thread::Builder::new().name("hub".into());
-        thread
-            .spawn(move || receive(&agent, request, &received))
-            .map_err(Error::io("start a thread for", &self.hub.endpoint))?;
-        let mut answer = Answer {
-            site,
-            status: 0,
-            headers: HeaderMap::new(),
-            body,
-            cancel: self.cancel,
-            stall: self.hub.stall,
-            has_begun: false,
+        let Ok(request) = request.body(()) else { return Err(failed("the address is wrong")) };
+        let exchange = Exchange::start(&self.agent, request, site, self.cancel);
+        let exchange = exchange.map_err(Error::io("start a thread for", &self.hub.endpoint))?;
+        let Some(Received::Head(head)) = exchange.next(deadline)? else {
+            return Err(failed("no answer"));
         };
-        match answer.next(deadline)? {
-            Some(Received::Head(head)) => {
-                (answer.status, answer.headers) = (head.status.as_u16(), head.headers);
-                Ok(answer)
-            }
-            _ => Err(Failure::Connection { host, reason: "no answer".into() }),
-        }
+        let (status, headers, stall) = (head.status.as_u16(), head.headers, self.hub.stall);
+        Ok(Answer { status, headers, exchange, stall, has_begun: false })
     }
 }
 
 impl Answer<'_> {
     pub fn is_success(&self) -> bool {
         matches!(self.status, 200..=299)
+    }
+
+    /// The server that it is from.
+    pub fn site(&self) -> &Site {
+        &self.exchange.site
     }
 
     /// A header; none if it is empty, or not text.
@@ -190,8 +163,8 @@ impl Answer<'_> {
     /// The next bytes of the body; none at its end.
     pub fn piece(&mut self, deadline: Deadline) -> Result<Option<Vec<u8>>, Failure> {
         let stall = Deadline::after(self.stall);
-        let is_nearer = stall.end < deadline.end;
-        match self.next(if is_nearer { stall } else { deadline }) {
+        let is_nearer = stall.is_before(&deadline);
+        match self.exchange.next(if is_nearer { stall } else { deadline }) {
             Ok(Some(Received::Body(bytes))) => {
                 self.has_begun = true;
                 Ok(Some(bytes))
@@ -216,84 +189,8 @@ impl Answer<'_> {
         Ok(bytes)
     }
 
+    /// That the server says what no hub says.
     pub fn lie(&self, answer: impl Into<String>) -> Failure {
-        Failure::Lie { host: self.site.to_string(), answer: answer.into() }
-    }
-
-    /// What the thread hands over next; none at the end.
-    fn next(&self, deadline: Deadline) -> Result<Option<Received>, Failure> {
-        let host = || self.site.to_string();
-        loop {
-            self.cancel.check()?;
-            let left = deadline.end.saturating_duration_since(Instant::now());
-            match self.body.recv_timeout(left.min(POLL)) {
-                Ok(Ok(received)) => return Ok(Some(received)),
-                Ok(Err(ureq::Error::Timeout(_))) => {}
-                Ok(Err(ureq::Error::Protocol(error))) => {
-                    return Err(self.lie(format!("what is no HTTP ({error})")));
-                }
-                Ok(Err(error)) => {
-                    let reason = reason(&error);
-                    return Err(Failure::Connection { host: host(), reason });
-                }
-                Err(RecvTimeoutError::Disconnected) => return Ok(None),
-                Err(RecvTimeoutError::Timeout) if !left.is_zero() => continue,
-                Err(RecvTimeoutError::Timeout) => {}
-            }
-            return Err(Failure::Late { host: host(), limit: deadline.limit });
-        }
-    }
-}
-
-/// The moment until which something may take, and the time from then.
-#[derive(Clone, Copy)]
-pub(super) struct Deadline {
-    end: Instant,
-    limit: Duration,
-}
-
-impl Deadline {
-    pub fn after(limit: Duration) -> Self {
-        // What overflows is never.
-        let now = Instant::now();
-        let end = now.checked_add(limit).unwrap_or(now + Duration::from_secs(1 << 30));
-        Deadline { end, limit }
-    }
-}
-
-/// Makes a request and hands over the answer, until nobody wants more of it.
-fn receive(
-    agent: &Agent,
-    request: Request<()>,
-    received: &SyncSender<Result<Received, ureq::Error>>,
-) {
-    let failed = |error| drop(received.send(Err(error)));
-    let (head, body) = match agent.run(request) {
-        Ok(response) => response.into_parts(),
-        Err(error) => return failed(error),
-    };
-    if received.send(Ok(Received::Head(head))).is_err() {
-        return;
-    }
-    let mut body = body.into_reader();
-    loop {
-        let mut bytes = vec![0; PIECE];
-        match body.read(&mut bytes) {
-            Ok(0) => return,
-            Ok(len) => bytes.truncate(len),
-            Err(error) => return failed(ureq::Error::from(error)),
-        }
-        if received.send(Ok(Received::Body(bytes))).is_err() {
-            return;
-        }
-    }
-}
-
-/// What happened to a connection. Some errors have an address, which may be signed.
-fn reason(error: &ureq::Error) -> String {
-    match error {
-        ureq::Error::Io(error) => error.to_string(),
-        ureq::Error::BadUri(_) | ureq::Error::RequireHttpsOnly(_) => "the address is wrong".into(),
-        error => error.to_string(),
+        Failure::Lie { host: self.site().to_string(), answer: answer.into() }
     }
 }

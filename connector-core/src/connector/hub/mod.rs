@@ -5,8 +5,12 @@ mod address;
 #[cfg(feature = "hub")]
 mod blob;
 #[cfg(feature = "hub")]
+mod deadline;
+#[cfg(feature = "hub")]
 mod download;
 mod error;
+#[cfg(feature = "hub")]
+mod exchange;
 #[cfg(feature = "hub")]
 mod failure;
 #[cfg(feature = "hub")]

@@ -1,8 +1,9 @@
 //! What the hub is asked: which files a revision has, what each is, and for their bytes.
 
 use super::blob::{Announced, ETag};
+use super::deadline::Deadline;
 use super::failure::Failure;
-use super::http::{Answer, Client, Deadline};
+use super::http::{Answer, Client};
 use super::local::is_commit;
 use super::site::encoded;
 use super::{Address, Hub};
@@ -53,13 +54,15 @@ impl<'a> Remote<'a> {
         let json = answer.whole(LIST, deadline)?;
         let model: Model = serde_json::from_slice(&json).map_err(|error| {
             let (line, column) = (error.line(), error.column());
-            answer.lie(format!("what is no such list (line {line}, column {column})"))
+            answer.lie(format!(
+                "something that is not a list of files (line {line}, column {column})"
+            ))
         })?;
         if !is_commit(&model.sha) {
             return Err(answer.lie(format!("the commit {:?}", model.sha)));
         }
         let names = model.siblings.into_iter().map(|file| file.rfilename).collect();
-        Ok(Listing { commit: model.sha, names, host: answer.site.to_string() })
+        Ok(Listing { commit: model.sha, names, host: answer.site().to_string() })
     }
 
     /// What the file `name` of a commit is. A large file lies elsewhere; the redirect there says it.
@@ -73,9 +76,11 @@ impl<'a> Remote<'a> {
         }
         let etag = ETag::new(etag).ok_or_else(|| answer.lie(format!("the ETag {etag:?}")))?;
         if bytes == 0 && !etag.is_of_nothing() {
-            return Err(answer.lie(format!("the length 0 and the ETag {etag}, that of something")));
+            return Err(
+                answer.lie(format!("the length 0 and an ETag that no empty file has, {etag}"))
+            );
         }
-        Ok(Announced { name, etag, bytes, host: answer.site.to_string() })
+        Ok(Announced { name, etag, bytes, host: answer.site().to_string() })
     }
 
     /// The bytes of a file, from `from` on if the server can do that: the answer says which.

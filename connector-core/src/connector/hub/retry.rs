@@ -1,10 +1,11 @@
 //! Which requests are made again, and after which pause.
 
 use super::Hub;
+use super::deadline::Deadline;
 use super::failure::Failure;
 use crate::{Cancel, Error};
 use std::thread;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ureq::http::HeaderMap;
 
 /// How often something is tried. A file goes on where it stopped.
@@ -38,15 +39,12 @@ pub(super) fn again<T>(
 }
 
 fn sleep(pause: Duration, cancel: &Cancel) -> Result<(), Error> {
-    let end = Instant::now() + pause;
-    loop {
+    let end = Deadline::after(pause);
+    while !end.left().is_zero() {
         cancel.check()?;
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(());
-        }
-        thread::sleep(left.min(POLL));
+        thread::sleep(end.left().min(POLL));
     }
+    cancel.check()
 }
 
 /// What `Retry-After` says: seconds, or the time of day.

@@ -2,8 +2,9 @@
 
 use super::HubProgress;
 use super::blob::Announced;
+use super::deadline::Deadline;
 use super::failure::Failure;
-use super::http::{Answer, Deadline};
+use super::http::Answer;
 use super::remote::Remote;
 use super::retry::again;
 use crate::{Error, Result};
@@ -48,7 +49,8 @@ fn begin(answer: &Answer, file: &Announced, from: u64) -> Result<u64, Failure> {
         (206, Some(range)) if is_range(range, from, file.bytes) => from,
         (206, range) => {
             let range = range.unwrap_or("unknown");
-            return Err(answer.lie(format!("the range {range:?} for that from byte {from}")));
+            return Err(answer
+                .lie(format!("the range {range:?} where the one from byte {from} was asked for")));
         }
         _ => 0,
     };
@@ -56,7 +58,7 @@ fn begin(answer: &Answer, file: &Announced, from: u64) -> Result<u64, Failure> {
     match answer.header("content-length").and_then(|len| len.parse::<u64>().ok()) {
         // Of a range a server may send less than was asked for.
         Some(len) if len > rest || len < rest && begin == 0 => {
-            Err(answer.lie(format!("{len} bytes for the announced {rest}")))
+            Err(answer.lie(format!("{len} bytes where {rest} were announced")))
         }
         _ => Ok(begin),
     }
@@ -94,7 +96,7 @@ fn append(
     }
     if at < file.bytes {
         let reason = format!("the connection ended after {at} of {} bytes", file.bytes);
-        return Err(Failure::Connection { host: answer.site.to_string(), reason });
+        return Err(Failure::Connection { host: answer.site().to_string(), reason });
     }
     Ok(())
 }
