@@ -1,3 +1,4 @@
+use crate::store::close;
 use crate::{Cancel, Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -124,7 +125,7 @@ fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
         cancel.check()?;
         let len = reader.read(&mut buffer).map_err(Error::io("read", source))?;
         if len == 0 {
-            return Ok(());
+            return close(writer, target);
         }
         writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
     }

@@ -10,7 +10,7 @@ use crate::failpoint::failpoint;
 use crate::parallel::{self, in_parallel};
 use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
-use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate};
+use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, close};
 use crate::{Error, Result, json};
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -236,5 +236,6 @@ pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
 /// Writes a small file whole.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).map_err(Error::io("write", path))
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    close(file, path)
 }

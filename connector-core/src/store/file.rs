@@ -1,5 +1,6 @@
 //! Single files, which appear whole or not at all as directories do.
 
+use super::close::close;
 use super::place::Place;
 use super::publish::remove;
 use super::sync::sync_dir;
@@ -72,6 +73,7 @@ fn write_beside(
         failpoint("file.created")?;
         let written = file.write_all(bytes).and_then(|()| file.sync_all());
         written.map_err(Error::io("write", &place.shown))?;
+        close(file, &place.shown)?;
         failpoint("file.written")?;
         rename(place)
     };

@@ -2,6 +2,7 @@
 //! write to, and a [`Staging`] directory that is published whole or not at all.
 
 mod allocate;
+mod close;
 mod dtype;
 #[cfg(any(feature = "cli", feature = "train", test))]
 mod file;
@@ -20,6 +21,7 @@ mod sync;
 mod tensor;
 
 pub(crate) use allocate::allocate;
+pub(crate) use close::close;
 #[cfg(feature = "train")]
 pub(crate) use file::replace_file;
 #[cfg(feature = "cli")]

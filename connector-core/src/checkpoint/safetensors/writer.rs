@@ -3,7 +3,7 @@
 use super::{Layout, ShardFile};
 use crate::Error;
 use crate::store::positioned::write_all_at;
-use crate::store::{FileId, OUTSIDE, Sink, allocate};
+use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -42,16 +42,21 @@ impl Writer {
         Ok(Writer { dir: dir.into(), layout, files })
     }
 
-    /// Writes the index, if there is one. To make all that durable is left to whoever publishes the
-    /// directory.
+    /// Closes the files and writes the index, if there is one. To make all that durable is left to
+    /// whoever publishes the directory.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the system refuses, or refused earlier what it had taken.
     pub fn finish(self) -> Result<(), Error> {
-        if let Some((name, bytes)) = self.layout.index() {
-            let path = self.dir.join(name);
+        let Writer { dir, layout, files } = self;
+        for (file, ShardFile { name, .. }) in files.into_iter().zip(layout.files()) {
+            close(file, &dir.join(name))?;
+        }
+        if let Some((name, bytes)) = layout.index() {
+            let path = dir.join(name);
             let mut file = create_new(&path)?;
             file.write_all(bytes).map_err(Error::io("write", &path))?;
+            close(file, &path)?;
         }
         Ok(())
     }

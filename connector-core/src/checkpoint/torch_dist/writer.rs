@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::checkpoint::torch::zip::Crc;
 use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
-use crate::store::{FileId, OUTSIDE, Sink, allocate};
+use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -69,20 +69,26 @@ impl Writer {
         Ok(Writer { dir: dir.into(), layout, files, crcs })
     }
 
-    /// Writes the CRCs, on `threads` threads, and then what makes the files a checkpoint. To make all
-    /// that durable is left to whoever publishes the directory.
+    /// Writes the CRCs, on `threads` threads, closes the files, and then writes what makes them a
+    /// checkpoint. To make all that durable is left to whoever publishes the directory.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses; [`Error::Cancelled`].
+    /// [`Error::Io`] if the system refuses, or refused earlier what it had taken;
+    /// [`Error::Cancelled`].
     pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
         self.write_crcs(threads, cancel)?;
-        let Layout { metadata, common, .. } = &self.layout;
+        let Writer { dir, layout, files, .. } = self;
+        for (file, DistFile { name, .. }) in files.into_iter().zip(&layout.files) {
+            close(file, &dir.join(name))?;
+        }
+        let Layout { metadata, common, .. } = &layout;
         for (name, bytes) in
             [(METADATA, &metadata[..]), (COMMON, common), (METADATA_JSON, BACKENDS)]
         {
-            let path = self.dir.join(name);
+            let path = dir.join(name);
             let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
             file.write_all(bytes).map_err(Error::io("write", &path))?;
+            close(file, &path)?;
         }
         Ok(())
     }
