@@ -1,4 +1,5 @@
 use crate::Location;
+use crate::checkpoint::Damage;
 use crate::checkpoint::files::OpenError;
 use crate::checkpoint::safetensors::{HeaderError, LayoutError};
 use crate::checkpoint::torch_dist::{self, Malformed};
@@ -76,6 +77,12 @@ pub enum Error {
     SourceChanged {
         /// The file.
         path: PathBuf,
+    },
+    /// Bytes of the source are not those that were written, by the checksums in its files.
+    #[error("the checkpoint is damaged: {}", some(records))]
+    Damaged {
+        /// Every record that was read and is not what was written.
+        records: Vec<Damage>,
     },
     /// The tensors cannot be laid out in a distributed checkpoint.
     #[error(transparent)]
@@ -261,6 +268,15 @@ impl Error {
         path: impl AsRef<Path>,
     ) -> impl FnOnce(io::Error) -> Self {
         move |source| Error::Io { action, path: path.as_ref().into(), source }
+    }
+}
+
+/// The first of the records that are damaged, for a message.
+fn some(records: &[Damage]) -> String {
+    let first = records.first().map(ToString::to_string).unwrap_or_default();
+    match records.len() {
+        ..=1 => first,
+        count => format!("{first}; so are {} more", count - 1),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Checkpoints on disk: the containers that hold tensors, and the directories around them.
 
+mod checksums;
 mod container;
 mod directory;
 mod fields;
@@ -17,6 +18,8 @@ pub mod torch;
 pub mod torch_dist;
 pub mod torch_save;
 
+pub(crate) use checksums::Checking;
+pub use checksums::{Checked, Damage};
 pub use container::Container;
 pub(crate) use container::Layout;
 pub use directory::Checkpoint;

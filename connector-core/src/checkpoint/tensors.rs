@@ -1,11 +1,13 @@
+use super::checksums::{self, Checked};
 use super::files::{Form, Found, OpenError, OpenErrorKind};
 use super::{form_at, safetensors, torch_dist, torch_save};
 use crate::cancel::Cancel;
 use crate::engine::Progress;
 use crate::plan::{Finding, FindingKind};
-use crate::store::{FileId, Source, TensorInfo};
+use crate::store::{Checksum, FileId, Source, TensorInfo};
 use crate::{Error, Result};
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 /// The tensors at a path, whatever container holds them.
@@ -83,21 +85,21 @@ impl Tensors {
         }
     }
 
-    /// Reads every byte and holds it against the checksums in the files; `None` for containers of
-    /// which none are read: safetensors has none.
+    /// Reads every byte, on `threads` threads, and holds it against the checksums in the files; `None`
+    /// for safetensors, which has no place for any.
     ///
     /// # Errors
-    /// [`Error::Cancelled`].
+    /// [`Error::Io`], [`Error::Cancelled`].
     pub fn check(
         &self,
         threads: usize,
         progress: &dyn Progress,
         cancel: &Cancel,
-    ) -> Result<Option<torch_dist::Checked>> {
-        match self {
-            Tensors::TorchDist(reader) => reader.check(threads, progress, cancel).map(Some),
-            Tensors::Safetensors(_) | Tensors::TorchSave(_) => Ok(None),
+    ) -> Result<Option<Checked>> {
+        if self.checksums().is_empty() {
+            return Ok(None);
         }
+        checksums::check(self.source(), threads, progress, cancel).map(Some)
     }
 
     /// The same as findings about `subject`.
@@ -124,6 +126,10 @@ impl Source for Tensors {
         self.source().file_count()
     }
 
+    fn shown(&self, file: FileId) -> FileId {
+        self.source().shown(file)
+    }
+
     fn path(&self, file: FileId) -> &Path {
         self.source().path(file)
     }
@@ -146,5 +152,13 @@ impl Source for Tensors {
 
     fn local_file(&self, file: FileId) -> Option<&File> {
         self.source().local_file(file)
+    }
+
+    fn checksums(&self) -> &[Checksum] {
+        self.source().checksums()
+    }
+
+    fn note(&self, file: FileId, range: Range<u64>, bytes: Option<&[u8]>) {
+        self.source().note(file, range, bytes);
     }
 }

@@ -55,6 +55,7 @@ impl Exit {
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::Locked { .. } => (Exit::Io, "locked"),
             Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
+            Error::Damaged { .. } => (Exit::Io, "damaged"),
             Error::DistLayout(_) => (Exit::Refused, "layout"),
             Error::Layout(_) => (Exit::Refused, "layout"),
             Error::Refused(_) => (Exit::Refused, "refused"),

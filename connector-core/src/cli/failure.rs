@@ -7,6 +7,9 @@ use crate::plan::{Finding, FindingKind};
 use crate::{Cancel, Error};
 use serde_json::json;
 
+/// How many damaged records are listed.
+const MOST: usize = 8;
+
 /// Why a command ends without its result, ready to be told.
 #[derive(Debug)]
 pub(super) struct Failure {
@@ -128,6 +131,22 @@ impl From<Error> for Failure {
             Error::NoExport { connector } => no_export(connector, failure),
             Error::Locked { .. } => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),
+            Error::Damaged { records } => {
+                let count = records.len();
+                let s = if count == 1 { "" } else { "s" };
+                let mut failure = failure(format!("the checkpoint is damaged ({count} record{s})"));
+                failure.details = records.iter().take(MOST).map(ToString::to_string).collect();
+                if let Some(more @ 1..) = count.checked_sub(MOST) {
+                    failure = failure.detail(format!("and {more} more"));
+                }
+                failure
+                    .help("copy or download its files again")
+                    .help("`connector inspect PATH --check` lists everything in it that changed")
+                    .help(
+                        "what writes into such files leaves their checksums as they were; if that was \
+                         meant, load and save them with torch",
+                    )
+            }
             Error::Hub(error) => {
                 let failure = failure(error.to_string());
                 error.help().into_iter().fold(failure, Failure::help)

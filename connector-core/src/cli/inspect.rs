@@ -7,8 +7,7 @@ use super::screen::Screen;
 use super::style::BAD;
 use super::{overview, signals, source, text};
 use crate::Cancel;
-use crate::checkpoint::Tensors;
-use crate::checkpoint::torch_dist::Checked;
+use crate::checkpoint::{Checked, Tensors};
 use crate::engine::EngineOptions;
 use crate::plan::{group_keys, natural_order};
 use crate::store::{Dtype, Source, TensorInfo};
@@ -60,9 +59,7 @@ pub(super) fn run(
     match &checked {
         Some(checked) => show_checked(&mut page, checked),
         None if check => {
-            let container = reader.container();
-            let text = format!("{container} has none; `verify` compares with the source");
-            page.field("checksums", &text);
+            page.field("checksums", &without(&format!("{} has none", reader.container())));
         }
         None => {}
     }
@@ -87,7 +84,7 @@ pub(super) fn run(
             })),
         })
     });
-    let damaged = checked.is_some_and(|checked| !checked.problems.is_empty());
+    let damaged = checked.is_some_and(|checked| !checked.damaged.is_empty());
     Ok(match (reader.problems().is_empty(), reader.file_count()) {
         (true, _) if damaged => Exit::Verification,
         (true, _) => Exit::Ok,
@@ -132,15 +129,23 @@ fn check_sums(reader: &Tensors, screen: &Screen) -> Result<Option<Checked>, Fail
 }
 
 fn problems(checked: &Checked) -> Vec<String> {
-    checked.problems.iter().map(ToString::to_string).collect()
+    checked.damaged.iter().map(ToString::to_string).collect()
+}
+
+/// The field for files without checksums.
+fn without(why: &str) -> String {
+    format!("{why}; `verify` compares with the source")
 }
 
 fn show_checked(page: &mut Page, checked: &Checked) {
-    let Checked { records, bytes, without, .. } = checked;
-    let sound = format!("{}, {}", text::count(*records, "record"), text::bytes(*bytes));
+    if checked.records == 0 && checked.damaged.is_empty() {
+        return page.field("checksums", &without("the files were written without any"));
+    }
+    let sound =
+        format!("{}, {}", text::count(checked.records, "record"), text::bytes(checked.bytes));
     page.field("checksums", &format!("{sound}: as they were written"));
-    if *without > 0 {
-        page.more(&format!("{} without any", text::count(*without, "record")));
+    if checked.without > 0 {
+        page.more(&format!("{} without any", text::count(checked.without, "record")));
     }
     let problems = problems(checked);
     if problems.is_empty() {
@@ -269,11 +274,7 @@ fn file_name(reader: &Tensors, file: usize) -> String {
 fn files(reader: &Tensors) -> Vec<Value> {
     let mut tensors = vec![0usize; reader.file_count()];
     for piece in reader.tensors().iter().flat_map(|tensor| tensor.boxes().into_owned()) {
-        let (file, path) = (piece.file, reader.path(piece.file));
-        // A view of a file has a number of its own.
-        let shown = || (0..tensors.len()).find(|&file| reader.path(file) == path);
-        let file = if file < tensors.len() { Some(file) } else { shown() };
-        file.into_iter().for_each(|file| tensors[file] += 1);
+        tensors[reader.shown(piece.file)] += 1;
     }
     let file = |(file, tensors): (usize, &usize)| json!({ "name": file_name(reader, file), "bytes": reader.file_len(file), "tensors": tensors });
     tensors.iter().enumerate().map(file).collect()

@@ -14,7 +14,7 @@ use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
 /// Every stage: its name, whether several threads do it at once within the one above, and what it is.
-const STAGES: [(&str, bool, &str); 19] = [
+const STAGES: [(&str, bool, &str); 20] = [
     ("open", false, "headers and config"),
     ("plan", false, "plan"),
     ("lay out", false, "layout"),
@@ -29,6 +29,7 @@ const STAGES: [(&str, bool, &str); 19] = [
     ("kernel copy", true, "copied by the kernel"),
     ("rearrange", true, "rearranged or computed in memory"),
     ("function", true, "in functions on tensors"),
+    ("checksums", false, "checksums of what came in pieces"),
     ("finish", false, "files completed"),
     ("read back", false, "headers read back"),
     ("hash", false, "hashes of what came in pieces"),

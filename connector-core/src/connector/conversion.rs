@@ -4,7 +4,7 @@ use super::hashing::Hashing;
 use super::record::{FileRecord, Record};
 use crate::cancel::Cancel;
 use crate::checkpoint::safetensors::OutputTensor;
-use crate::checkpoint::{Container, Layout, Tensors};
+use crate::checkpoint::{Checking, Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::failpoint::failpoint;
 use crate::parallel::{self, in_parallel};
@@ -100,7 +100,17 @@ impl Conversion {
                 problem,
             )]));
         }
-        engine::check_equal(&self.plan, source, &self.prepared, target.cancel)
+        self.check_equal(source, target.cancel)
+    }
+
+    /// Compares the tensors that must be equal.
+    pub fn check_equal(&self, source: &dyn Source, cancel: &Cancel) -> Result<()> {
+        if self.plan.equal.is_empty() {
+            return Ok(());
+        }
+        Checking::during(source, (self.threads, cancel), |source| {
+            engine::check_equal(&self.plan, source, &self.prepared, cancel)
+        })
     }
 
     /// Converts into a staging directory, checks what was written and publishes it. `convert` writes
@@ -128,15 +138,17 @@ impl Conversion {
             let bytes = self.plan.outputs.iter().map(|output| output.bytes().unwrap_or(0));
             Hashing::new(writer.sink(), places.iter().map(Vec::as_slice).zip(bytes))
         });
-        let done = convert(&Job {
-            plan: &self.plan,
-            prepared: &self.prepared,
-            source,
-            sink: hashing.as_ref().map_or(writer.sink(), |hashing| hashing),
-            places: &places,
-            context,
-            progress: target.progress,
-            cancel: target.cancel,
+        let done = Checking::during(source, (self.threads, target.cancel), |source| {
+            convert(&Job {
+                plan: &self.plan,
+                prepared: &self.prepared,
+                source,
+                sink: hashing.as_ref().map_or(writer.sink(), |hashing| hashing),
+                places: &places,
+                context,
+                progress: target.progress,
+                cancel: target.cancel,
+            })
         })?;
         failpoint("conversion.written")?;
         let hashes = hashing.map(Hashing::known);

@@ -1,8 +1,8 @@
 //! A conversion whose result stays in memory.
 
 use super::Planned;
-use crate::engine;
-use crate::{Error, Result, Tensor};
+use crate::checkpoint::Checking;
+use crate::{Error, Result, Tensor, engine, parallel};
 use std::collections::BTreeMap;
 
 impl Planned {
@@ -12,15 +12,17 @@ impl Planned {
     ///
     /// # Errors
     /// [`Error::Function`] where a function fails; [`Error::Refused`] if tensors differ that must be
-    /// equal, or candle has not the type of one; [`Error::Io`].
+    /// equal, or candle has not the type of one; [`Error::Damaged`]; [`Error::Io`].
     pub fn in_memory(&self) -> Result<BTreeMap<String, Tensor>> {
         self.check_equal()?;
         let (plan, source, context) = (self.plan(), self.source(), self.context());
-        let fetch = |input| {
-            self.cancel().check()?;
-            engine::read_input(source, input, context.device)
-        };
-        let made = engine::run_in_memory(plan, source.tensors(), &fetch, &context);
+        let made = Checking::during(source, (parallel::cores(), self.cancel()), |source| {
+            let fetch = |input| {
+                self.cancel().check()?;
+                engine::read_input(source, input, context.device)
+            };
+            engine::run_in_memory(plan, source.tensors(), &fetch, &context)
+        });
         let mut made = made.map_err(self.named())?;
         for output in &plan.outputs {
             let Some(dtype) = engine::to_candle_dtype(output.dtype) else { continue };

@@ -431,8 +431,7 @@ impl Planned {
 
     /// Compares the tensors that must be equal.
     pub(super) fn check_equal(&self) -> Result<()> {
-        let Conversion { plan, prepared, .. } = &self.conversion;
-        engine::check_equal(plan, self.source(), prepared, &self.work.cancel).map_err(self.named())
+        self.conversion.check_equal(self.source(), &self.work.cancel).map_err(self.named())
     }
 
     /// What user functions may ask.

@@ -8,10 +8,11 @@
 
 use super::buffer::{BLOCK, Buffer};
 use crate::failpoint::failpoint;
-use crate::store::{FileId, Sink, Source, TensorInfo};
+use crate::store::{Checksum, FileId, Sink, Source, TensorInfo};
 use crate::{Error, Result};
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -63,6 +64,10 @@ impl Source for DirectSource<'_> {
         self.source.file_count()
     }
 
+    fn shown(&self, file: FileId) -> FileId {
+        self.source.shown(file)
+    }
+
     fn path(&self, file: FileId) -> &Path {
         self.source.path(file)
     }
@@ -80,6 +85,7 @@ impl Source for DirectSource<'_> {
             let local = self.source.local_file(file);
             let direct = |open: &File, bounce: &mut [u8]| read(open, offset, buffer, bounce);
             if let Ok(true) = self.files.with(file, local, || self.path(file).into(), direct) {
+                self.source.note(file, offset..offset + buffer.len() as u64, Some(buffer));
                 return Ok(());
             }
         }
@@ -93,6 +99,14 @@ impl Source for DirectSource<'_> {
 
     fn local_file(&self, file: FileId) -> Option<&File> {
         self.source.local_file(file)
+    }
+
+    fn checksums(&self) -> &[Checksum] {
+        self.source.checksums()
+    }
+
+    fn note(&self, file: FileId, range: Range<u64>, bytes: Option<&[u8]>) {
+        self.source.note(file, range, bytes);
     }
 }
 

@@ -1,6 +1,7 @@
 use crate::parallel;
 use crate::plan::{Plan, Work};
 use crate::store::{Dtype, FileId, Landing, Part, Rows, Source, landings, room};
+use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes that lie together in the source, and together or in rows equally far apart in the target.
@@ -59,6 +60,11 @@ impl Extent {
     /// Of an extent of one row, where it ends.
     fn target_end(&self) -> (FileId, u64) {
         self.target_at(self.bytes())
+    }
+
+    /// Where in its file of the source it lies.
+    pub fn source_range(&self) -> Range<u64> {
+        self.source.1..self.source.1 + self.bytes()
     }
 
     /// Whether `next` lies behind it in the source, and both are moved as they are.

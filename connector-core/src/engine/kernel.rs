@@ -54,6 +54,7 @@ fn share_by(
             left.extend_from_slice(&extents[number..]);
             return left;
         }
+        source.note(middle.source.0, middle.source_range(), None);
         shared(&middle);
         let behind = head + middle.len;
         let rest = [(0, head), (behind, extent.len - behind)];
@@ -123,6 +124,7 @@ impl KernelCopy {
                 }
             }
         }
+        source.note(extent.source.0, extent.source_range(), None);
         Ok(true)
     }
 }

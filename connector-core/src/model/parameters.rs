@@ -1,6 +1,9 @@
 //! The parameters of a model: read from a checkpoint, held against its schema, made variables.
 
+use crate::cancel::Cancel;
+use crate::checkpoint::Checking;
 use crate::engine::read_tensor;
+use crate::parallel;
 use crate::plan::{Finding, FindingKind, group_keys};
 use crate::schema::{Instance, existing, names};
 use crate::store::Source;
@@ -56,7 +59,7 @@ impl Parameters {
     /// one tensor after the other, casts them to `dtype` and puts them on `device`.
     ///
     /// # Errors
-    /// As [`new`](Self::new), before anything is read; [`Error::Io`].
+    /// As [`new`](Self::new), before anything is read; [`Error::Damaged`]; [`Error::Io`].
     pub fn read(
         instance: &dyn Instance,
         source: &dyn Source,
@@ -66,11 +69,14 @@ impl Parameters {
         let declared = Declared::of(instance);
         let infos = source.tensors();
         let order = declared.settle(infos.iter().map(|i| (i.name.as_str(), i.shape.as_slice())))?;
-        let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
-            let tensor = read_tensor(source, &infos[at], device)?;
-            Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
-        });
-        let tensors = named.collect::<Result<_>>()?;
+        let tensors =
+            Checking::during(source, (parallel::cores(), &Cancel::default()), |source| {
+                let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
+                    let tensor = read_tensor(source, &infos[at], device)?;
+                    Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
+                });
+                named.collect()
+            })?;
         source.check_unchanged()?;
         Ok(Parameters { tensors })
     }

@@ -2,6 +2,7 @@
 //! write to, and a [`Staging`] directory that is published whole or not at all.
 
 mod allocate;
+mod checksum;
 mod close;
 mod dtype;
 #[cfg(any(feature = "cli", feature = "train", test))]
@@ -38,6 +39,7 @@ pub(crate) use publish::TRAINING_JSON;
 pub(crate) use removal::{clear_up, is_left, remove_output, tidy, unfinished};
 pub(crate) use stamp::{Stamp, check_at, settled};
 
+pub use checksum::Checksum;
 pub use dtype::Dtype;
 pub use part::Part;
 pub use place::{available_space, check_separate};

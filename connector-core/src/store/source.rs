@@ -1,6 +1,7 @@
-use super::{FileId, TensorInfo};
+use super::{Checksum, FileId, TensorInfo};
 use crate::Error;
 use std::fs::File;
+use std::ops::Range;
 use std::path::Path;
 
 /// A checkpoint to read: its tensors are known, their bytes are read by position.
@@ -14,6 +15,11 @@ pub trait Source: Send + Sync {
     /// which elements that lie apart are one behind the other. It is read like a file, has the
     /// [`path`](Source::path) of the one it shows, and no [`local_file`](Source::local_file).
     fn file_count(&self) -> usize;
+
+    /// The file that a view shows; of a file itself.
+    fn shown(&self, file: FileId) -> FileId {
+        file
+    }
 
     /// The path of a file, for messages and `explain`.
     fn path(&self, file: FileId) -> &Path;
@@ -44,4 +50,14 @@ pub trait Source: Send + Sync {
     /// The open file, if it is a local one: lets the kernel copy from file to file, and the disk be
     /// read past the system's cache.
     fn local_file(&self, file: FileId) -> Option<&File>;
+
+    /// The bytes that may have been written with checksums, in the order of the files and apart from
+    /// each other; none where a container has no place for checksums.
+    fn checksums(&self) -> &[Checksum] {
+        &[]
+    }
+
+    /// Takes note of what the caller read from a [`local_file`](Source::local_file) by itself: of the
+    /// bytes at `range`, or `None` if the kernel copied them and nobody saw them.
+    fn note(&self, _file: FileId, _range: Range<u64>, _bytes: Option<&[u8]>) {}
 }

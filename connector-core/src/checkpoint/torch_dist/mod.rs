@@ -29,7 +29,6 @@
 #[cfg(test)]
 mod chunkings;
 mod common;
-mod crc;
 mod error;
 mod layout;
 mod metadata;
@@ -44,7 +43,7 @@ pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
 pub use layout::{DistFile, Layout, LayoutError};
 pub(crate) use names::{canonical, grouped};
-pub use reader::{Checked, Reader};
+pub use reader::Reader;
 pub use stack::StackError;
 pub use writer::Writer;
 

@@ -2,14 +2,10 @@ use super::metadata::{self, Chunk, Place, Stored};
 use super::record::{Located, RecordProblem, locate};
 use super::tiling::{self, Box_};
 use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
-use crate::cancel::Cancel;
 use crate::checkpoint::files::{OpenFile, Opened};
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::types;
-use crate::checkpoint::torch::zip::Member;
-use crate::engine::Progress;
-use crate::parallel::in_parallel;
-use crate::store::{Encoding, FileId, Piece, Pieces, Source, TensorInfo};
+use crate::store::{Checksum, Encoding, FileId, Piece, Pieces, Source, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -31,36 +27,9 @@ pub struct Reader {
     metadata: Vec<u8>,
     files: Vec<OpenFile>,
     tensors: Vec<TensorInfo>,
-    records: Vec<Record>,
+    checksums: Vec<Checksum>,
     others: usize,
     problems: Vec<Malformed>,
-}
-
-/// The data of a record.
-#[derive(Debug)]
-struct Record {
-    tensor: String,
-    /// Where the record begins.
-    offset: u64,
-    file: FileId,
-    data: Member,
-}
-
-/// How much is read at a time to compute a CRC.
-const BLOCK: u64 = 1 << 20;
-
-/// What reading every byte found.
-#[derive(Debug, Default)]
-#[non_exhaustive]
-pub struct Checked {
-    /// How many records are what was written, by their CRCs.
-    pub records: usize,
-    /// The bytes of their tensors.
-    pub bytes: u64,
-    /// How many records have no CRC.
-    pub without: usize,
-    /// Those that changed or cannot be read.
-    pub problems: Vec<Malformed>,
 }
 
 impl Reader {
@@ -88,57 +57,26 @@ impl Reader {
         };
         let (stored, others) =
             metadata::read(&bytes, names::is_parameter).map_err(|p| at(METADATA, p))?;
-        let mut opening =
-            Opening { dir, ids: BTreeMap::new(), files: vec![], records: vec![], problems: vec![] };
+        let mut opening = Opening {
+            dir,
+            ids: BTreeMap::new(),
+            files: vec![],
+            checksums: vec![],
+            problems: vec![],
+        };
         opening.open_files(&stored)?;
         let tensors: Vec<_> = stored.into_iter().filter_map(|t| opening.tensor(t)).collect();
         let mut problems = Vec::new();
         let tensors = names::parameters(tensors, &mut problems);
-        let Opening { files, records, problems: mut all, .. } = opening;
+        let Opening { files, mut checksums, problems: mut all, .. } = opening;
+        checksums.sort_unstable_by_key(|sum| (sum.file, sum.bytes.start));
         all.extend(problems.into_iter().map(|problem| at(METADATA, problem)));
-        Ok(Reader { metadata: bytes, files, tensors, records, others, problems: all })
+        Ok(Reader { metadata: bytes, files, tensors, checksums, others, problems: all })
     }
 
     /// Everything that is wrong with the checkpoint; empty if all is well.
     pub fn problems(&self) -> &[Malformed] {
         &self.problems
-    }
-
-    /// Reads every byte of every tensor, on `threads` threads, and holds the records against the CRCs
-    /// that were written with them.
-    ///
-    /// # Errors
-    /// [`Error::Cancelled`].
-    pub fn check(
-        &self,
-        threads: usize,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Checked> {
-        let size = |record: &Record| record.data.data.end - record.data.data.start;
-        progress.begin(self.records.iter().map(size).sum());
-        let results = in_parallel(threads, self.records.len(), |number| {
-            cancel.check()?;
-            let Record { tensor, offset, file, data } = &self.records[number];
-            let open = &self.files[*file];
-            let bytes = size(&self.records[number]);
-            let mut buffer = vec![0; bytes.min(BLOCK) as usize];
-            let checked = data.check_in(&open.file, &mut buffer);
-            progress.advance(bytes);
-            Ok(checked.map_err(|error| Malformed {
-                path: open.path.clone(),
-                problem: Problem::Zip { tensor: tensor.clone(), offset: *offset, error },
-            }))
-        })?;
-        let mut all = Checked::default();
-        for (record, result) in self.records.iter().zip(results) {
-            match result {
-                Ok(true) => (all.records, all.bytes) = (all.records + 1, all.bytes + size(record)),
-                Ok(false) => all.without += 1,
-                Err(problem) => all.problems.push(problem),
-            }
-        }
-        Ok(all)
     }
 
     /// How many entries of `.metadata` are no parameters: states of the optimizer and the run.
@@ -187,7 +125,7 @@ struct Opening<'d> {
     /// The files by the names that `.metadata` gives them; `None` if one cannot be read.
     ids: BTreeMap<String, Option<FileId>>,
     files: Vec<OpenFile>,
-    records: Vec<Record>,
+    checksums: Vec<Checksum>,
     problems: Vec<Malformed>,
 }
 
@@ -288,7 +226,8 @@ impl Opening<'_> {
         };
         let problem = match locate(&open.file, offset..end, dtype, &size) {
             Ok(Located { first, data }) => {
-                self.records.push(Record { tensor, offset, file, data });
+                let (crc, bytes) = (data.crc(), data.data);
+                self.checksums.push(Checksum { tensor, file, bytes, crc });
                 return Some(Some(Piece { file, offset: first, start, size }));
             }
             Err(RecordProblem::Zip(error)) => Problem::Zip { tensor, offset, error },
@@ -334,6 +273,10 @@ impl Source for Reader {
 
     fn local_file(&self, file: FileId) -> Option<&File> {
         self.files.get(file).map(|open| &open.file)
+    }
+
+    fn checksums(&self) -> &[Checksum] {
+        &self.checksums
     }
 }
 

@@ -1,9 +1,9 @@
 //! Files laid out by a [`Layout`], as a [`Sink`].
 
-use super::crc::Stretches;
 use super::layout::{DistFile, Record};
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
 use crate::cancel::Cancel;
+use crate::checkpoint::checksums::{Stretches, crc_of};
 use crate::checkpoint::torch::zip::Crc;
 use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
@@ -11,15 +11,11 @@ use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 /// What `metadata.json` says, in the words of Megatron-core up to 0.16, which refuses others.
 const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}"#;
-
-/// How much is read at a time to compute a CRC.
-const BLOCK: u64 = 1 << 20;
 
 /// A torch_dist checkpoint being written into a directory.
 ///
@@ -113,22 +109,9 @@ impl Writer {
 
 fn write_crc(file: &File, record: &Record, known: Option<u32>) -> io::Result<()> {
     let Record { frame, data, .. } = record;
-    let bytes = known.map_or_else(|| read_crc(file, data), Ok)?.to_le_bytes();
+    let read = || crc_of(data, |at, buffer| read_exact_at(file, buffer, at));
+    let bytes = known.map_or_else(read, Ok)?.to_le_bytes();
     frame.crc_at.iter().try_for_each(|&at| write_all_at(file, &bytes, data.end + at as u64))
-}
-
-/// The CRC of what a file holds.
-fn read_crc(file: &File, data: &Range<u64>) -> io::Result<u32> {
-    let mut buffer = vec![0; (data.end - data.start).min(BLOCK) as usize];
-    let mut crc = Crc::new();
-    let mut at = data.start;
-    while at < data.end {
-        let len = (data.end - at).min(buffer.len() as u64) as usize;
-        read_exact_at(file, &mut buffer[..len], at)?;
-        crc.update(&buffer[..len]);
-        at += len as u64;
-    }
-    Ok(crc.finalize())
 }
 
 impl Sink for Writer {

@@ -1,6 +1,6 @@
 //! Files since torch 1.6: a zip archive of a pickle and the storages that it names.
 
-use super::{LONGEST_PICKLE, Problem, Storages};
+use super::{LONGEST_PICKLE, Problem, Storage, Storages};
 use crate::checkpoint::files::OpenFile;
 use crate::checkpoint::torch::zip::Archive;
 
@@ -22,7 +22,7 @@ pub(super) fn read(file: &OpenFile) -> Result<(Vec<u8>, Storages), Problem> {
     let pickle = archive.read(archive.member("data.pkl")?, LONGEST_PICKLE)?;
     let storages = archive.members().iter().filter_map(|member| {
         let key = member.name.strip_prefix("data/")?;
-        Some((key.to_string(), member.data.clone()))
+        Some((key.to_string(), Storage { bytes: member.data.clone(), crc: member.crc() }))
     });
     Ok((pickle, storages.collect()))
 }

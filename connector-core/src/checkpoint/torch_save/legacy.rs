@@ -12,7 +12,7 @@
 //! i64     …
 //! ```
 
-use super::{LONGEST_PICKLE, Problem, Storages, state};
+use super::{LONGEST_PICKLE, Problem, Storage, Storages, state};
 use crate::checkpoint::files::OpenFile;
 use crate::checkpoint::torch::pickle::{Pickle, PickleError};
 use crate::store::Dtype;
@@ -104,7 +104,7 @@ fn storages(
         let end = bytes.and_then(|bytes| (at + 8).checked_add(bytes));
         let end = end.filter(|&end| end <= file.len);
         let end = end.ok_or_else(|| wrong("the file ends before the last; was it cut off?"))?;
-        storages.insert(key.clone(), at + 8..end);
+        storages.insert(key.clone(), Storage { bytes: at + 8..end, crc: None });
         at = end;
     }
     Ok(storages)

@@ -37,8 +37,14 @@ pub(crate) const FORM: Form = Form {
     any_name: false,
 };
 
-/// Where in a file each storage lies, by its name.
-type Storages = std::collections::HashMap<String, std::ops::Range<u64>>;
+/// The storages of a file by their names.
+type Storages = std::collections::HashMap<String, Storage>;
+
+/// Where in a file a storage lies, and its CRC if there is one.
+struct Storage {
+    bytes: std::ops::Range<u64>,
+    crc: Option<u32>,
+}
 
 /// The longest pickle of a state: about 300 bytes a tensor.
 const LONGEST_PICKLE: u64 = 64 << 20;

@@ -1,13 +1,13 @@
 //! `pytorch_model.bin` as a [`Source`].
 
 use super::strided::Strided;
-use super::{FORM, Malformed, Problem, Storages, archive, legacy, state};
+use super::{FORM, Malformed, Problem, Storage, Storages, archive, legacy, state};
 use crate::Result;
 use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
 use crate::checkpoint::torch::pickle::Pickle;
 use crate::checkpoint::torch::tensor::Rebuilt;
 use crate::store::positioned::read_exact_at;
-use crate::store::{Dtype, FileId, Pieces, Source, TensorInfo};
+use crate::store::{Checksum, Dtype, FileId, Pieces, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ pub struct Reader {
     /// Views of files, whose numbers follow those of the files.
     views: Vec<Strided>,
     tensors: Vec<TensorInfo>,
+    checksums: Vec<Checksum>,
     problems: Vec<files::Problem<Malformed>>,
 }
 
@@ -37,7 +38,7 @@ impl Reader {
     /// If there is no such checkpoint, its index is not readable, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         let set = FileSet::find(&FORM, path.as_ref())?;
-        let mut pickles = Vec::new();
+        let (mut pickles, mut checksums) = (Vec::new(), Vec::new());
         let mut strided = HashMap::new();
         let read = |file: &OpenFile| {
             let mut magic = [0; legacy::MAGIC.len()];
@@ -50,7 +51,9 @@ impl Reader {
         };
         let tell = |(path, pickle, storages): (PathBuf, Vec<u8>, Storages), id| {
             let found = describe(id, &pickle, &storages, &mut strided);
-            let found = found.map_err(|problems| malformed(&path, problems))?;
+            let (found, mut named) = found.map_err(|problems| malformed(&path, problems))?;
+            named.sort_unstable_by_key(|sum| sum.bytes.start);
+            checksums.append(&mut named);
             pickles.push(pickle);
             Ok(found)
         };
@@ -64,7 +67,7 @@ impl Reader {
                 views.push(view);
             }
         }
-        Ok(Reader { files, pickles, views, tensors, problems })
+        Ok(Reader { files, pickles, views, tensors, checksums, problems })
     }
 
     /// Everything that is wrong with the set of files; empty if all is well.
@@ -74,8 +77,7 @@ impl Reader {
 
     /// The file itself, or the one that is viewed.
     fn file(&self, file: FileId) -> &OpenFile {
-        let view = file.checked_sub(self.files.len()).map(|view| &self.views[view]);
-        &self.files[view.map_or(file, |view| view.file)]
+        &self.files[self.shown(file)]
     }
 }
 
@@ -95,18 +97,24 @@ fn open_file(file: &OpenFile, magic: &[u8]) -> Result<(Vec<u8>, Storages), Vec<P
     }
 }
 
-/// The tensors of file number `file`; those that are not contiguous are noted in `strided` too.
+/// The tensors of file number `file`, and the storages that they lie in; those that are not contiguous
+/// are noted in `strided` too.
 fn describe(
     file: FileId,
     pickle: &[u8],
     storages: &Storages,
     strided: &mut HashMap<(FileId, String), Strided>,
-) -> Result<Vec<TensorInfo>, Vec<Problem>> {
+) -> Result<(Vec<TensorInfo>, Vec<Checksum>), Vec<Problem>> {
     let pickle = Pickle::read(pickle).map_err(|error| vec![Problem::Pickle(error)])?;
     let (mut found, mut problems) = (Vec::new(), Vec::new());
+    let mut checksums = HashMap::new();
     for (name, tensor) in state::tensors(&pickle)? {
         match place(name, &tensor, storages) {
-            Ok((dtype, first)) => {
+            Ok((dtype, first, Storage { bytes, crc })) => {
+                checksums.entry(tensor.storage).or_insert_with(|| {
+                    let (tensor, bytes) = (name.into(), bytes.clone());
+                    Checksum { tensor, file, bytes, crc: *crc }
+                });
                 if !tensor.is_contiguous() {
                     let size = dtype.bits() / 8;
                     let view = Strided::new(file, first, size, &tensor.size, &tensor.strides);
@@ -117,12 +125,19 @@ fn describe(
             Err(problem) => problems.push(problem),
         }
     }
-    if problems.is_empty() { Ok(found) } else { Err(problems) }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok((found, checksums.into_values().collect()))
 }
 
-/// The type of a tensor and the first byte of its first element, if all of them are within its
-/// storage.
-fn place(name: &str, tensor: &Rebuilt<'_>, storages: &Storages) -> Result<(Dtype, u64), Problem> {
+/// The type of a tensor, the first byte of its first element, and its storage, if all of them are
+/// within that.
+fn place<'s>(
+    name: &str,
+    tensor: &Rebuilt<'_>,
+    storages: &'s Storages,
+) -> Result<(Dtype, u64, &'s Storage), Problem> {
     let Some(dtype) = tensor.dtype else {
         let (tensor, dtype) = (name.into(), tensor.dtype_name.into());
         return Err(Problem::Dtype { tensor, dtype });
@@ -134,9 +149,11 @@ fn place(name: &str, tensor: &Rebuilt<'_>, storages: &Storages) -> Result<(Dtype
     let elements = tensor.size.iter().try_fold(1u64, |n, &dim| n.checked_mul(dim as u64));
     let fits = elements.and_then(|elements| dtype.size(elements)).is_some();
     let end = tensor.reach().and_then(|reach| dtype.size(reach));
-    let bytes = storage.end - storage.start;
+    let bytes = storage.bytes.end - storage.bytes.start;
     match (end, dtype.size(tensor.offset)) {
-        (Some(end), Some(skip)) if fits && end <= bytes => Ok((dtype, storage.start + skip)),
+        (Some(end), Some(skip)) if fits && end <= bytes => {
+            Ok((dtype, storage.bytes.start + skip, storage))
+        }
         _ => Err(Problem::Beyond { tensor: name.into(), shape: tensor.size.clone(), bytes }),
     }
 }
@@ -155,6 +172,11 @@ impl Source for Reader {
 
     fn file_count(&self) -> usize {
         self.files.len()
+    }
+
+    fn shown(&self, file: FileId) -> FileId {
+        let view = file.checked_sub(self.files.len()).map(|view| &self.views[view]);
+        view.map_or(file, |view| view.file)
     }
 
     fn path(&self, file: FileId) -> &Path {
@@ -183,6 +205,10 @@ impl Source for Reader {
     fn local_file(&self, file: FileId) -> Option<&File> {
         // A view has to be rearranged: the kernel cannot copy it.
         self.files.get(file).map(|open| &open.file)
+    }
+
+    fn checksums(&self) -> &[Checksum] {
+        &self.checksums
     }
 }
 

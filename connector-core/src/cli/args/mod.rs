@@ -129,7 +129,7 @@ pub(super) enum Command {
         /// Every tensor by itself, with its place
         #[arg(long)]
         all: bool,
-        /// Read every byte, and hold it against the checksums that torch_dist has
+        /// Read every byte, and hold it against the checksums that files of torch have
         #[arg(long)]
         check: bool,
         #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use super::value::show;
 use super::{CastCount, Difference, Element, VerifyOptions};
+use crate::checkpoint::Checking;
 use crate::engine::{self, Against, Context, EngineOptions, Job, Mismatch, Prepared, Progress};
 use crate::plan::{Plan, Step, Work};
 use crate::store::{Dtype, Part, Source};
@@ -53,22 +54,28 @@ impl Comparison<'_> {
         // Nothing is written that could be synced.
         let engine = EngineOptions { sync: false, ..self.options.engine.clone() };
         let prepared = Prepared::new(&plan, self.made, &engine).map_err(Error::refused)?;
-        let against = Against::new(&plan, self.other, &tensors);
-        engine::run(&Job {
-            plan: &plan,
-            prepared: &prepared,
-            source: self.made,
-            sink: &against,
-            places: &places,
-            context: self.context,
-            progress,
-            cancel: &self.options.cancel,
+        let checked = (engine.threads, &self.options.cancel);
+        let compare = |made: &dyn Source, other: &dyn Source| {
+            let against = Against::new(&plan, other, &tensors);
+            engine::run(&Job {
+                plan: &plan,
+                prepared: &prepared,
+                source: made,
+                sink: &against,
+                places: &places,
+                context: self.context,
+                progress,
+                cancel: &self.options.cancel,
+            })?;
+            let padded = if self.padding { against.check_padding(&plan)? } else { Vec::new() };
+            Ok((padded, against.mismatches()))
+        };
+        let (padded, mismatches) = Checking::during(self.made, checked, |made| {
+            Checking::during(self.other, checked, |other| compare(made, other))
         })?;
-        let padded = if self.padding { against.check_padding(&plan)? } else { Vec::new() };
         self.made.check_unchanged()?;
         self.other.check_unchanged()?;
 
-        let mismatches = against.mismatches();
         differences.extend(mismatches.iter().map(|(output, m)| self.values(&plan, *output, m)));
         let equal = |output: &usize| tensors[*output].is_some() && !mismatches.contains_key(output);
         let equal: Vec<usize> = (0..tensors.len()).filter(equal).collect();

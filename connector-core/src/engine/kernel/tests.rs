@@ -2,13 +2,15 @@ use super::*;
 use crate::Error;
 use crate::store::{Dtype, FileId, TensorInfo};
 use std::io::{Seek, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-/// A file on both sides, and what was asked of the system.
+/// A file on both sides, and what the source was told that nobody saw.
 struct Files {
     from: File,
     to: File,
+    unseen: Mutex<Vec<Range<u64>>>,
 }
 
 impl Files {
@@ -17,7 +19,7 @@ impl Files {
         let bytes: Vec<u8> = (0..300_000u32).flat_map(|n| n.to_le_bytes()).collect();
         from.write_all(&bytes).unwrap();
         from.rewind().unwrap();
-        Files { from, to: tempfile::tempfile().unwrap() }
+        Files { from, to: tempfile::tempfile().unwrap(), unseen: Mutex::default() }
     }
 }
 
@@ -45,6 +47,10 @@ impl Source for Files {
     }
     fn local_file(&self, file: FileId) -> Option<&File> {
         (file == 0).then_some(&self.from)
+    }
+    fn note(&self, _: FileId, range: Range<u64>, bytes: Option<&[u8]>) {
+        assert_eq!(bytes, None);
+        self.unseen.lock().unwrap().push(range);
     }
 }
 
@@ -78,6 +84,8 @@ fn extent(source: u64, target: u64, len: u64) -> Extent {
 fn shared(clone: Clone, extents: &[Extent]) -> (Vec<Extent>, Vec<Extent>) {
     let (files, mut done) = (Files::new(), Vec::new());
     let left = share_by(clone, extents, &files, &files, &mut |extent| done.push(*extent));
+    let ranges: Vec<_> = done.iter().map(Extent::source_range).collect();
+    assert_eq!(files.unseen.into_inner().unwrap(), ranges);
     (left, done)
 }
 
@@ -120,6 +128,8 @@ fn a_system_that_cannot_share_is_asked_once() {
 fn copied(copy: Copy, extent: &Extent) -> (Result<bool>, bool) {
     let (files, kernel) = (Files::new(), KernelCopy { possible: true.into(), copy });
     let done = kernel.copy(extent, &files, &files);
+    let unseen = files.unseen.into_inner().unwrap();
+    assert_eq!(unseen, if matches!(done, Ok(true)) { vec![extent.source_range()] } else { vec![] });
     (done, kernel.possible.into_inner())
 }
 

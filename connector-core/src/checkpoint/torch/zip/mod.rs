@@ -19,9 +19,13 @@
 //!
 //! All members are stored, not compressed: torch reads a tensor at its place in the file.
 //!
-//! What says how to read others, `data.pkl` say, is held against its CRC whenever it is read; the
-//! data of tensors only on request, because that takes as long as the disk does. A CRC of 0 is none:
-//! torch writes it if it is asked not to compute any (`torch.serialization.set_crc32_options`).
+//! What says how to read others, `data.pkl` say, is held against its CRC here, whenever it is read; the
+//! data of tensors where they are read, by [`checksums`](crate::checkpoint::checksums).
+//!
+//! A CRC of 0 is none. torch writes it into every entry if it is asked not to compute any
+//! (`torch.serialization.set_crc32_options`), and into those of storages whose bytes come later
+//! (`torch.serialization.skip_data`, `write_record_metadata` of its `PyTorchFileWriter`). Of 2³²
+//! members one has the CRC 0 and is not checked.
 
 mod read;
 mod write;

@@ -1,5 +1,5 @@
 use super::{
-    CENTRAL, CENTRAL_LEN, Crc, END, END_LEN, END64, END64_LEN, LOCAL, LOCAL_LEN, LOCATOR64,
+    CENTRAL, CENTRAL_LEN, END, END_LEN, END64, END64_LEN, LOCAL, LOCAL_LEN, LOCATOR64,
     LOCATOR64_LEN, crc32,
 };
 use crate::checkpoint::safetensors::shown;
@@ -73,7 +73,7 @@ pub(in crate::checkpoint) struct Archive<'f> {
 pub(in crate::checkpoint) struct Member {
     pub name: String,
     pub data: Range<u64>,
-    pub crc: u32,
+    crc: u32,
 }
 
 type Result<T, E = ZipError> = std::result::Result<T, E>;
@@ -126,29 +126,17 @@ impl<'f> Archive<'f> {
 }
 
 impl Member {
-    /// Passes if `found` is the CRC of its bytes, or none was written.
-    fn check(&self, found: u32) -> Result<()> {
-        let Member { name, crc, .. } = self;
-        if *crc == 0 || *crc == found {
-            return Ok(());
-        }
-        Err(ZipError::Crc { name: name.clone(), crc: *crc, found })
+    /// Its CRC; `None` if none was computed.
+    pub fn crc(&self) -> Option<u32> {
+        (self.crc != 0).then_some(self.crc)
     }
 
-    /// Reads all of its bytes and holds them against its CRC; `false` if none was written.
-    pub fn check_in(&self, file: &File, buffer: &mut [u8]) -> Result<bool> {
-        if self.crc == 0 {
-            return Ok(false);
+    /// Passes if `found` is the CRC of its bytes, or none was computed.
+    fn check(&self, found: u32) -> Result<()> {
+        match self.crc() {
+            Some(crc) if crc != found => Err(ZipError::Crc { name: self.name.clone(), crc, found }),
+            _ => Ok(()),
         }
-        let mut crc = Crc::new();
-        let mut at = self.data.start;
-        while at < self.data.end {
-            let len = (self.data.end - at).min(buffer.len() as u64) as usize;
-            read_exact_at(file, &mut buffer[..len], at)?;
-            crc.update(&buffer[..len]);
-            at += len as u64;
-        }
-        self.check(crc.finalize()).map(|()| true)
     }
 }
 

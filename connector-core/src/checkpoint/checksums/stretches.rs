@@ -1,18 +1,19 @@
-//! CRCs of records whose bytes are written in any order, on several threads.
+//! CRCs of records whose bytes are read or written in any order, on several threads.
 
 use crate::checkpoint::torch::zip::Crc;
 use std::ops::Range;
 
-/// How many stretches that do not touch are kept of a record: each thread writes one or a few of
-/// them. Where a record is made of many short rows, its CRC is computed from the file instead.
-const MOST: usize = 64;
+/// How many stretches that do not touch are kept of a record: each thread has one or a few of them, and
+/// the heads of an attention are one each until those between them have come. Where a record is made
+/// of many short rows, its CRC is computed from the file instead.
+const MOST: usize = 256;
 
-/// The CRCs of the stretches of a record that have been written.
+/// The CRCs of the stretches of a record that have been read, or written.
 #[derive(Debug, Default)]
-pub(super) struct Stretches {
+pub(in crate::checkpoint) struct Stretches {
     /// In the order of the file.
     all: Vec<Stretch>,
-    /// Bytes were written twice, or in too many places: only the file can tell.
+    /// Bytes came twice, or in too many places: only the file can tell.
     given_up: bool,
 }
 
@@ -29,7 +30,7 @@ impl Stretch {
 }
 
 impl Stretches {
-    /// Adds the CRC of bytes that are written from `start` on.
+    /// Adds the CRC of bytes from `start` on.
     pub fn add(&mut self, start: u64, crc: Crc) {
         let mut new = Stretch { start, crc };
         if self.given_up || new.crc.total_len() == 0 {
@@ -50,15 +51,25 @@ impl Stretches {
         } else if self.all.len() == MOST {
             self.give_up();
         } else {
+            if self.all.is_empty() {
+                // The only one of most records, of which there may be a hundred thousand.
+                self.all.reserve_exact(1);
+            }
             self.all.insert(at, new);
         }
     }
 
-    fn give_up(&mut self) {
+    /// Leaves it to the file, because bytes went past unseen.
+    pub fn give_up(&mut self) {
         *self = Stretches { all: Vec::new(), given_up: true };
     }
 
-    /// The CRC of `data`, if every byte of it, and no other, was written once.
+    /// Whether nothing has come, seen or unseen.
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty() && !self.given_up
+    }
+
+    /// The CRC of `data`, if every byte of it, and no other, came once.
     pub fn of(&self, data: &Range<u64>) -> Option<u32> {
         let [all] = self.all.as_slice() else { return None };
         (all.start == data.start && all.end() == data.end).then(|| all.crc.clone().finalize())
@@ -70,9 +81,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BYTES: &[u8] = b"stretches of a record, in any order of the threads that write them";
+    const BYTES: &[u8] = b"stretches of a record, in any order of the threads that take them";
 
-    /// What is known after these ranges of [`BYTES`] were written.
+    /// What is known after these ranges of [`BYTES`] came.
     fn known(ranges: &[(usize, usize)]) -> Option<u32> {
         let mut stretches = Stretches::default();
         for &(start, end) in ranges {
@@ -84,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_written_once_and_whole_is_known() {
+    fn only_what_came_once_and_whole_is_known() {
         let (len, whole) = (BYTES.len(), Some(crc32fast::hash(BYTES)));
         for (ranges, want) in [
             (&[(0, len)][..], whole),
