@@ -129,7 +129,8 @@ mod tests {
         }
         for (location, want) in [
             ("http://hub.example:8443/x", "https to http"),
-            ("file:///etc/passwd", "no web address"),
+            ("file:///etc/passwd", "no address"),
+            ("ftp://hub.example/x", "no web address"),
             ("https://", "no address"),
             ("#x", "no address"),
             ("https://a b/", "no address"),
