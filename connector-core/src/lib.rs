@@ -105,6 +105,8 @@ mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
+#[cfg(feature = "candle")]
+mod panics;
 mod parallel;
 pub mod plan;
 mod proof;

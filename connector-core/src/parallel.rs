@@ -1,8 +1,41 @@
-//! Work that is cut into pieces, done by a few threads.
+//! Work that is cut into pieces, done by a few threads, or by this one alone where the system gives
+//! no others (`ulimit -u`, a container's limit of processes).
 
 use crate::{Error, Result};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+/// Starts `work` on another thread; `None` where the system gives none.
+pub(crate) fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Option<ScopedJoinHandle<'scope, T>> {
+    let started = Builder::new().spawn_scoped(scope, work);
+    started.inspect_err(|error| tracing::debug!(%error, "no other thread could be started")).ok()
+}
+
+/// Whether the system gives another thread: for crates that panic where it does not.
+#[cfg(feature = "cli")]
+pub(crate) fn can_spawn() -> bool {
+    Builder::new().spawn(|| ()).is_ok()
+}
+
+/// Starts the threads of rayon, on which candle and the tokenizers compute. It panics where the system
+/// gives none; this thread then does its work.
+#[cfg(feature = "candle")]
+pub(crate) fn start_rayon() {
+    use rayon::ThreadPoolBuilder;
+    static STARTED: std::sync::Once = std::sync::Once::new();
+    STARTED.call_once(|| {
+        // It starts them once in the life of a process, at the first need: tried out beside it.
+        if ThreadPoolBuilder::new().build().is_err() {
+            let alone = ThreadPoolBuilder::new().num_threads(1).use_current_thread();
+            // It fails where somebody else has started them, as is right.
+            drop(alone.build_global());
+        }
+    });
+}
 
 /// The results of `work` for each number below `count`, in order, done on `threads` threads. A panic
 /// of one of them is raised here.
@@ -38,14 +71,15 @@ pub(crate) fn ranges<T: Send>(
 
 /// The results of two pieces of work, of which another thread does the first. Its panic is raised
 /// here.
-pub(crate) fn both<A: Send, B>(
-    first: impl FnOnce() -> A + Send,
-    second: impl FnOnce() -> B,
-) -> (A, B) {
+pub(crate) fn both<A: Send, B>(first: impl Fn() -> A + Sync, second: impl FnOnce() -> B) -> (A, B) {
     std::thread::scope(|scope| {
-        let first = scope.spawn(first);
+        let elsewhere = spawn(scope, &first);
         let second = second();
-        (first.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), second)
+        let first = match elsewhere {
+            Some(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            None => first(),
+        };
+        (first, second)
     })
 }
 
@@ -79,7 +113,7 @@ pub(crate) fn in_parallel<T: Send>(
     };
     let mut all = std::thread::scope(|scope| -> Result<_> {
         let others = threads.clamp(1, count.max(1)) - 1;
-        let others: Vec<_> = (0..others).map(|_| scope.spawn(worker)).collect();
+        let others: Vec<_> = (0..others).map_while(|_| spawn(scope, worker)).collect();
         let mut all = worker();
         for other in others {
             all.extend(other.join().map_err(|_| Error::WorkerPanicked)?);

@@ -6,6 +6,7 @@ use crate::cancel::Cancel;
 use crate::store::{Part, Sink};
 use crate::{Error, Result};
 use std::path::Path;
+use std::sync::Arc;
 
 /// How tensors lie on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub enum Container {
 /// Where every tensor will lie, in its container.
 #[derive(Debug)]
 pub(crate) enum Layout {
-    Safetensors(safetensors::Layout),
-    TorchDist(torch_dist::Layout),
+    Safetensors(Arc<safetensors::Layout>),
+    TorchDist(Arc<torch_dist::Layout>),
 }
 
 impl Container {
@@ -46,12 +47,12 @@ impl Container {
         match self {
             Container::Safetensors => {
                 safetensors::Layout::with_origins(tensors, origins, max_file_size)
-                    .map(Layout::Safetensors)
+                    .map(|layout| Layout::Safetensors(layout.into()))
                     .map_err(Error::from)
             }
             Container::TorchDist(options) => {
                 torch_dist::Layout::new(tensors, max_file_size, options)
-                    .map(Layout::TorchDist)
+                    .map(|layout| Layout::TorchDist(layout.into()))
                     .map_err(Error::from)
             }
         }

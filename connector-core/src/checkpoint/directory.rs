@@ -4,7 +4,7 @@ use super::small::Small;
 use super::{Tensors, form_at, torch_save};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -168,10 +168,9 @@ fn read_config(dir: &Path, text: &mut Vec<u8>, log: &mut FieldLog) -> Result<Opt
 
 /// A JSON object, or what is wrong with the text.
 pub(super) fn json_object(text: &[u8]) -> Result<Value, String> {
-    match serde_json::from_slice::<Value>(text) {
-        Ok(value) if value.is_object() => Ok(value),
-        Ok(_) => Err("is not a JSON object".into()),
-        Err(error) => Err(format!("is not JSON: {error}")),
+    match json::config::<Value>(text)? {
+        value if value.is_object() => Ok(value),
+        _ => Err("is not a JSON object".into()),
     }
 }
 

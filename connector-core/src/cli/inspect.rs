@@ -7,13 +7,13 @@ use super::screen::Screen;
 use super::style::BAD;
 use super::{overview, signals, source, text};
 use crate::Cancel;
-use crate::checkpoint::{Checked, Tensors};
+use crate::checkpoint::{Checked, Small, Tensors};
 use crate::engine::EngineOptions;
 use crate::plan::{group_keys, natural_order};
 use crate::store::{Dtype, Source, TensorInfo};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
 
 /// How many files and problems the screen shows; JSON has all.
@@ -95,27 +95,43 @@ pub(super) fn run(
 
 /// What the files beside the tensors say of the model.
 fn about(path: &Path) -> Vec<(&'static str, String)> {
-    let read = |name: &str| -> Option<Value> {
-        serde_json::from_slice(&fs::read(path.join(name)).ok()?).ok()
+    let read = |name: &str| match Small::read(&path.join(name)) {
+        Ok(Small::Read(text)) => text,
+        _ => Vec::new(),
     };
     let mut about = Vec::new();
-    if let Some(names) = read("config.json").and_then(|config| config.get("architectures").cloned())
-    {
+    let config: Value = crate::json::config(&read("config.json")).unwrap_or_default();
+    if let Some(names) = config.get("architectures") {
         let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
         about.push(("model", names.collect::<Vec<_>>().join(", ")));
     }
-    if let Some(record) = read("conversion.json") {
-        let field = |name: &str| record[name].as_str().unwrap_or("?").to_string();
-        let part = if record["complete"] == false { ", not the whole model" } else { "" };
-        let [tool, model, format] = ["tool", "model", "format"].map(field);
-        let text = match record["direction"].as_str() {
-            Some("export") => format!("{tool}: {format} from {model}{part}"),
-            Some("convert") => format!("{tool}: {model}, converted from another container{part}"),
+    if let Ok(made) = serde_json::from_slice::<Made>(&read("conversion.json")) {
+        let Made { tool, model, format, direction, complete } = made;
+        let part = if complete { "" } else { ", not the whole model" };
+        let text = match direction.as_str() {
+            "export" => format!("{tool}: {format} from {model}{part}"),
+            "convert" => format!("{tool}: {model}, converted from another container{part}"),
             _ => format!("{tool}: {model} from {format}{part}"),
         };
         about.push(("made by", text));
     }
     about
+}
+
+/// What a `conversion.json` says of how something was made.
+#[derive(Deserialize)]
+struct Made {
+    tool: String,
+    model: String,
+    format: String,
+    direction: String,
+    #[serde(default = "whole")]
+    complete: bool,
+}
+
+/// What is not said to be a part is whole.
+fn whole() -> bool {
+    true
 }
 
 /// Reads every byte.

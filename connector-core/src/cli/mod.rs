@@ -93,6 +93,9 @@ fn run(args: Vec<OsString>) -> Exit {
     }
     let timings = cli.show.timings.then(Timings::default);
     logging::init(cli.show.verbose, cli.show.quiet, timings.as_ref());
+    if let Err(error) = signals::outlive_file_limit() {
+        tracing::warn!(%error, "a limit on the size of files would end this process");
+    }
     let mut screen = Screen::new(cli.show.json, cli.show.quiet, cli.show.verbose > 0);
     screen.timings = timings;
     let exit = match fetch::sources(&mut cli.command, &screen)

@@ -1,6 +1,7 @@
 use super::screen::Screen;
 use super::text;
 use crate::engine::Progress;
+use crate::parallel;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::Write as _;
@@ -98,7 +99,11 @@ impl Progress for Shown {
             Shown::Bar(bar) => {
                 bar.set_length(bytes);
                 bar.reset();
-                bar.enable_steady_tick(TICK);
+                // The bar's own thread, which it takes for granted; without it the bar moves with the
+                // bytes alone.
+                if parallel::can_spawn() {
+                    bar.enable_steady_tick(TICK);
+                }
             }
             Shown::Lines(lines) => lines.total.store(bytes, Ordering::Relaxed),
         }

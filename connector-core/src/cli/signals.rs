@@ -1,6 +1,6 @@
 use crate::Cancel;
 #[cfg(unix)]
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGXFSZ};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::low_level::unregister;
 use signal_hook::{SigId, flag};
@@ -54,4 +54,20 @@ impl Drop for Watch {
         }
         IS_THE_END.store(true, Ordering::Relaxed);
     }
+}
+
+/// Makes a write past the largest file that the process may write (`ulimit -f`) an error, as a full
+/// disk is. Without a handler the system ends the process.
+///
+/// # Errors
+/// If the system refuses a handler.
+#[cfg(unix)]
+pub(super) fn outlive_file_limit() -> io::Result<()> {
+    flag::register(SIGXFSZ, Arc::default()).map(drop)
+}
+
+/// Other systems have no such limit.
+#[cfg(not(unix))]
+pub(super) fn outlive_file_limit() -> io::Result<()> {
+    Ok(())
 }

@@ -5,6 +5,7 @@ use super::flush::Flusher;
 use super::kernel::{self, KernelCopy};
 use super::{Io, Job};
 use crate::failpoint::failpoint;
+use crate::parallel;
 use crate::stage::stage;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,9 +40,11 @@ pub(super) fn run(
     };
     std::thread::scope(|scope| {
         let run = &run;
-        let worker = |number| scope.spawn(move || run.work(number));
-        let workers: Vec<_> = (1..=others).map(worker).collect();
-        let flusher = run.flusher.as_ref().map(|flusher| scope.spawn(|| flusher.run()));
+        let worker = |number| parallel::spawn(scope, move || run.work(number));
+        let workers: Vec<_> = (1..=others).map_while(worker).collect();
+        // Without it, whoever publishes has more to wait for.
+        let flusher = run.flusher.as_ref();
+        let flusher = flusher.and_then(|flusher| parallel::spawn(scope, || flusher.run()));
         // Dropped when this thread panics too, or the flusher would wait for ever.
         let written = Written(run.flusher.as_ref());
         let steps = run.note(steps());

@@ -1,6 +1,7 @@
 use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
+use crate::parallel;
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
 use crate::stage::stage;
 use crate::store::{Dtype, Source, TensorInfo};
@@ -162,6 +163,7 @@ pub(super) fn call_function(
         output: plan.outputs[step.outputs[0]].name.clone(),
         source: without_backtrace(source),
     };
+    parallel::start_rayon();
     let results = match catch_unwind(AssertUnwindSafe(|| (function.call)(&ctx, inputs))) {
         Ok(results) => results.map_err(failed)?,
         Err(panic) => {

@@ -5,8 +5,9 @@ use crate::checkpoint::{Tensors, WEIGHTS};
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind};
 use crate::store::Source;
-use crate::{Error, Result};
+use crate::{Error, Result, json};
 use candle_core::{DType, Device, Tensor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
@@ -132,8 +133,8 @@ pub(crate) fn read_tensors(dir: &Path, device: &Device) -> Result<BTreeMap<Strin
 }
 
 /// What the file at `path` says, which is JSON.
-pub(crate) fn parse<T: for<'de> Deserialize<'de>>(path: &Path, bytes: &[u8]) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| refused(path, error.to_string()))
+pub(crate) fn parse<T: DeserializeOwned>(path: &Path, bytes: &[u8]) -> Result<T> {
+    json::config(bytes).map_err(|problem| refused(path, problem))
 }
 
 /// About one file.

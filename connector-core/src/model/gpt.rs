@@ -11,7 +11,7 @@ use super::parameters::Parameters;
 use super::rotary::Rotary;
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
-use crate::{Error, Result};
+use crate::{Error, Result, parallel};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 
@@ -49,6 +49,7 @@ impl GPTModel {
     /// model, and with parameters that it does not use or has not got.
     pub fn new(config: &GptConfig, parameters: &Parameters) -> Result<Self> {
         let activation = refuse(config)?;
+        parallel::start_rayon();
         let mut findings = Vec::new();
         let mut build = Build { config, parameters, activation, used: 0, findings: &mut findings };
         let model = build.model().map_err(Error::candle);

@@ -10,7 +10,7 @@ use crate::connector::{
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
-use crate::{DeviceChoice, Error, Result};
+use crate::{DeviceChoice, Error, Result, json};
 use candle_core::{DType, Device};
 use serde_json::Value;
 use std::any::TypeId;
@@ -123,8 +123,7 @@ impl Loaded {
             let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
             let wrong =
                 |problem: String| ModelError::GenerationConfig { path: path.clone(), problem };
-            let fields: Value =
-                serde_json::from_slice(&text).map_err(|error| wrong(error.to_string()))?;
+            let fields: Value = json::config(&text).map_err(wrong)?;
             let field = &fields["eos_token_id"];
             let token = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
             let tokens = match field {

@@ -2,6 +2,7 @@
 
 use super::index::{Index, WeightMap};
 use super::{FileSet, OpenError, OpenFile, Problem};
+use crate::checkpoint::safetensors::most_tensors;
 use crate::parallel;
 use crate::store::{FileId, TensorInfo};
 use foldhash::{HashMap, HashMapExt};
@@ -9,6 +10,9 @@ use std::collections::{BTreeMap, HashSet};
 
 /// How many files are read at once: a file server answers several questions in the time of one.
 const AT_ONCE: usize = 4;
+
+/// How many problems of one kind are listed.
+const LISTED: usize = 10_000;
 
 /// What was read of a set of files. As long as there are problems, the tensors are not the whole
 /// checkpoint.
@@ -33,7 +37,7 @@ pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
     // What an index lists is as a rule what there is; vectors that grow take twice as much.
     let listed = index.as_ref().map_or(0, |index| index.weight_map.tensors.len());
     let mut tensors = Vec::<TensorInfo>::with_capacity(listed);
-    let (mut files, mut problems) = (Vec::new(), Vec::new());
+    let (mut files, mut problems, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut contents = Contents { homes: Vec::with_capacity(listed), ..Contents::default() };
     if let Some(single) = ambiguous {
         problems.push(Problem::TwoModels { single });
@@ -59,7 +63,12 @@ pub(in crate::checkpoint) fn read_set<T: Send, E: Send>(
                 contents.homes.extend(found.iter().map(|_| files.len()));
                 tensors.extend(found);
                 contents.names.push(shard.name);
+                bytes += file.len;
                 files.push(file);
+                if tensors.len() as u64 > most_tensors(bytes) {
+                    let problem = Problem::TooManyTensors { tensors: tensors.len(), bytes };
+                    return Ok(ReadSet { files, tensors: Vec::new(), problems: vec![problem] });
+                }
             }
             Err(found) => {
                 contents.unread.insert(shard.name);
@@ -160,19 +169,31 @@ impl Contents {
         misplaced.retain(|(_, shard, _)| !self.unread.contains(&shards[*shard]));
         misplaced.sort();
         repeated.sort();
-        for (number, TensorInfo { name, .. }) in tensors.iter().enumerate() {
-            if !is_listed[number] && names.first[name.as_str()] == number {
-                let shard = self.home(number).into();
-                problems.push(Problem::NotListed { tensor: name.clone(), shard });
-            }
-        }
-        problems.extend(repeated.into_iter().map(|tensor| Problem::ListedTwice { tensor }));
-        problems.extend(misplaced.into_iter().map(|(tensor, shard, found)| Problem::NotInShard {
+        let is_first = |number: &usize| names.first[tensors[*number].name.as_str()] == *number;
+        let unlisted = (0..tensors.len()).filter(|number| !is_listed[*number] && is_first(number));
+        list(problems, unlisted, |number| {
+            let (tensor, shard) = (tensors[number].name.clone(), self.home(number).into());
+            Problem::NotListed { tensor, shard }
+        });
+        list(problems, repeated, |tensor| Problem::ListedTwice { tensor });
+        list(problems, misplaced, |(tensor, shard, found)| Problem::NotInShard {
             tensor,
             shard: shards[shard].clone(),
             found: found.map(|found| self.home(found).into()),
-        }));
+        });
     }
+}
+
+/// Adds problems of one kind, each of one of `items`; of many the first, and how many more there are.
+fn list<T, E>(
+    problems: &mut Vec<Problem<E>>,
+    items: impl IntoIterator<Item = T>,
+    problem: impl FnMut(T) -> Problem<E>,
+) {
+    let mut items = items.into_iter();
+    problems.extend(items.by_ref().take(LISTED).map(problem));
+    let count = items.count();
+    problems.extend((count > 0).then_some(Problem::More { count }));
 }
 
 impl Names<'_> {

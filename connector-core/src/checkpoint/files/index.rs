@@ -11,6 +11,12 @@ use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::path::Path;
 
+/// The most files that an index may name.
+const MOST_SHARDS: usize = 10_000;
+/// The fewest bytes of an index for each tensor; real ones have a hundred. So many it may have anyway.
+const BYTES_PER_TENSOR: usize = 24;
+const TENSORS_ANYWAY: usize = 1 << 16;
+
 /// What is read of an index. Its `metadata.total_size` is not: tools get it wrong (tied tensors
 /// counted twice, sizes of another dtype), and every loader ignores it.
 #[derive(Deserialize)]
@@ -47,8 +53,19 @@ impl Index {
         if json.len() as u64 > MAX_HEADER {
             return Err(refuse("it is longer than 100 MB"));
         }
+        // Of each tensor its name and that of its file are between quotes.
+        let most = json.len() / BYTES_PER_TENSOR + TENSORS_ANYWAY;
+        if json.iter().filter(|&&byte| byte == b'"').count() / 4 > most {
+            let len = json.len();
+            return Err(refuse(&format!(
+                "it has more than {most} tensors in {len} bytes; a tensor of a model takes a hundred"
+            )));
+        }
         let index: Index =
             serde_json::from_slice(&json).map_err(|error| refuse(&error.to_string()))?;
+        if index.weight_map.shards.len() > MOST_SHARDS {
+            return Err(refuse(&format!("it names more than {MOST_SHARDS} files")));
+        }
         if index.weight_map.tensors.is_empty() {
             return Err(OpenErrorKind::EmptyIndex.at(path));
         }
@@ -75,6 +92,10 @@ impl<'de> Visitor<'de> for WeightMapVisitor {
         let mut read = WeightMap::default();
         let mut numbers = HashMap::new();
         while let Some((tensor, Text(shard))) = map.next_entry::<String, Text<'_>>()? {
+            // What is refused need not be kept.
+            if read.shards.len() > MOST_SHARDS {
+                continue;
+            }
             let number = match numbers.get(&shard) {
                 Some(number) => *number,
                 None => {

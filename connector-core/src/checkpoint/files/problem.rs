@@ -1,4 +1,4 @@
-use crate::checkpoint::safetensors::shown;
+use crate::checkpoint::safetensors::{most_tensors, shown};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -8,6 +8,18 @@ use std::path::PathBuf;
 pub enum Problem<E> {
     /// A file is not well-formed.
     Malformed(E),
+    /// The files have more tensors than so little data can be.
+    TooManyTensors {
+        /// How many those have that were read, the last of which is one too many.
+        tensors: usize,
+        /// The bytes of these files.
+        bytes: u64,
+    },
+    /// So many more problems are not listed.
+    More {
+        /// How many.
+        count: usize,
+    },
     /// A tensor is in several shards.
     DuplicateTensor {
         /// The tensor.
@@ -67,6 +79,13 @@ impl<E: fmt::Display> fmt::Display for Problem<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Problem::Malformed(error) => error.fmt(f),
+            Problem::TooManyTensors { tensors, bytes } => write!(
+                f,
+                "there are {tensors} tensors in {bytes} bytes of files, and a model has larger ones; \
+                 at most {} are taken",
+                most_tensors(*bytes)
+            ),
+            Problem::More { count } => write!(f, "{count} more problems of this kind"),
             Problem::DuplicateTensor { tensor, shards } => {
                 write!(f, "tensor `{}` is in several shards: ", shown(tensor))?;
                 for (i, shard) in shards.iter().enumerate() {

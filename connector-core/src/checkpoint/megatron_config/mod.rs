@@ -12,8 +12,8 @@ pub(super) use provider::{is_nemo, translate};
 
 use super::small::Small;
 use super::torch_dist::{self, Arguments};
-use crate::Result;
 use crate::plan::{Finding, FindingKind};
+use crate::{Result, json};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -117,11 +117,7 @@ fn found(
 
 /// The model in a `run_config.yaml`.
 fn bridge(bytes: &[u8]) -> Result<Provider, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "is not UTF-8")?;
-    let config: Value = serde_saphyr::from_str(text).map_err(|error| {
-        let error = error.to_string();
-        format!("is not YAML: {}", error.lines().next().unwrap_or_default())
-    })?;
+    let config: Value = json::yaml(bytes).map_err(|problem| format!("is not YAML: {problem}"))?;
     let model = config.get("model").filter(|model| model.is_object());
     let model = model.ok_or("has no `model`")?;
     let target = model.get("_target_").and_then(Value::as_str);

@@ -1,7 +1,7 @@
 //! Reading a header, and distrusting it.
 
 use super::json::{RawError, RawHeader, StringMap};
-use super::rules::{shown, size_of};
+use super::rules::{most_tensors, shown, size_of};
 use super::{HeaderError, HeaderErrorKind, MAX_HEADER, METADATA};
 use crate::Error;
 use crate::store::Dtype;
@@ -77,7 +77,11 @@ fn parse(json: &[u8], data_start: u64, data: u64) -> Result<Header, HeaderErrorK
     if !text.starts_with('{') {
         return Err(HeaderErrorKind::NotAnObject { found: json.first().copied() });
     }
-    let raw = RawHeader::parse(text).map_err(wrong_form)?;
+    let most = most_tensors(data);
+    let raw = RawHeader::parse(text, most).map_err(wrong_form)?;
+    if raw.count > most {
+        return Err(HeaderErrorKind::TooManyTensors { tensors: raw.count, data, most });
+    }
     if raw.metadata_repeated {
         return Err(HeaderErrorKind::DuplicateKey { key: METADATA.into() });
     }

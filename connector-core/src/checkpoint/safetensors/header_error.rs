@@ -83,6 +83,20 @@ pub enum HeaderErrorKind {
         /// The key, of the header or of its `__metadata__`.
         key: String,
     },
+    /// More tensors than so little data can be.
+    #[error(
+        "the header has {tensors} tensors of {} together, and a model has larger ones; at most {most} \
+         are taken",
+        byte_count(*data)
+    )]
+    TooManyTensors {
+        /// How many there are.
+        tensors: u64,
+        /// The size of the data.
+        data: u64,
+        /// How many there may be.
+        most: u64,
+    },
     /// The dtype is none that safetensors has.
     #[error("tensor `{}` has the unknown dtype `{}`", shown(tensor), shown(dtype))]
     UnknownDtype {

@@ -2,7 +2,8 @@
 //! both, so that a file which says two things about one tensor is refused.
 
 use super::METADATA;
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+use super::rules::MOST_DIMENSIONS;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -18,15 +19,50 @@ use std::fmt;
 pub(super) struct Entry<'a> {
     #[serde(borrow)]
     pub(super) dtype: Cow<'a, str>,
+    #[serde(deserialize_with = "dimensions")]
     pub(super) shape: Cow<'a, [usize]>,
     pub(super) data_offsets: (u64, u64),
+}
+
+/// The dimensions of a tensor; of too many, one more than there may be.
+fn dimensions<'de, D: Deserializer<'de>>(json: D) -> Result<Cow<'static, [usize]>, D::Error> {
+    json.deserialize_seq(Dimensions).map(Cow::Owned)
+}
+
+struct Dimensions;
+
+impl<'de> Visitor<'de> for Dimensions {
+    type Value = Vec<usize>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of dimensions")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<usize>, A::Error> {
+        let mut dimensions = Vec::new();
+        while let Some(dimension) = list.next_element()? {
+            // As many as most have: a vector that grows by itself takes room for four at once.
+            if dimensions.is_empty() {
+                dimensions.reserve_exact(2);
+            }
+            dimensions.push(dimension);
+            if dimensions.len() > MOST_DIMENSIONS {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                break;
+            }
+        }
+        Ok(dimensions)
+    }
 }
 
 /// A header's JSON, unchecked, in the order of the file.
 #[derive(Default)]
 pub(super) struct RawHeader<'a> {
     pub(super) metadata: Option<StringMap>,
+    /// Of too many tensors the first.
     pub(super) entries: Vec<(String, Entry<'a>)>,
+    /// How many tensors there are.
+    pub(super) count: u64,
     /// Whether `__metadata__` comes twice.
     pub(super) metadata_repeated: bool,
 }
@@ -39,10 +75,11 @@ pub(super) struct RawError {
 }
 
 impl<'a> RawHeader<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, RawError> {
+    /// Reads a header that may have `most` tensors.
+    pub(super) fn parse(text: &'a str, most: u64) -> Result<Self, RawError> {
         let mut key = None;
         let mut json = serde_json::Deserializer::from_str(text);
-        let parsed = HeaderSeed { key: &mut key }.deserialize(&mut json);
+        let parsed = HeaderSeed { key: &mut key, most }.deserialize(&mut json);
         match parsed.and_then(|raw| json.end().map(|()| raw)) {
             Ok(raw) => Ok(raw),
             Err(reason) => Err(RawError { key, reason }),
@@ -53,6 +90,7 @@ impl<'a> RawHeader<'a> {
 struct HeaderSeed<'k> {
     /// The key being read: serde's errors do not carry it.
     key: &'k mut Option<String>,
+    most: u64,
 }
 
 impl<'de> DeserializeSeed<'de> for HeaderSeed<'_> {
@@ -76,9 +114,13 @@ impl<'de> Visitor<'de> for HeaderSeed<'_> {
             let key = self.key.insert(key);
             if key == METADATA {
                 raw.metadata_repeated |= raw.metadata.replace(map.next_value()?).is_some();
-            } else {
+            } else if raw.count < self.most {
                 let entry = map.next_value()?;
                 raw.entries.push((std::mem::take(key), entry));
+                raw.count += 1;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+                raw.count += 1;
             }
             *self.key = None;
         }

@@ -29,7 +29,7 @@ pub use header_error::{HeaderError, HeaderErrorKind};
 pub use layout::{Layout, LayoutError, OutputTensor, Placement, ShardFile};
 pub use reader::Reader;
 pub use rules::InvalidTensor;
-pub(super) use rules::shown;
+pub(super) use rules::{most_tensors, shown};
 pub use writer::Writer;
 
 use super::files::{self, Form};

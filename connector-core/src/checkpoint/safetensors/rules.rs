@@ -6,6 +6,20 @@ use crate::store::Dtype;
 /// Longer than any framework's names, shorter than what would make a message unreadable.
 const MAX_NAME: usize = 4096;
 
+/// The most dimensions: as many as torch has.
+pub(super) const MOST_DIMENSIONS: usize = 64;
+
+/// So many tensors are taken whatever they hold, and one more for so many bytes of data: those of the
+/// smallest models have more on average, with all scales that are a single number. What tensors take in
+/// memory, a thousand bytes each until they are converted, thus follows the size of the checkpoint.
+const TENSORS_ANYWAY: u64 = 1 << 16;
+const BYTES_PER_TENSOR: u64 = 256;
+
+/// The most tensors in so many bytes of data.
+pub(in crate::checkpoint) fn most_tensors(data: u64) -> u64 {
+    TENSORS_ANYWAY + data / BYTES_PER_TENSOR
+}
+
 /// Why a tensor is refused, whatever file it is in.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,6 +42,12 @@ pub enum InvalidTensor {
     /// Its name is the header's key for metadata.
     #[error("a tensor cannot be called `{METADATA}`: the header's metadata is")]
     ReservedName,
+    /// It has more dimensions than any framework's.
+    #[error("tensor `{}` has more than {MOST_DIMENSIONS} dimensions", shown(name))]
+    Dimensions {
+        /// The name.
+        name: String,
+    },
     /// Its size does not fit in 64 bits.
     #[error("the size of tensor `{}`, {dtype} {shape:?}, does not fit in 64 bits", shown(name))]
     Overflow {
@@ -68,6 +88,9 @@ pub(super) fn size_of(name: &str, dtype: Dtype, shape: &[usize]) -> Result<u64, 
     };
     if has_control {
         return Err(InvalidTensor::ControlInName { name: name.into() });
+    }
+    if shape.len() > MOST_DIMENSIONS {
+        return Err(InvalidTensor::Dimensions { name: name.into() });
     }
     // Zeros are left out at first, so that no part of the shape overflows: others multiply it in
     // another order.

@@ -7,6 +7,7 @@ use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A safetensors checkpoint being written into a directory.
 ///
@@ -19,7 +20,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
-    layout: Layout,
+    layout: Arc<Layout>,
     files: Vec<File>,
 }
 
@@ -29,8 +30,8 @@ impl Writer {
     ///
     /// # Errors
     /// If a file exists already, or the system refuses.
-    pub fn create(dir: impl AsRef<Path>, layout: Layout) -> Result<Self, Error> {
-        let dir = dir.as_ref();
+    pub fn create(dir: impl AsRef<Path>, layout: impl Into<Arc<Layout>>) -> Result<Self, Error> {
+        let (dir, layout) = (dir.as_ref(), layout.into());
         let mut files = Vec::with_capacity(layout.files().len());
         for ShardFile { name, header, len } in layout.files() {
             let path = dir.join(name);

@@ -7,6 +7,7 @@ use crate::checkpoint::torch::types;
 use crate::checkpoint::torch::zip::{Frame, frame, objects};
 use crate::store::{Dtype, Part};
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Records begin at a multiple of this, so that their tensors do in the file: a cache line.
 const ALIGNMENT: u64 = 64;
@@ -24,6 +25,8 @@ pub struct Layout {
     places: Vec<Vec<Part>>,
     pub(super) metadata: Vec<u8>,
     pub(super) common: Vec<u8>,
+    /// What every state is.
+    pub(super) object: Vec<u8>,
 }
 
 /// A `.distcp` file to be written.
@@ -34,8 +37,8 @@ pub struct DistFile {
     /// Its length in bytes.
     pub len: u64,
     pub(super) records: Vec<Record>,
-    /// States, which are whole: first byte and bytes.
-    pub(super) objects: Vec<(u64, Vec<u8>)>,
+    /// The first bytes of states.
+    pub(super) objects: Vec<u64>,
 }
 
 /// A record around a piece of a parameter.
@@ -43,7 +46,8 @@ pub struct DistFile {
 pub(super) struct Record {
     /// Its first byte.
     pub start: u64,
-    pub frame: Frame,
+    /// Pieces of one type and size have the same.
+    pub frame: Arc<Frame>,
     /// Where the piece lies in the file.
     pub data: Range<u64>,
 }
@@ -101,7 +105,7 @@ impl Layout {
             extra_states(&stacks).into_iter().map(|key| (key, filling.object(&empty))).collect();
         let files = filling.files;
         let metadata = metadata::write(&stored, &states);
-        Ok(Layout { files, places, metadata, common: options.common.clone() })
+        Ok(Layout { files, places, metadata, common: options.common.clone(), object: empty })
     }
 
     /// The files, at least one.
@@ -153,6 +157,21 @@ impl Filling {
         let row = of_row.and_then(|n| dtype.size(n)).ok_or_else(too_large)?;
         let gated = gated && key.contains("linear_fc1.") && !key.contains("layer_norm");
         let cuts = cuts(inner.first().copied(), row, gated).ok_or_else(too_large)?;
+        let size = |rows: &Range<usize>| {
+            let mut size = vec![1; axes.len()];
+            // A scalar has no rows.
+            if let Some((_, columns)) = inner.split_first() {
+                size.push(rows.len());
+                size.extend(columns);
+            }
+            size
+        };
+        let framed = |rows: &Range<usize>| {
+            let pickle = record::pickle(*dtype, &size(rows))?;
+            Some(Arc::new(frame(&pickle, u32::try_from(rows.len() as u64 * row).ok()?)))
+        };
+        let frames: Option<Vec<_>> = cuts.iter().map(framed).collect();
+        let frames = frames.ok_or_else(too_large)?;
         let mut chunks = Vec::with_capacity(members.len() * cuts.len());
         for (nth, &member) in members.iter().enumerate() {
             let mut above = vec![0; axes.len()];
@@ -161,20 +180,17 @@ impl Filling {
                 *place = rest % len;
                 rest /= len;
             }
-            for rows in &cuts {
-                let (mut start, mut size) = (above.clone(), vec![1; axes.len()]);
-                // A scalar has no rows.
-                if let Some((_, columns)) = inner.split_first() {
+            places[member].reserve_exact(cuts.len());
+            for (rows, frame) in cuts.iter().zip(&frames) {
+                let mut start = above.clone();
+                if !inner.is_empty() {
                     start.push(rows.start);
                     start.resize(axes.len() + inner.len(), 0);
-                    size.push(rows.len());
-                    size.extend(columns);
                 }
-                let pickle = record::pickle(*dtype, &size).ok_or_else(too_large)?;
                 let bytes = rows.len() as u64 * row;
-                let (record, file, data) = self.record(&pickle, bytes).ok_or_else(too_large)?;
+                let (record, file, data) = self.record(frame, bytes).ok_or_else(too_large)?;
                 places[member].push(Part { at: rows.start as u64 * row, file, offset: data });
-                chunks.push(Chunk { start, size, record: Some(record) });
+                chunks.push(Chunk { start, size: size(rows), record: Some(record) });
             }
         }
         let shape = axes.iter().chain(inner).copied().collect();
@@ -182,13 +198,12 @@ impl Filling {
     }
 
     /// A record of `bytes` bytes of a tensor: its place, its file, and where in it the tensor goes.
-    fn record(&mut self, pickle: &[u8], bytes: u64) -> Option<(Place, usize, u64)> {
-        let frame = frame(pickle, u32::try_from(bytes).ok()?);
+    fn record(&mut self, frame: &Arc<Frame>, bytes: u64) -> Option<(Place, usize, u64)> {
         let length = frame.head.len() as u64 + bytes + frame.tail.len() as u64;
         let (file, start) = self.room(length, bytes)?;
         let data = start + frame.head.len() as u64;
         let open = &mut self.files[file];
-        open.records.push(Record { start, frame, data: data..data + bytes });
+        open.records.push(Record { start, frame: Arc::clone(frame), data: data..data + bytes });
         open.len = start + length;
         Some((Place { file: open.name.clone(), offset: start, length }, file, data))
     }
@@ -201,7 +216,7 @@ impl Filling {
         }
         let open = &mut self.files[file];
         let offset = open.len.next_multiple_of(ALIGNMENT);
-        open.objects.push((offset, bytes.to_vec()));
+        open.objects.push(offset);
         open.len = offset + bytes.len() as u64;
         Place { file: open.name.clone(), offset, length: bytes.len() as u64 }
     }

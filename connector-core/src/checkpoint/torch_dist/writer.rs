@@ -12,7 +12,7 @@ use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What `metadata.json` says, in the words of Megatron-core up to 0.16, which refuses others.
 const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_version": 1, "common_backend": "torch", "common_backend_version": 1}"#;
@@ -29,7 +29,7 @@ const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_v
 #[derive(Debug)]
 pub struct Writer {
     dir: PathBuf,
-    layout: Layout,
+    layout: Arc<Layout>,
     files: Vec<File>,
     /// Of each record of each file.
     crcs: Vec<Vec<Mutex<Stretches>>>,
@@ -40,8 +40,8 @@ impl Writer {
     ///
     /// # Errors
     /// If a file exists already, or the system refuses.
-    pub fn create(dir: impl AsRef<Path>, layout: Layout) -> Result<Self> {
-        let dir = dir.as_ref();
+    pub fn create(dir: impl AsRef<Path>, layout: impl Into<Arc<Layout>>) -> Result<Self> {
+        let (dir, layout) = (dir.as_ref(), layout.into());
         let mut files = Vec::with_capacity(layout.files.len());
         for DistFile { name, len, records, objects } in &layout.files {
             let path = dir.join(name);
@@ -55,8 +55,8 @@ impl Writer {
                 write(&frame.head, *start)?;
                 write(&frame.tail, data.end)?;
             }
-            for (start, bytes) in objects {
-                write(bytes, *start)?;
+            for start in objects {
+                write(&layout.object, *start)?;
             }
             files.push(file);
         }
@@ -77,7 +77,7 @@ impl Writer {
         for (file, DistFile { name, .. }) in files.into_iter().zip(&layout.files) {
             close(file, &dir.join(name))?;
         }
-        let Layout { metadata, common, .. } = &layout;
+        let Layout { metadata, common, .. } = &*layout;
         for (name, bytes) in
             [(METADATA, &metadata[..]), (COMMON, common), (METADATA_JSON, BACKENDS)]
         {

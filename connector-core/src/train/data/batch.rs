@@ -23,7 +23,7 @@ pub(in crate::train) struct Batch {
 }
 
 impl Batch {
-    fn new(rows: &[&Row], device: &Device) -> Result<Self> {
+    fn new(rows: &[Row], device: &Device) -> Result<Self> {
         let width = rows.iter().map(|row| row.inputs.len()).max().unwrap_or(0);
         let (mut inputs, mut positions, mut labels) = (Vec::new(), Vec::new(), Vec::new());
         let (mut tokens, mut lengths) = (0, Vec::new());
@@ -56,7 +56,10 @@ impl Dataset {
         size: usize,
         device: &Device,
     ) -> impl Iterator<Item = Result<Batch>> {
-        self.rows.chunks(size).map(|rows| Batch::new(&rows.iter().collect::<Vec<_>>(), device))
+        (0..self.rows.len()).step_by(size.max(1)).map(move |first| {
+            let some = first..self.rows.len().min(first + size);
+            Batch::new(&some.map(|number| self.rows.row(number)).collect::<Vec<_>>(), device)
+        })
     }
 }
 
@@ -99,7 +102,7 @@ impl<'a> Sampler<'a> {
                 self.order = (self.epoch(), self.shuffle(self.epoch()));
             }
             let at = (self.consumed % self.data.rows.len() as u64) as usize;
-            rows.push(&self.data.rows[self.order.1[at]]);
+            rows.push(self.data.rows.row(self.order.1[at]));
             self.consumed += 1;
         }
         Batch::new(&rows, device)
@@ -108,6 +111,8 @@ impl<'a> Sampler<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::rows::Rows;
+    use super::super::tokens::Tokens;
     use super::*;
 
     fn row(inputs: &[u32], learnt: &[bool], lengths: &[usize]) -> Row {
@@ -117,14 +122,19 @@ mod tests {
     }
 
     fn dataset(rows: u32) -> Dataset {
-        let rows = (0..rows).map(|id| row(&[id], &[true], &[1])).collect();
-        Dataset { rows, fingerprint: String::new(), examples: 0, truncated: 0 }
+        let mut packed = Rows::new(1);
+        for id in 0..rows {
+            let (is_text, goes_on) = (false, false);
+            packed.push(&Tokens { ids: vec![id, 0], learnt_from: 1, is_text, goes_on });
+        }
+        packed.close();
+        Dataset { rows: packed, fingerprint: String::new(), examples: 0, truncated: 0 }
     }
 
     #[test]
     fn rows_become_tensors_of_one_width() {
         let rows = [row(&[1, 2, 3], &[false, true, true], &[1, 2]), row(&[4], &[true], &[1])];
-        let batch = Batch::new(&rows.iter().collect::<Vec<_>>(), &Device::Cpu).unwrap();
+        let batch = Batch::new(&rows, &Device::Cpu).unwrap();
         assert_eq!(batch.inputs.to_vec2::<u32>().unwrap(), [[1, 2, 3], [4, 0, 0]]);
         assert_eq!(batch.positions.to_vec1::<u32>().unwrap(), [1, 2, 3]);
         assert_eq!(batch.labels.to_vec1::<u32>().unwrap(), [102, 103, 104]);

@@ -1,19 +1,40 @@
 //! What a file of training data says.
 
+use super::texts::{Part, TextReader};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// One text to learn from.
+/// Something to learn from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Example {
     /// A prompt, and the answer that is learnt.
     Answer { input: String, output: String },
-    /// A text, all of which is learnt.
-    Text(String),
+    /// A text, or a part of one, all of which is learnt.
+    Text(Part),
+}
+
+impl Example {
+    /// A whole text.
+    pub fn text(text: String) -> Self {
+        Example::Text(Part { from: 0, to: text.len(), text, first: true, last: true })
+    }
+
+    /// Whether it is white space alone, of which there is nothing to learn.
+    fn is_blank(&self) -> bool {
+        matches!(self, Example::Text(part) if part.text.trim().is_empty())
+    }
+
+    /// How many bytes it has.
+    fn len(&self) -> usize {
+        match self {
+            Example::Answer { input, output } => input.len() + output.len(),
+            Example::Text(part) => part.text.len(),
+        }
+    }
 }
 
 /// A line of JSON: the fields of NeMo's fine-tuning data, or a text. Others are of no concern.
@@ -25,56 +46,92 @@ struct Line {
 }
 
 /// The longest line, in bytes. A book has about a million; what is longer is not lines of JSON.
-const LONGEST: u64 = 64 << 20;
+const LONGEST: u64 = 16 << 20;
 /// Problems are listed up to this many, and counted beyond.
 const LISTED: usize = 20;
+/// Examples are read until they have so many bytes together, or are so many.
+const AT_ONCE: usize = 1 << 20;
+const MOST_AT_ONCE: usize = 1024;
 
-/// Reads the file at `path`: lines of JSON if its name ends in `.jsonl`, else one plain text. With
-/// each example comes its line, counted from 1.
-///
-/// # Errors
-/// [`Error::Refused`] with the lines that are no examples; [`Error::Io`].
-pub(super) fn read(path: &Path) -> Result<Vec<(usize, Example)>> {
-    let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
-    let mut problems = Problems::of(path);
-    let examples = match is_json {
-        true => read_lines(path, &mut problems)?,
-        false => {
-            let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-            match String::from_utf8(bytes) {
-                Ok(text) if text.trim().is_empty() => Vec::new(),
-                Ok(text) => vec![(1, Example::Text(text))],
-                Err(error) => {
-                    let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-                    let line = valid.iter().filter(|&&byte| byte == b'\n').count() + 1;
-                    problems.add(line, "is not UTF-8");
-                    Vec::new()
-                }
-            }
-        }
-    };
-    if problems.is_empty() && examples.is_empty() {
-        problems.whole("has no text to learn from");
-    }
-    problems.finish()?;
-    Ok(examples)
+/// Reads a file of examples, some of them at a time: lines of JSON if its name ends in `.jsonl`, else
+/// one plain text.
+pub(super) struct Reader {
+    path: PathBuf,
+    input: Input,
+    has_examples: bool,
 }
 
-fn read_lines(path: &Path, problems: &mut Problems) -> Result<Vec<(usize, Example)>> {
-    let file = File::open(path).map_err(Error::io("read", path))?;
-    let mut reader = BufReader::new(file);
-    let mut examples = Vec::new();
+enum Input {
+    /// With the number of the last line.
+    Lines(BufReader<File>, usize),
+    Text(TextReader),
+    Ended,
+}
+
+impl Reader {
+    /// Opens the file at `path`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn open(path: &Path) -> Result<Self> {
+        let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let input = match is_json {
+            true => Input::Lines(BufReader::new(file), 0),
+            false => Input::Text(TextReader::new(path, file)),
+        };
+        Ok(Reader { path: path.into(), input, has_examples: false })
+    }
+
+    /// The next examples, each with its line, counted from 1; none at the end. What is no example is
+    /// added to `problems`.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn next(&mut self, problems: &mut Problems) -> Result<Vec<(usize, Example)>> {
+        let (mut examples, mut bytes) = (Vec::new(), 0);
+        while bytes < AT_ONCE && examples.len() < MOST_AT_ONCE {
+            let Some((line, example)) = self.one(problems)? else {
+                self.input = Input::Ended;
+                break;
+            };
+            bytes += example.len();
+            self.has_examples |= !example.is_blank();
+            examples.push((line, example));
+        }
+        if examples.is_empty() && !self.has_examples && problems.is_empty() {
+            problems.whole("has no text to learn from");
+        }
+        Ok(examples)
+    }
+
+    fn one(&mut self, problems: &mut Problems) -> Result<Option<(usize, Example)>> {
+        match &mut self.input {
+            Input::Lines(input, number) => next_line(&self.path, input, number, problems),
+            Input::Text(text) => Ok(text.next(problems)?.map(|part| (1, Example::Text(part)))),
+            Input::Ended => Ok(None),
+        }
+    }
+}
+
+fn next_line(
+    path: &Path,
+    input: &mut BufReader<File>,
+    number: &mut usize,
+    problems: &mut Problems,
+) -> Result<Option<(usize, Example)>> {
     let mut line = Vec::new();
-    for number in 1.. {
+    loop {
         line.clear();
-        let mut limited = std::io::Read::take(&mut reader, LONGEST);
+        *number += 1;
+        let mut limited = std::io::Read::take(&mut *input, LONGEST);
         let read = limited.read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
         if read == 0 {
-            break;
+            return Ok(None);
         }
         if read as u64 == LONGEST {
-            problems.add(number, format!("is longer than {} MiB", LONGEST >> 20));
-            break;
+            problems.add(*number, format!("is longer than {} MiB", LONGEST >> 20));
+            return Ok(None);
         }
         // A byte order mark is what some editors begin a file with.
         let text = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&line).trim_ascii();
@@ -82,11 +139,10 @@ fn read_lines(path: &Path, problems: &mut Problems) -> Result<Vec<(usize, Exampl
             continue;
         }
         match parse(text) {
-            Ok(example) => examples.push((number, example)),
-            Err(problem) => problems.add(number, problem),
+            Ok(example) => return Ok(Some((*number, example))),
+            Err(problem) => problems.add(*number, problem),
         }
     }
-    Ok(examples)
 }
 
 /// The example that a line is, or why it is none.
@@ -112,7 +168,7 @@ fn parse(line: &[u8]) -> Result<Example, String> {
             if text.trim().is_empty() {
                 return Err("has an empty \"text\", so there is nothing to learn".into());
             }
-            Example::Text(text)
+            Example::text(text)
         }
         Line { input: Some(_), output: None, .. } => return Err("has no \"output\"".into()),
         Line { input: None, output: Some(_), .. } => return Err("has no \"input\"".into()),
@@ -146,11 +202,11 @@ impl Problems {
     }
 
     /// About the whole file.
-    fn whole(&mut self, problem: &str) {
+    pub fn whole(&mut self, problem: &str) {
         self.findings.push(Finding::new(FindingKind::Data, &self.path, problem));
     }
 
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.findings.is_empty()
     }
 
@@ -173,7 +229,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(name);
         fs::write(&path, bytes).unwrap();
-        read(&path)
+        let (mut reader, mut problems) = (Reader::open(&path)?, Problems::of(&path));
+        let mut all = Vec::new();
+        loop {
+            let some = reader.next(&mut problems)?;
+            if some.is_empty() {
+                return problems.finish().map(|()| all);
+            }
+            all.extend(some);
+        }
     }
 
     #[test]
@@ -185,10 +249,10 @@ mod tests {
         let lines = "\u{feff}{\"input\": \"a\", \"output\": \"b\", \"id\": 7}\n\n{\"text\": \"c\"}\r\n\
                      {\"input\": \"\", \"output\": \"\\u00e9\"}";
         let examples = read_as("train.jsonl", lines.as_bytes()).unwrap();
-        let want = [(1, answer("a", "b")), (3, Example::Text("c".into())), (4, answer("", "é"))];
+        let want = [(1, answer("a", "b")), (3, Example::text("c".into())), (4, answer("", "é"))];
         assert_eq!(examples, want);
         let text = read_as("book.txt", b"Call me\nIshmael.").unwrap();
-        assert_eq!(text, [(1, Example::Text("Call me\nIshmael.".into()))]);
+        assert_eq!(text, [(1, Example::text("Call me\nIshmael.".into()))]);
     }
 
     #[test]
@@ -238,6 +302,6 @@ mod tests {
             let error = read_as(name, bytes).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         }
-        assert!(matches!(read("no/such.jsonl".as_ref()), Err(Error::Io { .. })));
+        assert!(matches!(Reader::open("no/such.jsonl".as_ref()), Err(Error::Io { .. })));
     }
 }

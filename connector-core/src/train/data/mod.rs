@@ -3,13 +3,14 @@
 mod batch;
 mod lines;
 mod rows;
+mod texts;
 mod tokens;
 
 pub(super) use batch::{Batch, Sampler};
 
-use self::lines::Problems;
-use self::rows::Row;
-use self::tokens::{Encoder, Template};
+use self::lines::{Problems, Reader};
+use self::rows::{MOST_TOKENS, Rows};
+use self::tokens::{Encoder, NOTHING, Template, Tokens};
 use crate::model::Tokenizer;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -55,7 +56,8 @@ impl FineTuningData {
 
     /// Reads and tokenises all of it. `end`, if there is one, is the token after each example.
     ///
-    /// All tokens are held in memory, with some 9 bytes for each.
+    /// The text is read and tokenised in parts. All tokens are held in memory, with some five bytes
+    /// for each, and there may be 2^30 of them.
     ///
     /// # Errors
     /// [`Error::Refused`] with the number of each line that is no example or has no tokens to
@@ -86,49 +88,70 @@ impl FineTuningData {
         }
         let template = Template::parse(&self.prompt_template)
             .map_err(|problem| refuse("prompt_template", problem))?;
-        let examples = lines::read(path)?;
         let encoder = Encoder { tokenizer, template, end };
-        let encoded = encoder.encode(examples, Problems::of(path))?;
-        let mut problems = Problems::of(path);
-        let (mut truncated, limit) = (0, self.seq_length);
-        for (line, tokens) in &encoded {
-            // The last token is only ever said, not read.
-            let read = tokens.ids.len().saturating_sub(1);
-            if tokens.is_text || read <= limit {
+        let (mut reader, mut problems) = (Reader::open(path)?, Problems::of(path));
+        let mut rows = Rows::new(self.seq_length);
+        let (mut examples, mut truncated) = (0, 0);
+        loop {
+            let some = reader.next(&mut problems)?;
+            if some.is_empty() {
+                break;
+            }
+            // What comes behind a problem is only looked through for others.
+            if !problems.is_empty() {
                 continue;
             }
-            truncated += 1;
-            if tokens.learnt_from > limit {
-                problems.add(
-                    *line,
-                    format!(
-                        "has a prompt of {} tokens, which leaves none of the \
-                    {limit} of seq_length to learn",
-                        tokens.learnt_from
-                    ),
-                );
-            } else if !self.truncate {
-                problems.add(
-                    *line,
-                    format!(
-                        "has {read} tokens, more than seq_length, {limit}; raise \
-                    it, or set truncate"
-                    ),
-                );
+            for ((line, _), tokens) in some.iter().zip(encoder.encode(&some)?) {
+                examples += usize::from(!tokens.goes_on);
+                match self.fit(&tokens) {
+                    Ok(is_cut) => truncated += usize::from(is_cut),
+                    Err(problem) => problems.add(*line, problem),
+                }
+                if problems.is_empty() && !rows.push(&tokens) {
+                    problems
+                        .add(*line, format!("is where there are more than {MOST_TOKENS} tokens"));
+                    break;
+                }
             }
+        }
+        rows.close();
+        if problems.is_empty() && rows.len() == 0 {
+            problems.add(1, "has a single token, which nothing follows");
         }
         problems.finish()?;
         if truncated > 0 {
-            tracing::warn!(truncated, seq_length = limit, "examples are cut at their end");
-        }
-        let rows = rows::pack(encoded.iter().map(|(_, tokens)| tokens), limit);
-        let examples = encoded.len();
-        if rows.is_empty() {
-            let mut problems = Problems::of(path);
-            problems.add(1, "has a single token, which nothing follows");
-            problems.finish()?;
+            tracing::warn!(
+                truncated,
+                seq_length = self.seq_length,
+                "examples are cut at their end"
+            );
         }
         Ok(Dataset { fingerprint: rows::fingerprint(&rows), rows, examples, truncated })
+    }
+
+    /// Whether an example has to be cut; or why it cannot be taken.
+    fn fit(&self, tokens: &Tokens) -> Result<bool, String> {
+        let limit = self.seq_length;
+        // The last token is only ever said, not read.
+        let read = tokens.ids.len().saturating_sub(1);
+        if tokens.learnt_from == NOTHING {
+            return Err("has no tokens to learn".into());
+        }
+        if tokens.is_text || read <= limit {
+            return Ok(false);
+        }
+        if tokens.learnt_from > limit {
+            return Err(format!(
+                "has a prompt of {} tokens, which leaves none of the {limit} of seq_length to learn",
+                tokens.learnt_from
+            ));
+        }
+        if !self.truncate {
+            return Err(format!(
+                "has {read} tokens, more than seq_length, {limit}; raise it, or set truncate"
+            ));
+        }
+        Ok(true)
     }
 }
 
@@ -140,7 +163,7 @@ fn in_folder(path: &Path, name: &str) -> PathBuf {
 /// Examples as a model reads them, packed into rows.
 #[derive(Clone, Debug)]
 pub struct Dataset {
-    rows: Vec<Row>,
+    rows: Rows,
     fingerprint: String,
     examples: usize,
     truncated: usize,
@@ -164,18 +187,17 @@ impl Dataset {
 
     /// How many tokens the model reads in one pass over all rows.
     pub fn tokens(&self) -> usize {
-        self.rows.iter().map(|row| row.inputs.len()).sum()
+        self.rows.count().0
     }
 
     /// How many tokens it learns in one pass.
     pub fn learnt_tokens(&self) -> usize {
-        self.rows.iter().flat_map(|row| &row.learnt).filter(|&&learnt| learnt).count()
+        self.rows.count().1
     }
 
     /// The largest token, read or learnt.
     pub(super) fn largest_token(&self) -> u32 {
-        let tokens = self.rows.iter().flat_map(|row| row.inputs.iter().chain(&row.labels));
-        tokens.copied().max().unwrap_or(0)
+        self.rows.largest_token()
     }
 
     /// A hash of all rows.

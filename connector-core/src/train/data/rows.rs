@@ -2,6 +2,10 @@
 
 use super::tokens::Tokens;
 use blake3::Hasher;
+use std::ops::Range;
+
+/// The most tokens, which take some 5 GiB of memory: a hundred times what fine-tuning takes.
+pub(super) const MOST_TOKENS: usize = 1 << 30;
 
 /// A row: what the model reads, what it is to say, and where one example ends and the next begins.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,53 +19,142 @@ pub(super) struct Row {
     pub lengths: Vec<usize>,
 }
 
-impl Row {
-    /// Adds inputs and the tokens after them: `ids` from `from` on, `len` inputs.
-    fn push(&mut self, tokens: &Tokens, from: usize, len: usize) {
-        self.inputs.extend(&tokens.ids[from..from + len]);
-        self.labels.extend(&tokens.ids[from + 1..=from + len]);
-        self.learnt.extend((from + 1..=from + len).map(|at| at >= tokens.learnt_from));
-        self.lengths.push(len);
-    }
-}
-
-/// Packs examples into rows of at most `seq_length` inputs, in their order.
+/// Rows of at most so many inputs, as places in one list of tokens: that takes four bytes for each.
 ///
 /// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text
 /// is cut wherever a row is full. An example that is longer than a row is cut, which the caller has
 /// decided on.
-pub(super) fn pack<'a>(
-    examples: impl IntoIterator<Item = &'a Tokens>,
+#[derive(Clone, Debug)]
+pub(super) struct Rows {
     seq_length: usize,
-) -> Vec<Row> {
-    let mut rows = Vec::new();
-    let mut row = Row::default();
-    for tokens in examples {
+    /// Of one example after the other.
+    tokens: Vec<u32>,
+    parts: Vec<Part>,
+    /// Where in `parts` each row ends.
+    ends: Vec<usize>,
+    /// How many inputs are in the row that is being filled.
+    filled: usize,
+    /// Where in `tokens` the next input of a text is whose end has not come.
+    next: usize,
+}
+
+/// What of an example is in a row: `len` inputs from `start` on. The tokens from `learnt_from` on are
+/// learnt, where they follow an input.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    start: u32,
+    len: u32,
+    learnt_from: u32,
+}
+
+impl Part {
+    /// How many of its inputs are followed by what is learnt.
+    fn learnt(self) -> usize {
+        (self.start + self.len + 1).saturating_sub(self.learnt_from.max(self.start + 1)) as usize
+    }
+}
+
+impl Rows {
+    pub fn new(seq_length: usize) -> Self {
+        let (tokens, parts, ends) = (Vec::new(), Vec::new(), Vec::new());
+        Rows { seq_length, tokens, parts, ends, filled: 0, next: 0 }
+    }
+
+    /// Adds an example, or a part of a text. `false` if there are too many tokens.
+    pub fn push(&mut self, tokens: &Tokens) -> bool {
+        if tokens.ids.len() > MOST_TOKENS - self.tokens.len() {
+            return false;
+        }
+        let start = if tokens.goes_on { self.next } else { self.tokens.len() };
+        let learnt_from = self.tokens.len() + tokens.learnt_from;
+        self.tokens.extend_from_slice(&tokens.ids);
         // The last token is only ever said.
-        let count = tokens.ids.len().saturating_sub(1);
+        let count = (self.tokens.len() - start).saturating_sub(1);
         let mut from = 0;
         while from < count {
-            let room = seq_length - row.inputs.len();
-            let whole = count.min(seq_length);
+            let room = self.seq_length - self.filled;
+            let whole = count.min(self.seq_length);
             if room == 0 || (!tokens.is_text && whole > room) {
-                rows.push(std::mem::take(&mut row));
+                self.close();
                 continue;
             }
             let len = room.min(count - from);
-            row.push(tokens, from, len);
+            self.add(start + from, len, learnt_from);
             from = if tokens.is_text { from + len } else { count };
         }
+        self.next = start + count;
+        true
     }
-    rows.push(row);
-    // A row of prompts alone teaches nothing.
-    rows.retain(|row| row.learnt.contains(&true));
-    rows
+
+    /// Adds inputs to the row that is being filled.
+    fn add(&mut self, start: usize, len: usize, learnt_from: usize) {
+        self.filled += len;
+        let first = self.ends.last().copied().unwrap_or(0);
+        let (start, len, learnt_from) = (start as u32, len as u32, learnt_from as u32);
+        match self.parts[first..].last_mut() {
+            // The text goes on.
+            Some(last) if last.start + last.len == start => last.len += len,
+            _ => self.parts.push(Part { start, len, learnt_from }),
+        }
+    }
+
+    /// Ends the row that is being filled.
+    pub fn close(&mut self) {
+        self.filled = 0;
+        let first = self.ends.last().copied().unwrap_or(0);
+        // A row of prompts alone teaches nothing.
+        if self.parts[first..].iter().all(|part| part.learnt() == 0) {
+            self.parts.truncate(first);
+        } else {
+            self.ends.push(self.parts.len());
+        }
+    }
+
+    /// How many rows are ended.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn row(&self, number: usize) -> Row {
+        let mut row = Row::default();
+        let first = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        for part in &self.parts[first..self.ends[number]] {
+            let inputs = self.range(*part);
+            let labels = inputs.start + 1..inputs.end + 1;
+            row.learnt.extend(labels.clone().map(|at| at >= part.learnt_from as usize));
+            row.lengths.push(inputs.len());
+            row.labels.extend_from_slice(&self.tokens[labels]);
+            row.inputs.extend_from_slice(&self.tokens[inputs]);
+        }
+        row
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = Row> {
+        (0..self.len()).map(|number| self.row(number))
+    }
+
+    /// How many tokens are read, and how many of those behind them learnt.
+    pub fn count(&self) -> (usize, usize) {
+        let inputs = self.parts.iter().map(|part| part.len as usize).sum();
+        (inputs, self.parts.iter().map(|part| part.learnt()).sum())
+    }
+
+    /// The largest token, read or learnt.
+    pub fn largest_token(&self) -> u32 {
+        let parts = self.parts.iter().map(|part| self.range(*part));
+        let all = parts.flat_map(|inputs| &self.tokens[inputs.start..=inputs.end]);
+        all.copied().max().unwrap_or(0)
+    }
+
+    fn range(&self, part: Part) -> Range<usize> {
+        part.start as usize..(part.start + part.len) as usize
+    }
 }
 
 /// A hash of all rows: tells whether a run goes on with the data that it began with.
-pub(super) fn fingerprint(rows: &[Row]) -> String {
+pub(super) fn fingerprint(rows: &Rows) -> String {
     let mut hasher = Hasher::new();
-    for row in rows {
+    for row in rows.iter() {
         hasher.update(&(row.inputs.len() as u64).to_le_bytes());
         hasher.update(&(row.lengths.len() as u64).to_le_bytes());
         for &length in &row.lengths {
@@ -80,8 +173,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn tokens(ids: std::ops::Range<u32>, learnt_from: usize, is_text: bool) -> Tokens {
-        Tokens { ids: ids.collect(), learnt_from, is_text }
+    fn tokens(ids: Range<u32>, learnt_from: usize, is_text: bool) -> Tokens {
+        Tokens { ids: ids.collect(), learnt_from, is_text, goes_on: false }
+    }
+
+    fn pack(examples: &[Tokens], seq_length: usize) -> Vec<Row> {
+        let mut rows = Rows::new(seq_length);
+        assert!(examples.iter().all(|tokens| rows.push(tokens)));
+        rows.close();
+        let (read, learnt) = rows.count();
+        assert_eq!(read, rows.iter().map(|row| row.inputs.len()).sum::<usize>());
+        assert_eq!(learnt, rows.iter().flat_map(|row| row.learnt).filter(|l| *l).count());
+        let said = rows.iter().flat_map(|row| [row.inputs, row.labels].concat());
+        assert_eq!(rows.largest_token(), said.max().unwrap_or(0));
+        rows.iter().collect()
     }
 
     #[test]
@@ -111,6 +216,22 @@ mod tests {
         let rows = pack(&[tokens(0..9, 2, false), tokens(10..19, 6, false)], 4);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].labels, [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn a_text_in_parts_is_packed_as_the_whole() {
+        let whole = tokens(0..40, 0, true);
+        for cuts in [&[][..], &[1], &[39], &[4, 5, 6], &[8, 16, 17, 30]] {
+            let mut rows = Rows::new(4);
+            let ends = cuts.iter().copied().chain([40]);
+            let starts = [0].into_iter().chain(cuts.iter().copied());
+            for (from, to) in starts.zip(ends) {
+                let part = tokens(from as u32..to as u32, 0, true);
+                assert!(rows.push(&Tokens { goes_on: from > 0, ..part }));
+            }
+            rows.close();
+            assert_eq!(rows.iter().collect::<Vec<_>>(), pack(&[whole.clone()], 4), "{cuts:?}");
+        }
     }
 
     proptest! {

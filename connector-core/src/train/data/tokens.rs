@@ -1,8 +1,9 @@
 //! Examples as tokens, each with whether it is to be learnt.
 
-use super::lines::{Example, Problems};
-use crate::Result;
+use super::lines::Example;
+use super::texts::Part;
 use crate::model::Tokenizer;
+use crate::{Result, parallel};
 
 /// Where the answer stands in a template.
 const OUTPUT: &str = "{output}";
@@ -43,15 +44,20 @@ impl Template {
     }
 }
 
-/// An example as tokens.
+/// An example as tokens, or a part of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tokens {
     pub ids: Vec<u32>,
-    /// The first token that is learnt.
+    /// The first token that is learnt; [`NOTHING`] if none is.
     pub learnt_from: usize,
     /// Whether the example may be cut anywhere: a text may, an answer not.
     pub is_text: bool,
+    /// Whether it is a part that goes on where the one before it ended.
+    pub goes_on: bool,
 }
+
+/// Where the learnt tokens begin if there are none.
+pub(super) const NOTHING: usize = usize::MAX;
 
 /// Turns examples into tokens.
 pub(super) struct Encoder<'a> {
@@ -61,64 +67,63 @@ pub(super) struct Encoder<'a> {
     pub end: Option<u32>,
 }
 
-/// How many examples are tokenised together, on all cores.
-const BATCH: usize = 1024;
-
 impl Encoder<'_> {
-    /// The tokens of each example, with its line.
+    /// The tokens of each example, on all cores.
     ///
     /// A prompt and its answer are tokenised as one text, so that their tokens are those that the
     /// model meets when it is asked; a token over the border belongs to the answer.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the lines that cannot be tokenised.
-    pub fn encode(
-        &self,
-        examples: Vec<(usize, Example)>,
-        mut problems: Problems,
-    ) -> Result<Vec<(usize, Tokens)>> {
-        let mut encoded = Vec::with_capacity(examples.len());
-        for batch in examples.chunks(BATCH) {
-            let (texts, starts): (Vec<String>, Vec<Option<usize>>) = batch
-                .iter()
-                .map(|(_, example)| match example {
-                    Example::Text(text) => (text.clone(), None),
-                    Example::Answer { input, output } => {
-                        let (text, start) = self.template.fill(input, output);
-                        (text, Some(start))
-                    }
-                })
-                .unzip();
-            let encodings = self.tokenizer.encode_all(texts)?;
-            for (((line, _), start), encoding) in batch.iter().zip(starts).zip(encodings) {
-                // Special tokens that a tokenizer adds are at the start of a text, and have no
-                // offsets.
-                let special = encoding.get_special_tokens_mask();
-                let mut ids = encoding.get_ids().to_vec();
-                let is_of_answer = |&at: &usize| {
-                    start.is_none_or(|start| {
-                        special[at] == 0 && encoding.get_offsets()[at].1 > start
-                    })
-                };
-                let Some(learnt_from) = (0..ids.len()).find(is_of_answer) else {
-                    problems.add(*line, "has no tokens to learn");
-                    continue;
-                };
-                if let Some(end) = self.end.filter(|end| ids.last() != Some(end)) {
-                    ids.push(end);
-                }
-                encoded.push((*line, Tokens { ids, learnt_from, is_text: start.is_none() }));
-            }
+    /// [`Error::Model`](crate::Error::Model) if the tokenizer cannot.
+    pub fn encode(&self, examples: &[(usize, Example)]) -> Result<Vec<Tokens>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let all = parallel::map(cores, examples.len(), |number| match &examples[number].1 {
+            Example::Answer { input, output } => self.answer(input, output),
+            Example::Text(part) => self.text(part),
+        });
+        all.into_iter().collect()
+    }
+
+    fn answer(&self, input: &str, output: &str) -> Result<Tokens> {
+        let (text, start) = self.template.fill(input, output);
+        let encoding = self.tokenizer.encoding(&text, true)?;
+        // Special tokens that a tokenizer adds are at the start of a text, and have no offsets.
+        let special = encoding.get_special_tokens_mask();
+        let is_of_answer = |&at: &usize| special[at] == 0 && encoding.get_offsets()[at].1 > start;
+        let mut ids = encoding.get_ids().to_vec();
+        let learnt_from = (0..ids.len()).find(is_of_answer).unwrap_or(NOTHING);
+        self.end(&mut ids);
+        Ok(Tokens { ids, learnt_from, is_text: false, goes_on: false })
+    }
+
+    /// The tokens that begin in a part. Those of the tokenizer's own are around the whole text.
+    fn text(&self, part: &Part) -> Result<Tokens> {
+        let &Part { ref text, from, to, first, last } = part;
+        let encoding = self.tokenizer.encoding(text, true)?;
+        let special = encoding.get_special_tokens_mask();
+        let behind = special.iter().rposition(|&special| special == 0).unwrap_or(0);
+        let is_of_part = |&at: &usize| match (special[at], encoding.get_offsets()[at].0) {
+            (0, start) => (from..to).contains(&start) || last && start == to,
+            _ if at < behind => first,
+            _ => last,
+        };
+        let ids = encoding.get_ids();
+        let mut ids: Vec<u32> = (0..ids.len()).filter(is_of_part).map(|at| ids[at]).collect();
+        if last {
+            self.end(&mut ids);
         }
-        problems.finish()?;
-        Ok(encoded)
+        Ok(Tokens { ids, learnt_from: 0, is_text: true, goes_on: !first })
+    }
+
+    fn end(&self, ids: &mut Vec<u32>) {
+        ids.extend(self.end.filter(|end| ids.last() != Some(end)));
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lines::{Problems, Reader};
     use super::*;
-    use std::path::Path;
 
     fn tokenizer() -> Tokenizer {
         let path =
@@ -130,8 +135,7 @@ mod tests {
         let tokenizer = tokenizer();
         let template = Template::parse(template).unwrap();
         let encoder = Encoder { tokenizer: &tokenizer, template, end: Some(2) };
-        let problems = Problems::of(Path::new("train.jsonl"));
-        Ok(encoder.encode(vec![(5, example)], problems)?.remove(0).1)
+        Ok(encoder.encode(&[(5, example)])?.remove(0))
     }
 
     fn answer(input: &str, output: &str) -> Example {
@@ -155,8 +159,40 @@ mod tests {
             let (before, after) = tokens.ids.split_at(tokens.learnt_from);
             assert_eq!((text(before), text(after)), (prompt.into(), learnt.into()), "{template}");
         }
-        let tokens = encode("{input}{output}", Example::Text("we are".into())).unwrap();
+        let tokens = encode("{input}{output}", Example::text("we are".into())).unwrap();
         assert_eq!((text(&tokens.ids), tokens.learnt_from), ("<s>▁we▁are</s>".into(), 0));
+    }
+
+    #[test]
+    fn the_tokens_of_the_parts_are_those_of_the_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("book.txt");
+        let words = ["the sand ", "we ride\n", "é", "  is on", "\n\n", "ab", "sea. "];
+        let mut random = 7u64;
+        let text: String = (0..200_000)
+            .map(|_| {
+                random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
+                words[(random >> 33) as usize % words.len()]
+            })
+            .collect();
+        std::fs::write(&path, &text).unwrap();
+        let tokenizer = tokenizer();
+        let template = Template::parse("{input}{output}").unwrap();
+        let encoder = Encoder { tokenizer: &tokenizer, template, end: Some(2) };
+        let mut reader = Reader::open(&path).unwrap();
+        let (mut ids, mut parts) = (Vec::new(), 0);
+        loop {
+            let some = reader.next(&mut Problems::of(&path)).unwrap();
+            if some.is_empty() {
+                break;
+            }
+            parts += some.len();
+            encoder.encode(&some).unwrap().into_iter().for_each(|tokens| ids.extend(tokens.ids));
+        }
+        let mut whole = tokenizer.encode(&text, true).unwrap();
+        whole.push(2);
+        assert!(parts > 5, "{parts}");
+        assert!(ids == whole, "{} tokens, {} of the whole", ids.len(), whole.len());
     }
 
     #[test]

@@ -13,19 +13,21 @@
 //! ```
 //!
 //! Python carries out the calls, which is why a pickle from a stranger can do anything. Here a call
-//! is a [`Node`] that says what would be called with what: nothing is looked up, imported or run.
+//! is an object that says what would be called with what: nothing is looked up, imported or run.
 //!
 //! [`Pickle`] reads any program made of the instructions that protocols 2 to 5 use for plain
 //! objects; [`Writer`] writes the few that a checkpoint needs.
 
+mod cells;
 mod error;
+mod literal;
 mod machine;
 mod opcode;
 mod view;
 mod writer;
 
 pub use error::PickleError;
-pub(in crate::checkpoint) use machine::{Node, Pickle, Value};
+pub(in crate::checkpoint) use machine::Pickle;
 pub(in crate::checkpoint) use view::View;
 pub(in crate::checkpoint) use writer::Writer;
 

@@ -1,4 +1,6 @@
-use super::{Node, Pickle, PickleError, Value};
+use super::cells::{Kind, Object, Value, Values};
+use super::literal::Literal;
+use super::{Pickle, PickleError};
 
 /// A value of a pickle and the path that leads to it, to ask for what it should be.
 ///
@@ -21,11 +23,16 @@ impl<'a> Pickle<'a> {
 }
 
 impl<'p, 'a> View<'p, 'a> {
-    fn node(self) -> Option<&'p Node<'a>> {
-        match self.value {
-            Value::Node(number) => self.pickle.nodes.get(number as usize),
+    /// Its cell and what is in it, if it is an object.
+    fn object_at(self) -> Option<(usize, Object)> {
+        match self.value.kind() {
+            Kind::Object(cell) => Some((cell, self.pickle.cells.object(cell))),
             _ => None,
         }
+    }
+
+    fn literal(self) -> Option<Literal<'a>> {
+        self.pickle.literal(self.value)
     }
 
     fn at(self, value: Value) -> Self {
@@ -44,48 +51,57 @@ impl<'p, 'a> View<'p, 'a> {
     }
 
     fn described(self) -> String {
-        match (self.value, self.node()) {
-            (Value::None, _) => "None".into(),
-            (Value::Bool(value), _) => if value { "True" } else { "False" }.into(),
-            (Value::Int(value), _) => value.to_string(),
-            (Value::Float(value), _) => value.to_string(),
-            (_, Some(Node::Str(text))) => {
+        if let Some((module, name)) = self.pickle.global(self.value) {
+            return format!("{module}.{name}");
+        }
+        if let Some((_, object)) = self.object_at() {
+            return match object {
+                Object::Tuple(count) => format!("a tuple of {count}"),
+                Object::List(count) => format!("a list of {count}"),
+                Object::Dict(count) => format!("a dict of {}", count / 2),
+                Object::Call { callable, .. } => match self.pickle.global(callable) {
+                    Some((module, name)) => format!("an object of {module}.{name}"),
+                    None => "an object".into(),
+                },
+                Object::Persistent(_) => "a tensor's storage".into(),
+                Object::Global(..) => "a class".into(),
+            };
+        }
+        match self.literal() {
+            Some(Literal::None) => "None".into(),
+            Some(Literal::Bool(value)) => if value { "True" } else { "False" }.into(),
+            Some(Literal::Int(value)) => value.to_string(),
+            Some(Literal::Float(value)) => value.to_string(),
+            Some(Literal::Str(text)) => {
                 format!("the text \"{}\"", crate::checkpoint::safetensors::shown(text))
             }
-            (_, Some(Node::Tuple(values))) => format!("a tuple of {}", values.len()),
-            (_, Some(Node::List(values))) => format!("a list of {}", values.len()),
-            (_, Some(Node::Dict(items))) => format!("a dict of {}", items.len()),
-            (_, Some(Node::Global(module, name))) => format!("{module}.{name}"),
-            (_, Some(Node::Call { callable, .. })) => {
-                format!("an object of {}", self.at(*callable).described())
-            }
-            (_, Some(Node::Persistent(_))) => "a tensor's storage".into(),
-            (_, Some(Node::Opaque) | None) => "bytes".into(),
+            Some(Literal::EmptyTuple) => "a tuple of 0".into(),
+            _ => "bytes".into(),
         }
     }
 
     pub fn is_none(self) -> bool {
-        self.value == Value::None
+        self.literal() == Some(Literal::None)
     }
 
     /// A plain value as JSON has it; null for all others.
     pub fn scalar(self) -> serde_json::Value {
-        match (self.value, self.node()) {
-            (Value::Bool(value), _) => value.into(),
-            (Value::Int(value), _) => value.into(),
-            (Value::Float(value), _) => value.into(),
-            (_, Some(&Node::Str(text))) => text.into(),
+        match self.literal() {
+            Some(Literal::Bool(value)) => value.into(),
+            Some(Literal::Int(value)) => value.into(),
+            Some(Literal::Float(value)) => value.into(),
+            Some(Literal::Str(text)) => text.into(),
             _ => serde_json::Value::Null,
         }
     }
 
     pub fn is_true(self) -> bool {
-        self.value == Value::Bool(true)
+        self.literal() == Some(Literal::Bool(true))
     }
 
     pub fn int(self) -> Option<i64> {
-        match self.value {
-            Value::Int(value) => Some(value),
+        match self.literal() {
+            Some(Literal::Int(value)) => Some(value),
             _ => None,
         }
     }
@@ -97,38 +113,38 @@ impl<'p, 'a> View<'p, 'a> {
     }
 
     pub fn text(self) -> Result<&'a str> {
-        match self.node() {
-            Some(Node::Str(text)) => Ok(text),
+        match self.literal() {
+            Some(Literal::Str(text)) => Ok(text),
             _ => Err(self.unexpected("a text")),
         }
     }
 
     /// The module and name of a class or function.
     pub fn global(self) -> Result<(&'a str, &'a str)> {
-        match self.node() {
-            Some(Node::Global(module, name)) => Ok((module, name)),
-            _ => Err(self.unexpected("a class")),
-        }
+        self.pickle.global(self.value).ok_or_else(|| self.unexpected("a class"))
     }
 
     /// The elements of a list or tuple.
     pub fn list(self) -> Result<impl ExactSizeIterator<Item = Self> + use<'p, 'a>> {
-        match self.node() {
-            Some(Node::List(values) | Node::Tuple(values)) => {
-                Ok(values.iter().map(move |&value| self.at(value)))
-            }
-            _ => Err(self.unexpected("a list")),
-        }
+        let values = match (self.object_at(), self.literal()) {
+            (Some((cell, Object::List(_) | Object::Tuple(_))), _) => self.pickle.cells.values(cell),
+            (_, Some(Literal::EmptyTuple)) => self.pickle.cells.no_values(),
+            _ => return Err(self.unexpected("a list")),
+        };
+        Ok(values.map(move |value| self.at(value)))
     }
 
     /// The keys and values of a dict.
     pub fn dict(self) -> Result<impl ExactSizeIterator<Item = (Self, Self)> + use<'p, 'a>> {
-        match self.node() {
-            Some(Node::Dict(items) | Node::Call { items, .. }) => {
-                Ok(items.iter().map(move |&(key, value)| (self.at(key), self.at(value))))
-            }
-            _ => Err(self.unexpected("a dict")),
-        }
+        let values = match self.object_at() {
+            Some((cell, Object::Dict(_))) => self.pickle.cells.values(cell),
+            Some((_, Object::Call { items, .. })) => match items.kind() {
+                Kind::Object(cell) => self.pickle.cells.values(cell),
+                _ => self.pickle.cells.no_values(),
+            },
+            _ => return Err(self.unexpected("a dict")),
+        };
+        Ok(Pairs(values).map(move |(key, value)| (self.at(key), self.at(value))))
     }
 
     /// The value under a key of a dict, if it is there.
@@ -148,9 +164,9 @@ impl<'p, 'a> View<'p, 'a> {
 
     /// What a call calls, and with what.
     pub fn call(self) -> Option<((&'a str, &'a str), Self)> {
-        match self.node() {
-            Some(&Node::Call { callable, args, .. }) => {
-                Some((self.at(callable).global().ok()?, self.at(args)))
+        match self.object_at()? {
+            (_, Object::Call { callable, args, .. }) => {
+                Some((self.pickle.global(callable)?, self.at(args)))
             }
             _ => None,
         }
@@ -158,9 +174,11 @@ impl<'p, 'a> View<'p, 'a> {
 
     /// The state of an object of the class `name`, wherever that is defined: modules move.
     pub fn object(self, name: &str, expected: &'static str) -> Result<Self> {
-        match (self.call(), self.node()) {
-            (Some(((_, found), _)), Some(&Node::Call { state, .. })) if found == name => {
-                Ok(self.at(state.unwrap_or(Value::None)))
+        match self.object_at() {
+            Some((_, Object::Call { callable, state, .. }))
+                if self.pickle.global(callable).is_some_and(|(_, found)| found == name) =>
+            {
+                Ok(self.at(state))
             }
             _ => Err(self.unexpected(expected)),
         }
@@ -168,8 +186,8 @@ impl<'p, 'a> View<'p, 'a> {
 
     /// What stands for a tensor's storage.
     pub fn persistent(self) -> Result<Self> {
-        match self.node() {
-            Some(&Node::Persistent(value)) => Ok(self.at(value)),
+        match self.object_at() {
+            Some((_, Object::Persistent(value))) => Ok(self.at(value)),
             _ => Err(self.unexpected("a tensor's storage")),
         }
     }
@@ -191,3 +209,20 @@ impl<'p, 'a> View<'p, 'a> {
         list.map(|n| n.count().map(|n| usize::try_from(n).unwrap_or(usize::MAX))).collect()
     }
 }
+
+/// Values two by two.
+struct Pairs<'p>(Values<'p>);
+
+impl Iterator for Pairs<'_> {
+    type Item = (Value, Value);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next().zip(self.0.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.0.len() / 2, Some(self.0.len() / 2))
+    }
+}
+
+impl ExactSizeIterator for Pairs<'_> {}
