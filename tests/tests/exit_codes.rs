@@ -1,6 +1,6 @@
 //! What the command line tells its caller, and that a failure leaves nothing.
 
-use connector_tests::{Bench, Child, Model, Tensor, contents, encode, tree};
+use connector_tests::{Bench, Child, Ended, Model, Tensor, contents, encode, tree};
 use std::fs;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
@@ -144,4 +144,67 @@ fn an_export_tells_its_caller_as_an_import_does() {
     assert_eq!(record["hashes"].as_object().unwrap().len(), 21);
     assert_eq!(run(&["export", out, "-o", back]).0, Some(2), "it is there already");
     assert_eq!(run(&["export", out, "-o", back, "--overwrite"]).0, Some(0));
+}
+
+/// No thread can be started with a stack of this size: there is no room for it.
+const NO_THREADS: (&str, &str) = ("RUST_MIN_STACK", "70368744177664");
+
+#[test]
+fn without_threads_everything_is_done_on_one() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let source = bench.source().to_string_lossy().into_owned();
+    let run = |args: &[&str]| Child::new(PROGRAM, args).env(NO_THREADS.0, NO_THREADS.1).run();
+    let plan = run(&["plan", &source]);
+    assert_eq!(plan.code, Some(0), "{}", plan.text);
+    let import = Child::import(PROGRAM, &bench.source(), &bench.out());
+    let ended = import.env(NO_THREADS.0, NO_THREADS.1).run();
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+    let again = Bench::new(&Model::fixture("llama"));
+    again.import(Default::default());
+    assert!(contents(&bench.out()) == contents(&again.out()), "the same as with threads");
+    let ended = run(&["generate", &source, "--prompt", "we", "--max-tokens", "2"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.text);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_limit_on_the_size_of_files_is_an_error_as_a_full_disk_is() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let before = tree(bench.dir());
+    let limited = r#"ulimit -f 8; exec "$0" "$@""#;
+    let [source, out] = [bench.source(), bench.out()].map(|path| path.display().to_string());
+    let ended = Child::new("sh", &["-c", limited, PROGRAM, "import", &source, "-o", &out]).run();
+    assert_eq!(ended.code, Some(4), "{}", ended.text);
+    assert!(ended.text.contains("File too large"), "{}", ended.text);
+    assert!(tree(bench.dir()) == before);
+}
+
+#[test]
+fn a_tokenizer_that_the_crate_cannot_take_ends_with_4() {
+    let text = Model::fixture("llama").files.remove("tokenizer.json").unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let double = serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let of_nothing = serde_json::json!({
+        "type": "TemplateProcessing", "pair": [], "special_tokens": {},
+        "single": [{"SpecialToken": {"id": "<none>", "type_id": 0}}],
+    });
+    let chain = |field: &str| serde_json::json!({"type": "Sequence", field: vec![&double; 60]});
+    for (field, part, want) in [
+        ("normalizer", chain("normalizers"), "times as long"),
+        ("decoder", chain("decoders"), "times as long"),
+        ("post_processor", of_nothing, "tokenizer"),
+        ("pre_tokenizer", serde_json::json!({"type": "FixedLength", "length": 0}), "tokenizers"),
+    ] {
+        let mut json = json.clone();
+        json[field] = part;
+        let mut model = Model::fixture("llama");
+        model.files.insert("tokenizer.json".into(), serde_json::to_vec(&json).unwrap());
+        let bench = Bench::new(&model);
+        let source = bench.source().to_string_lossy().into_owned();
+        let args = ["generate", &source, "--prompt", "a bad banana", "--max-tokens", "2"];
+        let Ended { code, text } = Child::new(PROGRAM, &args).run();
+        assert_eq!(code, Some(4), "{field}: {text}");
+        assert!(text.contains("tokenizer.json") && text.contains(want), "{field}: {text}");
+        assert!(!text.contains("panicked"), "{field}: {text}");
+    }
 }

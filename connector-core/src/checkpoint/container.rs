@@ -80,6 +80,15 @@ impl Layout {
         }
     }
 
+    /// What is known of the files in memory, in bytes, beside what any container takes for each tensor:
+    /// until they are written, and when they are read back.
+    pub fn tables(&self) -> u64 {
+        match self {
+            Layout::Safetensors(_) => 0,
+            Layout::TorchDist(layout) => layout.tables(),
+        }
+    }
+
     /// The parts of a tensor, by its number.
     pub fn parts(&self, tensor: usize) -> Vec<Part> {
         match self {

@@ -127,10 +127,11 @@ fn show_rules(page: &mut Page, rules: &[RuleUse]) {
 fn memory(planned: &Planned, how: &How) -> String {
     let bound = planned.bound();
     let mut text = format!(
-        "at most {} beside the program (--max-memory {}): {} of buffers",
+        "at most {} beside the program (--max-memory {}): {} of buffers, {} of tables",
         text::bytes(bound.total()),
         how.resources.max_memory,
-        text::bytes(bound.pool)
+        text::bytes(bound.pool),
+        text::bytes(bound.tables)
     );
     if let Some((rule, key)) = largest(planned) {
         let step = text::bytes(bound.step);
@@ -216,6 +217,7 @@ pub(super) fn json(planned: &Planned, summary: &Summary) -> Value {
             "total": bound.total(),
             "pool": bound.pool,
             "step": bound.step,
+            "tables": bound.tables,
             "largest": bound.largest,
             "operation": largest(planned).map(|(rule, _)| rule.operation),
             "at": largest(planned).map(|(rule, _)| rule.at),

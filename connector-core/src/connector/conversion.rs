@@ -70,7 +70,8 @@ impl Conversion {
             || Prepared::new(&plan, source, engine).map_err(Error::refused),
             || container.layout(&outputs, &engine::origins(&plan, source), max_shard_size),
         );
-        let (layout, prepared) = (layout?, prepared?);
+        let (layout, mut prepared) = (layout?, prepared?);
+        prepared.bound.tables += layout.tables();
         let threads = engine.threads;
         Ok(Conversion { plan, layout, prepared, container, threads })
     }

@@ -1,6 +1,6 @@
 use super::buffer::BLOCK;
-use crate::plan::{Finding, FindingKind, Plan, Work};
-use crate::store::{Dtype, Source};
+use crate::plan::{Finding, FindingKind, Output, Plan, Work};
+use crate::store::{Dtype, Pieces, Source, TensorInfo};
 use crate::transform::Move;
 use serde::Serialize;
 
@@ -102,15 +102,40 @@ pub struct Bound {
     /// The sources and results of the largest step that is done in memory. What a user's
     /// function allocates inside comes on top.
     pub step: u64,
+    /// What is known of each tensor: the headers and indices of both sides, the plan, the record. It
+    /// grows with their number, whatever their size.
+    pub tables: u64,
     /// The target of that step.
     pub largest: Option<String>,
 }
 
 impl Bound {
-    /// Both together.
+    /// All together.
     pub fn total(&self) -> u64 {
-        self.pool + self.step
+        self.pool + self.step + self.tables
     }
+}
+
+/// What tables take, measured with 100,000 tensors (`tests/tests/memory.rs` holds it for 20,000), and a
+/// quarter more: of any run, of a source's tensor and each of its pieces, of an output, and of each
+/// byte of a name, which stands in several of them.
+const TABLES: u64 = 4 << 20;
+const PER_TENSOR: u64 = 250;
+const PER_PIECE: u64 = 300;
+const PER_OUTPUT: u64 = 1200;
+const PER_BYTE_OF_NAME: u64 = 5;
+
+fn tables(plan: &Plan, source: &dyn Source) -> u64 {
+    let of_tensor = |tensor: &TensorInfo| {
+        let pieces = match &tensor.pieces {
+            Pieces::Whole { .. } => 0,
+            Pieces::Boxes(boxes) => boxes.len() as u64,
+        };
+        PER_TENSOR + PER_BYTE_OF_NAME * tensor.name.len() as u64 + PER_PIECE * pieces
+    };
+    let of_output = |output: &Output| PER_OUTPUT + PER_BYTE_OF_NAME * output.name.len() as u64;
+    let tensors: u64 = source.tensors().iter().map(of_tensor).sum();
+    TABLES + tensors + plan.outputs.iter().map(of_output).sum::<u64>()
 }
 
 impl Prepared {
@@ -136,7 +161,12 @@ impl Prepared {
             whole: kinds.whole,
             functions: kinds.functions,
             bytes: plan.outputs.iter().filter_map(|output| output.bytes()).sum(),
-            bound: Bound { pool: pool(options, buffer), step, largest },
+            bound: Bound {
+                pool: pool(options, buffer),
+                step,
+                tables: tables(plan, source),
+                largest,
+            },
         })
     }
 

@@ -15,6 +15,12 @@ const ALIGNMENT: u64 = 64;
 /// 4 GiB would take the long form of zip, and a rank that needs a part of a piece reads all of it.
 const LARGEST_RECORD: u64 = 1 << 30;
 
+/// What a record takes in memory, in bytes, and a state: their places, the CRCs of what is written, what
+/// is read back. And how many times `.metadata` is there: as bytes, and read as values.
+const PER_RECORD: u64 = 1500;
+const PER_OBJECT: u64 = 400;
+const METADATA_TIMES: u64 = 4;
+
 /// Where every parameter of a checkpoint will lie, and every byte around them.
 ///
 /// The same parameters make the same layout, byte for byte; what is not known before the parameters
@@ -111,6 +117,14 @@ impl Layout {
     /// The files, at least one.
     pub fn files(&self) -> &[DistFile] {
         &self.files
+    }
+
+    /// What writing and reading back takes in memory, in bytes, beside what any container takes.
+    pub(in crate::checkpoint) fn tables(&self) -> u64 {
+        let of_file = |file: &DistFile| {
+            PER_RECORD * file.records.len() as u64 + PER_OBJECT * file.objects.len() as u64
+        };
+        METADATA_TIMES * self.metadata.len() as u64 + self.files.iter().map(of_file).sum::<u64>()
     }
 
     /// The parts of each parameter in order, by its number.

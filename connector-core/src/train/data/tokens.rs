@@ -169,7 +169,7 @@ mod tests {
         let path = dir.path().join("book.txt");
         let words = ["the sand ", "we ride\n", "é", "  is on", "\n\n", "ab", "sea. "];
         let mut random = 7u64;
-        let text: String = (0..200_000)
+        let text: String = (0..60_000)
             .map(|_| {
                 random = random.wrapping_mul(6364136223846793005).wrapping_add(1);
                 words[(random >> 33) as usize % words.len()]
@@ -191,7 +191,7 @@ mod tests {
         }
         let mut whole = tokenizer.encode(&text, true).unwrap();
         whole.push(2);
-        assert!(parts > 5, "{parts}");
+        assert!(parts > 2, "{parts}");
         assert!(ids == whole, "{} tokens, {} of the whole", ids.len(), whole.len());
     }
 

@@ -5,8 +5,8 @@ use super::opcode::*;
 use std::collections::HashMap;
 
 /// The most memory that values may take: so many times the length of the pickle, and what a short one
-/// takes anyway. The metadata of a checkpoint takes two or three times its length.
-const TIMES: usize = 5;
+/// takes anyway. The metadata of a checkpoint takes twice its length.
+const TIMES: usize = 4;
 const ANYWAY: usize = 64 << 10;
 /// What a note takes whose number does not follow on those before.
 const SPARSE_NOTE: usize = 40;
@@ -201,7 +201,7 @@ impl<'a> Machine<'a> {
         let cells = self.cells.len() + self.stack.len() + self.notes.dense.len() + cells;
         let limit = self.code.bytes.len().saturating_mul(TIMES).saturating_add(ANYWAY);
         if cells * size_of::<Value>() + notes > limit || self.cells.len() > FARTHEST / 2 {
-            return Err(self.too_large(limit, "bytes of values, five for each of its own"));
+            return Err(self.too_large(limit, "bytes of values, four for each of its own"));
         }
         Ok(())
     }
