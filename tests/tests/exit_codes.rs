@@ -183,7 +183,8 @@ fn a_limit_on_the_size_of_files_is_an_error_as_a_full_disk_is() {
 fn a_tokenizer_that_the_crate_cannot_take_ends_with_4() {
     let text = Model::fixture("llama").files.remove("tokenizer.json").unwrap();
     let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
-    let double = serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
+    let double =
+        serde_json::json!({"type": "Replace", "pattern": {"String": "a"}, "content": "aa"});
     let of_nothing = serde_json::json!({
         "type": "TemplateProcessing", "pair": [], "special_tokens": {},
         "single": [{"SpecialToken": {"id": "<none>", "type_id": 0}}],
