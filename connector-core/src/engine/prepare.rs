@@ -121,7 +121,7 @@ impl Bound {
 /// byte of a name, which stands in several of them.
 const TABLES: u64 = 4 << 20;
 const PER_TENSOR: u64 = 250;
-const PER_PIECE: u64 = 300;
+const PER_PIECE: u64 = 600;
 const PER_OUTPUT: u64 = 1200;
 const PER_BYTE_OF_NAME: u64 = 5;
 
