@@ -70,6 +70,7 @@ use exit::Exit;
 use failure::Failure;
 use screen::Screen;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use timings::Timings;
@@ -151,12 +152,17 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
 
 /// Help and versions, which clap takes for errors, and mistakes in the command line.
 fn not_parsed(error: &clap::Error, json: bool) -> Exit {
+    let text = error.to_string();
     if error.exit_code() == 0 || !json {
-        // A reader that has seen enough, as `head`, is no error.
-        let _ = error.print();
+        let printable = text::printable_lines(&text);
+        // A reader that has seen enough, as `head`, is no error. What clap repeats of the arguments may
+        // control the terminal, and cannot be told from its own colours.
+        let _ = match printable == text {
+            true => error.print(),
+            false => io::stderr().write_all(printable.as_bytes()),
+        };
         return if error.exit_code() == 0 { Exit::Ok } else { Exit::Usage };
     }
-    let text = error.to_string();
     let mut parts = text.split("\n\n").map(str::trim);
     let message = parts.next().unwrap_or_default().trim_start_matches("error: ");
     let tips = parts.filter_map(|part| part.strip_prefix("tip: "));

@@ -1,5 +1,6 @@
 use super::page::Page;
 use super::style::WARNING;
+use super::text::printable_json;
 use super::timings::Timings;
 use anstream::AutoStream;
 use anstream::stream::{AsLockedWrite, RawStream};
@@ -53,8 +54,7 @@ impl Screen {
             if let Some(timings) = &self.timings {
                 document["timings"] = timings.json();
             }
-            let text = format!("{document:#}\n");
-            self.print(&text);
+            self.print(&printable_json(format!("{document:#}\n")));
         }
     }
 

@@ -117,13 +117,15 @@ pub(super) fn quoted_text(text: &str) -> String {
     }
 }
 
-/// The text without characters that control the terminal or turn the direction of writing: names
+/// Whether a character controls the terminal, breaks a line, or turns the direction of writing: names
 /// in files must not write as they please.
+fn controls(c: char) -> bool {
+    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2066}'..='\u{206f}');
+    c.is_control() || turns || matches!(c, '\u{2028}'..='\u{202e}')
+}
+
+/// The text with such characters as escapes.
 pub(super) fn printable(text: &str) -> Cow<'_, str> {
-    let controls = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     if !text.contains(controls) {
         return Cow::Borrowed(text);
     }
@@ -136,8 +138,17 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// JSON with such characters as escapes of its own. Those that serde leaves stand in strings.
+pub(super) fn printable_json(json: String) -> String {
+    let stays = |c: char| c == '\n' || !controls(c);
+    if json.chars().all(stays) {
+        return json;
+    }
+    let escaped = |c: char| if stays(c) { c.to_string() } else { format!("\\u{:04x}", c as u32) };
+    json.chars().map(escaped).collect()
+}
+
 /// [`printable`], line by line.
-#[cfg(feature = "candle")]
 pub(super) fn printable_lines(text: &str) -> String {
     let part = |part: &str| {
         let end = part.len() - usize::from(part.ends_with(['\n', '\t']));
@@ -240,7 +251,12 @@ mod tests {
     fn control_characters_are_escaped() {
         assert_eq!(printable("a.b → c"), "a.b → c");
         assert_eq!(printable("a\u{1b}[2Jb\n"), "a\\u{1b}[2Jb\\n");
-        #[cfg(feature = "candle")]
+        assert_eq!(printable("a\u{9b}2J\u{2028}b\u{202e}"), "a\\u{9b}2J\\u{2028}b\\u{202e}");
+        assert_eq!(printable("\u{61c}\u{2066}日本 é\u{200d}"), "\\u{61c}\\u{2066}日本 é\u{200d}");
+        let json = serde_json::json!({ "a\u{9b}": "é\u{2028}\u{7f}\n" });
+        let text = printable_json(format!("{json:#}"));
+        assert_eq!(text, "{\n  \"a\\u009b\": \"é\\u2028\\u007f\\n\"\n}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), json);
         assert_eq!(printable_lines("a\u{1b}\n\tb\r\n\n"), "a\\u{1b}\n\tb\\r\n\n");
     }
 }
