@@ -1,7 +1,8 @@
 use crate::Location;
 use crate::checkpoint::Damage;
-use crate::checkpoint::files::OpenError;
+use crate::checkpoint::files::{OpenError, OpenErrorKind};
 use crate::checkpoint::safetensors::{HeaderError, LayoutError};
+use crate::checkpoint::torch::ZipError;
 use crate::checkpoint::torch_dist::{self, Malformed};
 use crate::connector::hub::HubError;
 use crate::plan::Finding;
@@ -26,6 +27,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// Something that is no file, where only a file can be read.
+    #[error("{} is {what}, where a file should be", path.display())]
+    NotAFile {
+        /// Where it is.
+        path: PathBuf,
+        /// What it is: "a pipe", "a device".
+        what: &'static str,
     },
     /// A safetensors file is not well-formed.
     #[error(transparent)]
@@ -245,11 +254,29 @@ pub enum Error {
 
 impl From<Malformed> for Error {
     fn from(malformed: Malformed) -> Self {
-        Error::TorchDist(Box::new(malformed))
+        let is_refusal = malformed.is_refusal();
+        match malformed {
+            Malformed {
+                path,
+                problem:
+                    torch_dist::Problem::Archive(ZipError::Io(source))
+                    | torch_dist::Problem::Zip { error: ZipError::Io(source), .. },
+            } if is_refusal => Error::Io { action: "read", path, source },
+            malformed => Error::TorchDist(Box::new(malformed)),
+        }
     }
 }
 
 impl Error {
+    /// Whether the system refused: what was asked for may be well, and was not seen.
+    pub(crate) fn is_io(&self) -> bool {
+        match self {
+            Error::Io { .. } => true,
+            Error::Open(open) => matches!(open.kind, OpenErrorKind::Io { .. }),
+            _ => false,
+        }
+    }
+
     /// A refusal with these findings.
     pub(crate) fn refused(findings: Vec<Finding>) -> Self {
         Error::Refused(Refusal { subject: String::new(), findings })

@@ -1,7 +1,7 @@
 use super::fields::{FieldLog, FieldReport, Fields};
 use super::files::Form;
 use super::small::Small;
-use super::{Tensors, form_at, torch_save};
+use super::{Tensors, form_at, look, torch_save};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{FileId, Source, TensorInfo};
 use crate::{Error, Result, json};
@@ -17,6 +17,8 @@ pub struct Checkpoint {
     /// `config.json` as it was read.
     config_text: Vec<u8>,
     source: Box<dyn Source>,
+    /// The repository and revision, if it is a snapshot in a hub cache.
+    revision: Option<(String, String)>,
     log: Mutex<FieldLog>,
 }
 
@@ -31,7 +33,7 @@ impl Checkpoint {
     /// If there is no checkpoint of either kind, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Checkpoint::open_in(form_at(path), path)
+        Checkpoint::open_in(form_at(path)?, path)
     }
 
     /// Opens the checkpoint whose weights `torch.save` wrote, whatever else is there.
@@ -47,15 +49,16 @@ impl Checkpoint {
         let tensors = Tensors::open_in(form, path)?;
         log.findings.extend(tensors.findings("weights"));
         let mut config_text = Vec::new();
-        let config = if path.is_dir() {
+        let config = if look::is_dir(path)? {
             read_config(path, &mut config_text, &mut log)?
         } else {
             let problem = "one file of tensors is not a checkpoint; give the directory it is in";
             log.findings.push(Finding::new(FindingKind::Config, "config.json", problem));
             None
         };
-        let (path, source) = (path.to_path_buf(), Box::new(tensors));
-        Ok(Checkpoint { path, config, config_text, source, log: Mutex::new(log) })
+        let revision = hub_revision(path)?;
+        let (path, source, log) = (path.to_path_buf(), Box::new(tensors), Mutex::new(log));
+        Ok(Checkpoint { path, config, config_text, source, revision, log })
     }
 
     /// A checkpoint of which there is only a config, to read its fields.
@@ -65,6 +68,7 @@ impl Checkpoint {
             config: Some(config),
             config_text: Vec::new(),
             source: Box::new(NoTensors),
+            revision: None,
             log: Mutex::default(),
         }
     }
@@ -124,7 +128,7 @@ impl Checkpoint {
     /// The repository and revision, if the directory is a snapshot in a hub cache
     /// (`models--org--name/snapshots/REVISION`).
     pub fn hub_revision(&self) -> Option<(String, String)> {
-        hub_revision(&self.path)
+        self.revision.clone()
     }
 
     fn log(&self) -> std::sync::MutexGuard<'_, FieldLog> {
@@ -133,13 +137,41 @@ impl Checkpoint {
 }
 
 /// The repository and revision, if `path` is a snapshot in a hub cache.
-pub(crate) fn hub_revision(path: &Path) -> Option<(String, String)> {
-    let path = path.canonicalize().ok()?;
-    let revision = path.file_name()?.to_str()?;
-    let snapshots = path.parent()?;
-    let repository = snapshots.parent()?.file_name()?.to_str()?.strip_prefix("models--")?;
-    let is_snapshot = snapshots.file_name()? == "snapshots";
-    is_snapshot.then(|| (repository.replace("--", "/"), revision.to_string()))
+///
+/// # Errors
+/// If the system refuses to look.
+pub(crate) fn hub_revision(path: &Path) -> Result<Option<(String, String)>> {
+    if !look::exists(path)? {
+        return Ok(None);
+    }
+    let real = path.canonicalize().map_err(Error::io("find", path))?;
+    Ok(Snapshot::at(&real).map(|Snapshot { repository, revision, .. }| (repository, revision)))
+}
+
+/// A snapshot in a hub cache.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// `org/name`.
+    pub repository: String,
+    pub revision: String,
+    /// `models--org--name`, which has the files of all snapshots in `blobs/`.
+    pub folder: PathBuf,
+}
+
+impl Snapshot {
+    /// The snapshot that the directory `path`, free of links, is.
+    fn at(path: &Path) -> Option<Self> {
+        let revision = path.file_name()?.to_str()?.to_string();
+        let snapshots = path.parent().filter(|parent| parent.ends_with("snapshots"))?;
+        let folder = snapshots.parent()?.to_path_buf();
+        let repository = folder.file_name()?.to_str()?.strip_prefix("models--")?;
+        Some(Snapshot { repository: repository.replace("--", "/"), revision, folder })
+    }
+
+    /// The snapshot that the directory `path`, free of links, is or lies in.
+    pub fn around(path: &Path) -> Option<Self> {
+        path.ancestors().find_map(Snapshot::at)
+    }
 }
 
 /// `config.json`, or a finding that says why there is none.

@@ -8,6 +8,7 @@ pub mod files;
 mod flavor;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+pub(crate) mod look;
 mod megatron_config;
 mod nemo;
 pub mod safetensors;
@@ -23,6 +24,8 @@ pub use checksums::{Checked, Damage};
 pub use container::Container;
 pub(crate) use container::Layout;
 pub use directory::Checkpoint;
+#[cfg(feature = "cli")]
+pub(crate) use directory::Snapshot;
 pub(crate) use directory::hub_revision;
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
@@ -35,13 +38,16 @@ pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
-pub(crate) use sidecar::{copy_sidecars, is_tokenizer, sidecars};
+pub(crate) use sidecar::{Sidecars, copy_sidecars, is_tokenizer};
 pub(crate) use small::Small;
 pub use tensors::Tensors;
 
 /// The form in which Hugging Face's directories at `path` have their weights: safetensors, or where
 /// there are none but a `pytorch_model.bin`, that, as transformers does.
-pub(crate) fn form_at(path: &std::path::Path) -> &'static Form {
-    let is_pickled = !safetensors::FORM.is_at(path) && torch_save::FORM.is_at(path);
-    if is_pickled { &torch_save::FORM } else { &safetensors::FORM }
+///
+/// # Errors
+/// If the system refuses to look.
+pub(crate) fn form_at(path: &std::path::Path) -> crate::Result<&'static Form> {
+    let is_pickled = !safetensors::FORM.is_at(path)? && torch_save::FORM.is_at(path)?;
+    Ok(if is_pickled { &torch_save::FORM } else { &safetensors::FORM })
 }

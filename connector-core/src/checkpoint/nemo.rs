@@ -3,7 +3,7 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Home, Tensors, flavor, megatron_config, torch_dist};
+use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
 use crate::{Result, json};
@@ -96,7 +96,10 @@ impl ModelYaml {
 
 impl NemoCheckpoint {
     /// Whether the directory `path` is laid out so.
-    pub fn is_at(path: &Path) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) if the system refuses to look: whether it is, is not known.
+    pub fn is_at(path: &Path) -> Result<bool> {
         flavor::is_at(path)
     }
 
@@ -139,7 +142,7 @@ impl NemoCheckpoint {
             findings.push(config_finding(CONTEXT, MODEL_YAML, problem).note(note));
         }
         let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
-        let context = Some(beside).filter(|folder| folder.is_dir());
+        let context = look::is_dir(&beside)?.then_some(beside);
         Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
     }
 
@@ -193,15 +196,22 @@ impl NemoCheckpoint {
 
     /// The folders of [`context`](Self::context) whose files lie beside the weights in the format's
     /// own directories: NeMo's folder of the tokenizer, and of what was beside the original.
-    pub(crate) fn folders(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// If the system refuses to look.
+    pub(crate) fn folders(&self) -> Result<Vec<String>> {
         let tokenizer = self.model.as_ref().map(|model| &model.value.tokenizer);
         let tokenizer = tokenizer.and_then(|config| config["pretrained_model_name"].as_str());
         // Elsewhere it is the name of a model on the hub, or a path of another machine.
         let inside = |name: &&str| !name.contains(['/', '\\']) && !name.starts_with('.');
-        let folders = tokenizer.filter(inside).into_iter().chain([ARTIFACTS]);
-        let is_there =
-            |name: &&str| self.context.as_ref().is_some_and(|dir| dir.join(name).is_dir());
-        folders.filter(is_there).map(String::from).collect()
+        let mut folders = Vec::new();
+        let Some(context) = &self.context else { return Ok(folders) };
+        for name in tokenizer.filter(inside).into_iter().chain([ARTIFACTS]) {
+            if look::is_dir(&context.join(name))? {
+                folders.push(name.into());
+            }
+        }
+        Ok(folders)
     }
 
     /// Where the files beside the tensors are, if there are any.

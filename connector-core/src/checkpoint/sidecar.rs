@@ -1,9 +1,11 @@
+use super::directory::Snapshot;
+use super::look;
 use crate::store::close;
 use crate::{Cancel, Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::path::Path;
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
 
 /// Endings of files that hold weights in some format, or list such files.
 const WEIGHTS: [&str; 12] = [
@@ -49,18 +51,54 @@ pub(crate) fn is_tokenizer(name: &str) -> bool {
 
 /// How deep folders are followed: a hub repository has `original/` and `additional_chat_templates/`.
 const DEPTH: usize = 3;
+/// Where a hub cache has the files that its snapshots link to.
+const BLOBS: &str = "blobs";
 
 /// The files of a checkpoint that hold no weights: tokenizer files whatever their names, the
-/// configs, templates, the licence. Links to files are followed, hidden files and links to folders
-/// are not, nor are the files called as in `but`. Sorted, with `/` between folder and name.
-pub(crate) fn sidecars(from: &Path, but: &[&str]) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    list_folder(from, "", but, DEPTH, &mut names)?;
-    names.sort();
-    Ok(names)
+/// configs, templates, the licence.
+///
+/// Hidden files are none of them, nor are those called as in a list of exceptions. A link to a file
+/// counts as the file. One that leads out of the checkpoint may be its owner's way to save space, or
+/// a stranger's to a private file: it is announced. What is neither a file nor a folder is refused.
+#[derive(Debug, Default)]
+pub(crate) struct Sidecars {
+    /// Their names, sorted, with `/` between folder and name.
+    pub names: Vec<String>,
+    /// What a user should know of them.
+    pub warnings: Vec<String>,
 }
 
-/// Copies every [sidecar](sidecars), and returns the names of the copies: the same, but for those
+impl Sidecars {
+    /// Those in `from`, but for the files called as in `but`.
+    ///
+    /// # Errors
+    /// If one cannot be looked at: left out, it would be lost. [`Error::NotAFile`].
+    pub fn list(from: &Path, but: &[&str]) -> Result<Self> {
+        let root = from.canonicalize().map_err(Error::io("read", from))?;
+        let blobs = Snapshot::around(&root).map(|snapshot| snapshot.folder.join(BLOBS));
+        let mut listing = Listing { homes: [Some(root), blobs], found: Sidecars::default() };
+        listing.folder(from, "", but, DEPTH)?;
+        listing.found.names.sort();
+        Ok(listing.found)
+    }
+
+    /// Those in `from`, and in its `folders`, whose files lie beside the others elsewhere.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn with_folders(from: &Path, folders: &[String], but: &[&str]) -> Result<Self> {
+        let outer = [but, &folders.iter().map(String::as_str).collect::<Vec<_>>()].concat();
+        let mut all = Sidecars::list(from, &outer)?;
+        for folder in folders {
+            let inner = Sidecars::list(&from.join(folder), but)?;
+            all.names.extend(inner.names);
+            all.warnings.extend(inner.warnings);
+        }
+        Ok(all)
+    }
+}
+
+/// Copies every [sidecar](Sidecars), and returns the names of the copies: the same, but for those
 /// that are `moved`.
 pub(crate) fn copy_sidecars(
     from: &Path,
@@ -70,7 +108,7 @@ pub(crate) fn copy_sidecars(
     cancel: &Cancel,
 ) -> Result<Vec<String>> {
     let mut copies = Vec::new();
-    for name in sidecars(from, but)? {
+    for name in Sidecars::list(from, but)?.names {
         let copy = moved.get(&name).unwrap_or(&name);
         let target = to.join(copy);
         let parent = target.parent().unwrap_or(to);
@@ -82,53 +120,101 @@ pub(crate) fn copy_sidecars(
     Ok(copies)
 }
 
-fn list_folder(
-    dir: &Path,
-    prefix: &str,
-    but: &[&str],
-    depth: usize,
-    names: &mut Vec<String>,
-) -> Result<()> {
-    let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
-    for entry in entries {
-        let entry = entry.map_err(Error::io("read", dir))?;
-        let os_name = entry.file_name();
-        let name = os_name.to_string_lossy();
-        if name.starts_with('.') || holds_weights(&name) {
-            continue;
-        }
-        if but.contains(&&*name) {
-            tracing::debug!(%name, "not copied: a file of this name is written");
-            continue;
-        }
-        let Some(name) = os_name.to_str() else {
-            tracing::warn!(file = ?os_name, "left out: its name is not UTF-8");
-            continue;
-        };
-        let path = entry.path();
-        let kind = entry.file_type().map_err(Error::io("read", &path))?;
-        if kind.is_dir() && depth > 0 {
-            list_folder(&path, &format!("{prefix}{name}/"), &[], depth - 1, names)?;
-        } else if path.is_file() {
-            names.push(format!("{prefix}{name}"));
-        }
-    }
-    Ok(())
+/// Sidecars being listed.
+struct Listing {
+    /// Where links may lead: the checkpoint, and the files of its cache if it is a snapshot of one.
+    homes: [Option<PathBuf>; 2],
+    found: Sidecars,
 }
 
-/// Not `fs::copy`: that would carry the source's mode, and a hub cache's files are read-only.
+impl Listing {
+    fn folder(&mut self, dir: &Path, prefix: &str, but: &[&str], depth: usize) -> Result<()> {
+        let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
+        for entry in entries {
+            let entry = entry.map_err(Error::io("read", dir))?;
+            let os_name = entry.file_name();
+            let name = os_name.to_string_lossy();
+            if name.starts_with('.') || holds_weights(&name) {
+                continue;
+            }
+            if but.contains(&&*name) {
+                tracing::debug!(%name, "not copied: a file of this name is written");
+                continue;
+            }
+            let path = entry.path();
+            let kind = entry.file_type().map_err(Error::io("read", &path))?;
+            if os_name.to_str().is_none() {
+                self.left_out(&path, "its name is not UTF-8");
+            } else if kind.is_dir() && depth > 0 {
+                self.folder(&path, &format!("{prefix}{name}/"), &[], depth - 1)?;
+            } else if kind.is_dir() {
+                self.left_out(&path, "it lies too deep");
+            } else if !kind.is_symlink() || self.leads_to_file(&path)? {
+                look::check_file(&path)?;
+                self.found.names.push(format!("{prefix}{name}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a link is to be taken for what it leads to.
+    fn leads_to_file(&mut self, link: &Path) -> Result<bool> {
+        if look::is_dir(link)? {
+            self.left_out(link, "it is a link to a folder");
+            return Ok(false);
+        }
+        let target = link.canonicalize().map_err(Error::io("read", link))?;
+        if !self.homes.iter().flatten().any(|home| target.starts_with(home)) {
+            let (link, target) = (link.display(), target.display());
+            self.found.warnings.push(format!(
+                "{link} is a link that leads out of the checkpoint: the output has the file that it \
+                 leads to, {target}"
+            ));
+        }
+        Ok(true)
+    }
+
+    fn left_out(&mut self, path: &Path, why: &str) {
+        self.found.warnings.push(format!("{} is left out: {why}", path.display()));
+    }
+}
+
+/// Copies a file with its permissions.
+///
+/// Not `fs::copy`: that cannot be stopped, and would make a copy that its owner cannot replace of
+/// the read-only files of a hub cache.
 fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
     let mut reader = fs::File::open(source).map_err(Error::io("read", source))?;
-    let mut writer = fs::File::create_new(target).map_err(Error::io("create", target))?;
+    let metadata = reader.metadata().map_err(Error::io("read", source))?;
+    let mut writer = create_like(&metadata, target).map_err(Error::io("create", target))?;
     let mut buffer = vec![0; 1 << 20];
     loop {
         cancel.check()?;
-        let len = reader.read(&mut buffer).map_err(Error::io("read", source))?;
+        let len = match reader.read(&mut buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read.map_err(Error::io("read", source))?,
+        };
         if len == 0 {
             return close(writer, target);
         }
         writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
     }
+}
+
+/// Makes a file that those may read, write and execute who may do so with the original, as far as
+/// the umask allows, which is what `cp` does; its owner may read and write it in any case. No file of
+/// ours runs as its owner whoever starts it.
+fn create_like(original: &fs::Metadata, target: &Path) -> std::io::Result<fs::File> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        options.mode(original.permissions().mode() & 0o777 | 0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = original;
+    options.open(target)
 }
 
 #[cfg(test)]
@@ -165,5 +251,70 @@ mod tests {
             assert_eq!(fs::read_to_string(to.join(name)).unwrap(), original);
         }
         assert!(!to.join("original/onnx").exists());
+    }
+    #[cfg(unix)]
+    #[test]
+    fn links_out_of_the_checkpoint_are_announced() {
+        use std::os::unix::fs::symlink;
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("models--o--n");
+        let snapshot = folder.join("snapshots/abc");
+        for made in [&snapshot, &folder.join("blobs"), &dir.path().join("elsewhere")] {
+            fs::create_dir_all(made).unwrap();
+        }
+        for file in ["models--o--n/blobs/0", "elsewhere/key", "models--o--n/snapshots/abc/a"] {
+            fs::write(dir.path().join(file), "").unwrap();
+        }
+        let list = || Sidecars::list(&snapshot, &[]);
+        for (target, told) in [
+            ("../../blobs/0", None),
+            ("a", None),
+            ("../../../elsewhere/key", Some("elsewhere/key")),
+            ("../../../elsewhere", Some("b is left out: it is a link to a folder")),
+        ] {
+            let link = snapshot.join("b");
+            symlink(target, &link).unwrap();
+            let Sidecars { names, warnings } = list().unwrap();
+            let is_taken = target != "../../../elsewhere";
+            assert_eq!(names, if is_taken { &["a", "b"][..] } else { &["a"] }, "{target}");
+            assert_eq!(warnings.len(), usize::from(told.is_some()), "{target}: {warnings:?}");
+            if let (Some(told), Some(warning)) = (told, warnings.first()) {
+                assert!(warning.contains(told) && warning.contains("abc/b is "), "{warning}");
+            }
+            fs::remove_file(link).unwrap();
+        }
+        for (target, told) in [
+            ("../../blobs/1", "abc/b: it is a link to ../../blobs/1, where nothing is; the hub's"),
+            ("/dev/null", "abc/b is a device, where a file should be"),
+        ] {
+            symlink(target, snapshot.join("b")).unwrap();
+            let error = list().unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            fs::remove_file(snapshot.join("b")).unwrap();
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn copies_have_the_permissions_of_their_originals() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let (from, to) = (dir.path().join("from"), dir.path().join("to"));
+        fs::create_dir(&from).unwrap();
+        let modes =
+            [(0o600, 0o600), (0o444, 0o644), (0o755, 0o755), (0o400, 0o600), (0o6750, 0o750)];
+        for (mode, _) in modes {
+            let file = from.join(format!("{mode:o}"));
+            fs::write(&file, "").unwrap();
+            fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
+        }
+        copy_sidecars(&from, &to, &[], &BTreeMap::new(), &Cancel::default()).unwrap();
+        for (mode, want) in modes {
+            let copy = to.join(format!("{mode:o}"));
+            let found = fs::metadata(copy).unwrap().permissions().mode() & 0o7777;
+            // What the umask takes away, it takes away here too.
+            assert_eq!(found & want, found, "{mode:o}: {found:o}");
+            assert_eq!(found & 0o700, want & 0o700, "{mode:o}: {found:o}");
+        }
     }
 }

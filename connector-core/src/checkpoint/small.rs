@@ -1,5 +1,5 @@
+use super::look;
 use crate::{Error, Result};
-use std::io::ErrorKind;
 use std::path::Path;
 
 /// The longest config. Real ones have a few kilobytes; what is longer is something else.
@@ -19,15 +19,26 @@ impl Small {
     /// Reads the file at `path`, if there is one.
     ///
     /// # Errors
-    /// If the system refuses to read.
+    /// As [`look::at`], and if the system refuses to read.
     pub fn read(path: &Path) -> Result<Small> {
         // Looked at before it is opened: opening a pipe would wait for its other end.
-        match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() && metadata.len() <= LONGEST => {}
-            Ok(_) => return Ok(Small::Unreasonable),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Small::Absent),
-            Err(error) => return Err(Error::io("read", path)(error)),
+        match look::at(path).map_err(Error::io("read", path))? {
+            None => Ok(Small::Absent),
+            Some(found) if found.is_file() && found.len() <= LONGEST => {
+                Ok(Small::Read(std::fs::read(path).map_err(Error::io("read", path))?))
+            }
+            Some(_) => Ok(Small::Unreasonable),
         }
-        Ok(Small::Read(std::fs::read(path).map_err(Error::io("read", path))?))
+    }
+
+    /// What the file at `path` says, if it is JSON; `Null` if it is not, or there is none.
+    ///
+    /// # Errors
+    /// As [`read`](Small::read).
+    pub fn json(path: &Path) -> Result<serde_json::Value> {
+        Ok(match Small::read(path)? {
+            Small::Read(text) => crate::json::config(&text).unwrap_or_default(),
+            Small::Absent | Small::Unreasonable => serde_json::Value::Null,
+        })
     }
 }

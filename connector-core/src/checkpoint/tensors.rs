@@ -31,10 +31,10 @@ impl Tensors {
     /// [`Error::Open`] or [`Error::TorchDist`] if it is neither; [`Error::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        if torch_dist::is_at(path) {
+        if torch_dist::is_at(path)? {
             return torch_dist::Reader::open(path).map(Tensors::TorchDist);
         }
-        Tensors::open_in(form_at(path), path).or_else(|error| match error {
+        Tensors::open_in(form_at(path)?, path).or_else(|error| match error {
             // The files of a distributed checkpoint whose `.metadata` is missing.
             Error::Open(OpenError {
                 kind: OpenErrorKind::NoCheckpoint(Found::TorchDist), ..

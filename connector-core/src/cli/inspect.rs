@@ -38,7 +38,7 @@ pub(super) fn run(
     let weights = source::weights(path, iteration)?;
     let reader = source::reader(&weights)?;
     let checked = if check { check_sums(&reader, screen)? } else { None };
-    let about = about(path);
+    let about = about(path)?;
     let groups = groups(reader.tensors());
 
     let mut page = screen.page();
@@ -94,18 +94,17 @@ pub(super) fn run(
 }
 
 /// What the files beside the tensors say of the model.
-fn about(path: &Path) -> Vec<(&'static str, String)> {
-    let read = |name: &str| match Small::read(&path.join(name)) {
-        Ok(Small::Read(text)) => text,
-        _ => Vec::new(),
-    };
+fn about(path: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
     let mut about = Vec::new();
-    let config: Value = crate::json::config(&read("config.json")).unwrap_or_default();
-    if let Some(names) = config.get("architectures") {
-        let names = names.as_array().into_iter().flatten().filter_map(Value::as_str);
+    let config = Small::json(&path.join("config.json"))?;
+    if let Some(names) = config["architectures"].as_array() {
+        let names = names.iter().filter_map(Value::as_str);
         about.push(("model", names.collect::<Vec<_>>().join(", ")));
     }
-    if let Ok(made) = serde_json::from_slice::<Made>(&read("conversion.json")) {
+    // Typed, so that the hashes of its tensors are passed over.
+    if let Small::Read(text) = Small::read(&path.join("conversion.json"))?
+        && let Ok(made) = serde_json::from_slice::<Made>(&text)
+    {
         let Made { tool, model, format, direction, complete } = made;
         let part = if complete { "" } else { ", not the whole model" };
         let text = match direction.as_str() {
@@ -115,7 +114,7 @@ fn about(path: &Path) -> Vec<(&'static str, String)> {
         };
         about.push(("made by", text));
     }
-    about
+    Ok(about)
 }
 
 /// What a `conversion.json` says of how something was made.

@@ -5,12 +5,13 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
 use crate::checkpoint::files::{Found, OpenErrorKind};
-use crate::checkpoint::{CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS};
+use crate::checkpoint::{CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS, look};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
 use crate::store::Source;
 use crate::{Error, ImportOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Plans the import of a directory.
@@ -27,7 +28,7 @@ pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Plann
 /// wrote.
 pub(super) fn plan_either(selection: &Selection, trained: &Trained) -> Result<Planned, Failure> {
     let source = &selection.source;
-    if NemoCheckpoint::is_at(source) {
+    if NemoCheckpoint::is_at(source)? {
         let options = ExportOptions { trained: trained.options(), ..selection.export_options()? };
         return plan_export(source, options);
     }
@@ -48,18 +49,21 @@ fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Fa
 /// Where the tensors are: in `weights/` of an output of `import`, in an iteration of Megatron-LM.
 pub(super) fn weights(path: &Path, iteration: &Iteration) -> Result<PathBuf, Failure> {
     match NemoCheckpoint::weights(path, iteration.iteration) {
-        Ok(weights) if NemoCheckpoint::is_at(path) => return Ok(weights),
-        Err(error) if iteration.iteration.is_some() => return Err(error.into()),
+        Ok(weights) if NemoCheckpoint::is_at(path)? => return Ok(weights),
+        Err(error) if iteration.iteration.is_some() || error.is_io() => return Err(error.into()),
         _ => {}
     }
     let inside = path.join("weights");
-    let has_tensors = |dir: &Path| {
-        let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
-        entries
-            .into_iter()
-            .any(|entry| entry.path().extension().is_some_and(|e| e == "safetensors"))
-    };
-    Ok(if inside.is_dir() && !has_tensors(path) { inside } else { path.into() })
+    if !look::is_dir(&inside)? {
+        return Ok(path.into());
+    }
+    for entry in fs::read_dir(path).map_err(Error::io("read", path))? {
+        let entry = entry.map_err(Error::io("read", path))?;
+        if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
+            return Ok(path.into());
+        }
+    }
+    Ok(inside)
 }
 
 /// Opens a Hugging Face directory without planning.
@@ -126,7 +130,7 @@ fn part(path: &Path) -> Option<String> {
     }
     let whole = folder.parent()?;
     let whole = if whole.as_os_str().is_empty() { Path::new(".") } else { whole };
-    NemoCheckpoint::is_at(whole).then(|| {
+    NemoCheckpoint::is_at(whole).unwrap_or(false).then(|| {
         let (part, whole) = (text::quoted(path), text::quoted(whole));
         format!("{part} is a part of a checkpoint: name the whole, {whole}")
     })
@@ -140,8 +144,7 @@ fn missing(path: &Path) -> Option<String> {
     }
     let name = path.file_name()?.to_str()?;
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let entries =
-        std::fs::read_dir(parent.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
+    let entries = fs::read_dir(parent.unwrap_or(Path::new("."))).into_iter().flatten().flatten();
     let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
     let near = names.filter(|other| similar(name, other)).min_by_key(|other| distance(name, other));
     if let Some(near) = near {
@@ -238,7 +241,7 @@ mod tests {
     #[test]
     fn a_slip_in_a_path_is_found() {
         let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("llama-3-8b")).unwrap();
+        fs::create_dir(dir.path().join("llama-3-8b")).unwrap();
         let help = missing(&dir.path().join("lama-3-8b")).unwrap();
         assert!(help.ends_with("llama-3-8b?"), "{help}");
         assert_eq!(missing(&dir.path().join("something-else")), None);

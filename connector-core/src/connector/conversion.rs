@@ -230,7 +230,7 @@ impl Conversion {
 }
 
 /// The blake3 hash of a tensor's bytes.
-pub(super) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
+pub(crate) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
     // What was read is hashed while it is in the nearest caches.
     const PART: u64 = 128 << 10;
     let mut hasher = blake3::Hasher::new();

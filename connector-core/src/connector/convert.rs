@@ -6,8 +6,8 @@ use super::stamped::Stamped;
 use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Small, Surroundings,
-    is_tokenizer, sidecars,
+    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, Small,
+    Surroundings, is_tokenizer, look,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
 use crate::plan::{FindingKind, PlanOptions};
@@ -252,21 +252,16 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
         (checkpoint.model().unwrap_or_default(), checkpoint.config().unwrap_or(&Value::Null));
     let dist = options.torch_dist;
     let context = checkpoint.context();
-    let has = |name: &str| context.is_some_and(|folder| folder.join(name).is_file());
+    let has = |name: &str| context.map_or(Ok(false), |folder| look::is_file(&folder.join(name)));
+    let is_nemo = dist.is_some_and(|dist| dist.flavor == Flavor::Nemo);
     let as_they_are = options.trained.hf_config.is_none()
-        && has(MODEL_YAML)
-        && dist.is_none_or(|dist| dist.flavor == Flavor::Nemo && has(IO_JSON));
+        && has(MODEL_YAML)?
+        && (dist.is_none() || is_nemo && has(IO_JSON)?);
 
     let but = vec![MODEL_YAML, IO_JSON];
-    let folders = checkpoint.folders();
-    let mut names = Vec::new();
-    if let Some(context) = context {
-        let outer = [&but[..], &folders.iter().map(String::as_str).collect::<Vec<_>>()].concat();
-        names = sidecars(context, &outer)?;
-        for folder in &folders {
-            names.extend(sidecars(&context.join(folder), &but)?);
-        }
-    }
+    let folders = checkpoint.folders()?;
+    let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
+    let Sidecars { names, warnings: told } = beside.transpose()?.unwrap_or_default();
     // A model that no connector is for has no names in frameworks.
     let known = Registry::get()?.exporter(&options.format, model).ok().map(|known| known.connector);
     let plain = || names.iter().filter(|name| is_tokenizer(name)).cloned().collect();
@@ -295,14 +290,14 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
         but,
         moved,
         made,
-        warnings,
+        warnings: [warnings, told.clone()].concat(),
     };
     if !as_they_are {
         return Ok((files, container));
     }
     let (folders, moved) = (Vec::new(), BTreeMap::new());
-    let (but, made, warnings) = (Vec::new(), Vec::new(), Vec::new());
-    Ok((Files { folders, but, moved, made, warnings, ..files }, container))
+    let (but, made) = (Vec::new(), Vec::new());
+    Ok((Files { folders, but, moved, made, warnings: told, ..files }, container))
 }
 
 /// What the record of the conversion that made the checkpoint says, and stays true of it.
@@ -318,11 +313,7 @@ struct Before {
 impl Before {
     /// Without a record, or one of ours, nothing is known.
     fn read(path: &Path) -> Result<Self> {
-        let text = match Small::read(&path.join(CONVERSION_JSON))? {
-            Small::Read(text) => text,
-            Small::Absent | Small::Unreasonable => Vec::new(),
-        };
-        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let record = Small::json(&path.join(CONVERSION_JSON))?;
         let text = |value: &Value| value.as_str().map(String::from);
         let list = |name: &str| {
             record["options"][name].as_array().into_iter().flatten().filter_map(text).collect()

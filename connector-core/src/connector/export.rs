@@ -7,7 +7,7 @@ use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::cancel::Cancel;
-use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpoint};
+use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars};
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -166,6 +166,10 @@ impl PlannedExport {
         } else {
             json::pretty(&value)?
         };
+        let (context, folders) = (checkpoint.context(), checkpoint.folders()?);
+        let but = vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];
+        let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
+        let warnings = beside.transpose()?.unwrap_or_default().warnings;
         let draft = Draft {
             direction: Direction::Export,
             registration,
@@ -175,14 +179,14 @@ impl PlannedExport {
             report,
             files: Files {
                 weights: "",
-                from: checkpoint.context().map(Path::to_path_buf),
+                from: context.map(Path::to_path_buf),
                 to: "",
-                folders: checkpoint.folders(),
+                folders,
                 read: checkpoint.files_read(),
-                but: vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON],
+                but,
                 moved: BTreeMap::new(),
                 made: vec![(CONFIG_JSON.into(), config_json)],
-                warnings: Vec::new(),
+                warnings,
             },
             work: options.work(),
             input: Input::Model(Box::new(checkpoint)),

@@ -8,8 +8,8 @@ use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_co
 use crate::cancel::Cancel;
 use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Surroundings,
-    sidecars,
+    CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Sidecars,
+    Surroundings, look,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
@@ -219,16 +219,21 @@ impl PlannedImport {
             Some(TorchDist { flavor: Flavor::Nemo, .. }) => vec![MODEL_YAML, IO_JSON],
             _ => vec![MODEL_YAML],
         };
-        for file in but.iter().filter(|file| source.join(file).exists()) {
-            tracing::warn!(file, "left out: what is made from the model's config takes this name");
+        for file in &but {
+            if look::exists(&source.join(file))? {
+                tracing::warn!(
+                    file,
+                    "left out: what is made from the model's config takes this name"
+                );
+            }
         }
-        let files = sidecars(source, &but)?;
+        let beside = Sidecars::list(source, &but)?;
         let described = Described {
             model: registration.model,
             config: &config,
             frameworks: connector.frameworks(),
-            files: &files,
-            tokenizer: &connector.tokenizer(&files),
+            files: &beside.names,
+            tokenizer: &connector.tokenizer(&beside.names),
         };
         let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
             .torch_dist
@@ -255,7 +260,7 @@ impl PlannedImport {
                 but,
                 moved,
                 made,
-                warnings,
+                warnings: [warnings, beside.warnings].concat(),
             },
             work: options.work(container),
             input: Input::Format(Box::new(checkpoint)),

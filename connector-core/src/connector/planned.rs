@@ -6,8 +6,8 @@ use super::stamped::{Stamped, StampedFile};
 use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars,
-    sidecars,
+    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecars,
+    copy_sidecars, look,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
@@ -405,7 +405,8 @@ impl Planned {
 
     /// The files of the source that are copied.
     pub(super) fn sidecars(&self) -> Result<Vec<String>> {
-        self.files.from.as_ref().map_or(Ok(Vec::new()), |from| sidecars(from, &self.files.but))
+        let list = |from: &PathBuf| Ok(Sidecars::list(from, &self.files.but)?.names);
+        self.files.from.as_ref().map_or(Ok(Vec::new()), list)
     }
 
     /// The same as they were when this was planned.
@@ -558,8 +559,9 @@ impl Files {
         for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
             let inside = self.from.as_ref().and_then(|from| file.strip_prefix(from).ok());
-            let copy = inside.map(|name| to.join(name)).filter(|copy| copy.exists());
-            let now = copy.as_ref().unwrap_or(file);
+            let copy = inside.map(|name| to.join(name));
+            let is_copied = copy.as_ref().map_or(Ok(false), |copy| look::exists(copy))?;
+            let now = copy.as_ref().filter(|_| is_copied).unwrap_or(file);
             if std::fs::read(now).map_err(Error::io("read", now))? != *bytes {
                 return Err(Error::SourceChanged { path: file.clone() });
             }

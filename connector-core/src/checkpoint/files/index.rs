@@ -1,6 +1,7 @@
 //! `model.safetensors.index.json` and the like: which tensor is in which shard.
 
 use super::{OpenError, OpenErrorKind};
+use crate::checkpoint::look;
 use crate::checkpoint::safetensors::{MAX_HEADER, shown};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
@@ -8,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{ErrorKind, Read};
+use std::io::Read;
 use std::path::Path;
 
 /// The most files that an index may name.
@@ -39,11 +40,10 @@ impl Index {
     pub(super) fn read(path: &Path) -> Result<Option<Self>, OpenError> {
         let refuse = |reason: &str| OpenErrorKind::Index { reason: shown(reason) }.at(path);
         // Looked at before it is opened: opening a pipe would wait for its other end.
-        let len = match std::fs::metadata(path) {
-            Ok(metadata) if metadata.is_file() => metadata.len(),
-            Ok(_) => return Err(refuse("it is not a file")),
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(OpenError::io("open", path)(error)),
+        let len = match look::at(path).map_err(OpenError::io("open", path))? {
+            Some(found) if found.is_file() => found.len(),
+            Some(_) => return Err(refuse("it is not a file")),
+            None => return Ok(None),
         };
         let file = File::open(path).map_err(OpenError::io("open", path))?;
         // One byte more, so that its end is found without growing.

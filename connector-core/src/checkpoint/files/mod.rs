@@ -23,6 +23,7 @@ pub use open_error::{OpenError, OpenErrorKind};
 pub use problem::Problem;
 pub(in crate::checkpoint) use set::FileSet;
 
+use super::look;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
@@ -44,13 +45,28 @@ pub(crate) struct Form {
 
 impl Form {
     /// Whether a directory has files that are called as a model in this form, or a file is one.
-    pub fn is_at(&self, path: &Path) -> bool {
-        if path.is_file() {
-            return self.extensions.iter().any(|extension| has_extension(path, extension));
+    ///
+    /// # Errors
+    /// If the system refuses to look.
+    pub fn is_at(&self, path: &Path) -> Result<bool, OpenError> {
+        match look::at(path).map_err(OpenError::io("open", path))? {
+            Some(found) if found.is_file() => return Ok(self.takes(path)),
+            Some(found) if found.is_dir() => {}
+            _ => return Ok(false),
         }
         let is_model = |path: &PathBuf| path.ends_with(self.single) || self.is_shard(path);
-        path.join(self.index).is_file()
-            || self.paths_in(path).is_ok_and(|paths| paths.iter().any(is_model))
+        let index = path.join(self.index);
+        let index = look::at(&index).map_err(OpenError::io("open", &index))?;
+        if index.is_some_and(|found| found.is_file()) {
+            return Ok(true);
+        }
+        let paths = self.paths_in(path).map_err(OpenError::io("read", path))?;
+        Ok(paths.iter().any(is_model))
+    }
+
+    /// Whether a file of this name may be one.
+    pub(super) fn takes(&self, file: &Path) -> bool {
+        self.extensions.iter().any(|extension| has_extension(file, extension))
     }
 
     /// The files of `dir` that are a model where no index tells.
@@ -109,7 +125,12 @@ impl Form {
     /// The files of a checkpoint in `dir` that are known to be missing; whether those that are there
     /// are well-formed is another question.
     pub fn missing_files(&self, dir: &Path) -> Vec<String> {
-        let Ok(set) = FileSet::find(self, dir) else { return vec![self.single.into()] };
+        let set = match FileSet::find(self, dir) {
+            Ok(set) => set,
+            // An index that leads nowhere.
+            Err(error) if error.path.ends_with(self.index) => return vec![self.index.into()],
+            Err(_) => return vec![self.single.into()],
+        };
         let mut missing: Vec<String> = Vec::new();
         missing.extend(set.shards.iter().filter(|s| !s.path.is_file()).map(|s| s.name.clone()));
         let last = set.shards.last().map(|shard| shard.name.as_str());

@@ -2,8 +2,8 @@
 
 use super::index::{Index, is_plain_name};
 use super::{Form, Found, OpenError, OpenErrorKind, OpenFile, Opened, Problem};
+use crate::checkpoint::look;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// The files of a checkpoint, which need not exist or be well-formed.
@@ -28,17 +28,13 @@ pub(super) struct Shard {
 impl FileSet {
     /// Looks at a file, or for the files of a directory.
     pub fn find(form: &Form, path: &Path) -> Result<Self, OpenError> {
-        let metadata = match fs::metadata(path) {
-            Ok(metadata) => metadata,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(OpenErrorKind::Missing.at(path));
-            }
-            Err(error) => return Err(OpenError::io("open", path)(error)),
+        let Some(found) = look::at(path).map_err(OpenError::io("open", path))? else {
+            return Err(OpenErrorKind::Missing.at(path));
         };
-        if metadata.is_dir() {
+        if found.is_dir() {
             return FileSet::of_dir(form, path);
         }
-        if !form.is_at(path) {
+        if !found.is_file() || !form.takes(path) {
             return Err(OpenErrorKind::NoCheckpoint(Found::file(path)).at(path));
         }
         Ok(FileSet::unlisted(vec![path.into()]))
@@ -46,7 +42,7 @@ impl FileSet {
 
     fn of_dir(form: &Form, dir: &Path) -> Result<Self, OpenError> {
         if let Some(index) = Index::read(&dir.join(form.index))? {
-            return Ok(FileSet::listed(form, dir, index));
+            return FileSet::listed(form, dir, index);
         }
         let paths = form.paths_in(dir).map_err(OpenError::io("read", dir))?;
         if paths.is_empty() {
@@ -56,7 +52,7 @@ impl FileSet {
         Ok(FileSet::unlisted(paths))
     }
 
-    fn listed(form: &Form, dir: &Path, index: Index) -> Self {
+    fn listed(form: &Form, dir: &Path, index: Index) -> Result<Self, OpenError> {
         let names = &index.weight_map.shards;
         let mut counts = vec![0; names.len()];
         for (_, shard) in &index.weight_map.tensors {
@@ -74,8 +70,11 @@ impl FileSet {
         let shards = plain.into_iter().map(shard).collect();
         let refused = refused.into_iter().map(|(name, _)| name.clone()).collect();
         let is_listed = names.iter().any(|shard| shard == form.single);
-        let ambiguous = (!is_listed && dir.join(form.single).exists()).then_some(form.single);
-        FileSet { shards, index: Some(index), refused, ambiguous }
+        let single = dir.join(form.single);
+        let lies_beside = || look::at(&single).map_err(OpenError::io("open", &single));
+        let ambiguous = !is_listed && lies_beside()?.is_some();
+        let ambiguous = ambiguous.then_some(form.single);
+        Ok(FileSet { shards, index: Some(index), refused, ambiguous })
     }
 
     fn unlisted(paths: Vec<PathBuf>) -> Self {

@@ -2,7 +2,7 @@
 
 use super::{TOKENIZER, TRACKER};
 use crate::checkpoint::small::Small;
-use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, torch_dist};
+use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, look, torch_dist};
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 
@@ -12,9 +12,15 @@ const RELEASE: &str = "release";
 const ITERATION: &str = "iter_";
 
 /// Whether the directory `path` is laid out as a framework for training does it.
-pub(crate) fn is_at(path: &Path) -> bool {
-    let nemo = path.join(WEIGHTS).is_dir() && !path.join(CONFIG_JSON).exists();
-    nemo || torch_dist::is_at(path) || path.join(TRACKER).is_file() || untracked(path).is_some()
+///
+/// # Errors
+/// If the system refuses to look.
+pub(crate) fn is_at(path: &Path) -> Result<bool> {
+    let nemo = look::is_dir(&path.join(WEIGHTS))? && !look::exists(&path.join(CONFIG_JSON))?;
+    Ok(nemo
+        || torch_dist::is_at(path)?
+        || look::is_file(&path.join(TRACKER))?
+        || untracked(path)?.is_some())
 }
 
 /// The folders of a checkpoint.
@@ -49,21 +55,21 @@ impl Home {
 fn weights(path: &Path, iteration: Option<u64>) -> Result<Option<PathBuf>> {
     if let Some(iteration) = iteration {
         let folder = path.join(folder(iteration));
-        if folder.is_dir() {
+        if look::is_dir(&folder)? {
             return Ok(Some(folder));
         }
-        let there = iterations(path);
+        let there = iterations(path)?;
         return Err(Error::NoSuchIteration { path: path.into(), iteration, there });
     }
-    if path.join(WEIGHTS).is_dir() {
+    if look::is_dir(&path.join(WEIGHTS))? {
         return Ok(None);
     }
-    if torch_dist::is_at(path) {
+    if torch_dist::is_at(path)? {
         return Ok(Some(path.into()));
     }
     let tracker = path.join(TRACKER);
-    if !tracker.is_file() {
-        return Ok(untracked(path).map(|folder| path.join(folder)));
+    if !look::is_file(&tracker)? {
+        return Ok(untracked(path)?.map(|folder| path.join(folder)));
     }
     let text = match Small::read(&tracker)? {
         Small::Read(text) => String::from_utf8(text).unwrap_or_default(),
@@ -75,8 +81,8 @@ fn weights(path: &Path, iteration: Option<u64>) -> Result<Option<PathBuf>> {
         _ => return Err(Error::NoIteration { path: tracker }),
     };
     let named = path.join(&folder);
-    if !named.is_dir() {
-        let there = iterations(path);
+    if !look::is_dir(&named)? {
+        let there = iterations(path)?;
         return Err(Error::TrackedIteration { path: path.into(), folder, there });
     }
     Ok(Some(named))
@@ -88,22 +94,30 @@ fn folder(iteration: u64) -> String {
 }
 
 /// The iterations whose folders are in `path`, from first to last.
-fn iterations(path: &Path) -> Vec<u64> {
-    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
-    let number = |name: &str| name.strip_prefix(ITERATION)?.parse::<u64>().ok();
-    let mut all: Vec<u64> = entries
-        .filter(|entry| torch_dist::is_at(&entry.path()))
-        .filter_map(|entry| number(entry.file_name().to_str()?))
-        .filter(|&iteration| path.join(folder(iteration)).is_dir())
-        .collect();
+fn iterations(path: &Path) -> Result<Vec<u64>> {
+    let mut all = Vec::new();
+    if !look::is_dir(path)? {
+        return Ok(all);
+    }
+    for entry in std::fs::read_dir(path).map_err(Error::io("read", path))? {
+        let name = entry.map_err(Error::io("read", path))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix(ITERATION)?.parse().ok());
+        if let Some(iteration) = number
+            && torch_dist::is_at(&path.join(folder(iteration)))?
+        {
+            all.push(iteration);
+        }
+    }
     all.sort_unstable();
-    all
+    Ok(all)
 }
 
 /// The folder that a directory without a tracker is at: the last iteration, or what none was made of.
-fn untracked(path: &Path) -> Option<String> {
-    let release = || torch_dist::is_at(&path.join(RELEASE)).then(|| RELEASE.into());
-    iterations(path).pop().map(folder).or_else(release)
+fn untracked(path: &Path) -> Result<Option<String>> {
+    match iterations(path)?.pop() {
+        Some(last) => Ok(Some(folder(last))),
+        None => Ok(torch_dist::is_at(&path.join(RELEASE))?.then(|| RELEASE.into())),
+    }
 }
 
 #[cfg(test)]
@@ -123,7 +137,7 @@ mod tests {
             if let Some(folder) = want {
                 std::fs::create_dir(dir.path().join(folder)).unwrap();
             }
-            assert!(is_at(dir.path()));
+            assert!(is_at(dir.path()).unwrap());
             let found = Home::of(dir.path(), None).ok().map(|home| home.weights);
             assert_eq!(found, want.map(|folder| dir.path().join(folder)), "{text:?}");
         }
@@ -136,7 +150,7 @@ mod tests {
             let folder = dir.path().join(name);
             std::fs::create_dir(&folder).unwrap();
             std::fs::write(folder.join(".metadata"), "").unwrap();
-            assert!(is_at(dir.path()));
+            assert!(is_at(dir.path()).unwrap());
             assert_eq!(Home::of(dir.path(), None).unwrap().weights, folder);
         }
         for (text, want) in
@@ -152,14 +166,14 @@ mod tests {
     #[test]
     fn iterations_are_found_by_number_or_the_newest_is_taken() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(!is_at(dir.path()));
+        assert!(!is_at(dir.path()).unwrap());
         for name in ["iter_0000010", "iter_0000120", "iter_0000200", "iter_0000300", "iter_x"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
         }
         for name in ["iter_0000010", "iter_0000120", "iter_x"] {
             std::fs::write(dir.path().join(name).join(".metadata"), "").unwrap();
         }
-        assert!(is_at(dir.path()));
+        assert!(is_at(dir.path()).unwrap());
         let folder = |found: Result<Home>| {
             found.map(|home| home.weights.file_name().unwrap().to_str().unwrap().to_string())
         };

@@ -3,6 +3,7 @@
 
 use super::metadata;
 use super::{COMMON, METADATA, Malformed, Problem};
+use crate::checkpoint::look;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::pickle::{Pickle, View};
 use crate::checkpoint::torch::zip::Archive;
@@ -41,7 +42,7 @@ pub(crate) fn arguments(dir: &Path) -> Result<Option<Result<Arguments, Malformed
         Small::Read(bytes) => {
             let file = File::open(&path).map_err(Error::io("open", &path))?;
             let range = 0..bytes.len() as u64;
-            Ok(read(&file, range, path, Some(bytes)).transpose())
+            told(read(&file, range, path, Some(bytes)))
         }
         Small::Unreasonable => {
             let problem = Problem::Common("is no file of reasonable length");
@@ -53,7 +54,7 @@ pub(crate) fn arguments(dir: &Path) -> Result<Option<Result<Arguments, Malformed
 
 fn in_records(dir: &Path) -> Result<Option<Result<Arguments, Malformed>>> {
     let path = dir.join(METADATA);
-    if !path.is_file() {
+    if !look::is_file(&path)? {
         return Ok(None);
     }
     let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
@@ -67,14 +68,24 @@ fn in_records(dir: &Path) -> Result<Option<Result<Arguments, Malformed>>> {
         return Ok(Some(Err(Malformed { path, problem })));
     }
     let path = dir.join(&place.file);
-    let found = path.metadata().is_ok_and(|found| found.is_file());
+    let found = look::is_file(&path)?;
     let end = place.offset.checked_add(place.length).filter(|_| place.length <= LONGEST);
     let (true, Some(end)) = (found, end) else {
         let problem = Problem::Common("has not the object that it should have");
         return Ok(Some(Err(Malformed { path, problem })));
     };
     let file = File::open(&path).map_err(Error::io("open", &path))?;
-    Ok(read(&file, place.offset..end, path, None).transpose())
+    told(read(&file, place.offset..end, path, None))
+}
+
+/// What was read, if the system did not refuse.
+fn told(
+    read: Result<Option<Arguments>, Malformed>,
+) -> Result<Option<Result<Arguments, Malformed>>> {
+    match read {
+        Err(malformed) if malformed.is_refusal() => Err(malformed.into()),
+        read => Ok(read.transpose()),
+    }
 }
 
 /// The arguments in the archive at `range` of `file`, whose bytes are `whole` if it has nothing else.

@@ -14,6 +14,16 @@ pub struct Malformed {
     pub problem: Problem,
 }
 
+impl Malformed {
+    /// Whether the system refused to read the file, which may be well.
+    pub(crate) fn is_refusal(&self) -> bool {
+        match &self.problem {
+            Problem::Archive(error) | Problem::Zip { error, .. } => error.is_refusal(),
+            _ => false,
+        }
+    }
+}
+
 /// What is wrong with a distributed checkpoint.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

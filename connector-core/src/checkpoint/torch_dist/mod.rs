@@ -99,6 +99,9 @@ pub struct DistOptions {
 }
 
 /// Whether the directory `path` holds such a checkpoint.
-pub(crate) fn is_at(path: &std::path::Path) -> bool {
-    path.join(METADATA).is_file()
+///
+/// # Errors
+/// If the system refuses to look.
+pub(crate) fn is_at(path: &std::path::Path) -> crate::Result<bool> {
+    super::look::is_file(&path.join(METADATA))
 }

@@ -3,13 +3,13 @@ use super::record::{Located, RecordProblem, locate};
 use super::tiling::{self, Box_};
 use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
 use crate::checkpoint::files::{OpenFile, Opened};
+use crate::checkpoint::look;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::types;
 use crate::store::{Checksum, Encoding, FileId, Piece, Pieces, Source, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::ErrorKind;
 use std::path::{Component, Path};
 
 /// The longest `.metadata`. Those of the largest runs have some hundreds of megabytes.
@@ -46,12 +46,9 @@ impl Reader {
             None => Ok(()),
         })?;
         let path = dir.join(METADATA);
-        let bytes = match fs::metadata(&path) {
-            Ok(found) if found.is_file() && found.len() <= LONGEST_METADATA => {
+        let bytes = match look::at(&path).map_err(Error::io("read", &path))? {
+            Some(found) if found.is_file() && found.len() <= LONGEST_METADATA => {
                 fs::read(&path).map_err(Error::io("read", &path))?
-            }
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("read", &path)(error));
             }
             _ => return Err(at(METADATA, Problem::NoMetadata).into()),
         };
@@ -69,6 +66,9 @@ impl Reader {
         let mut problems = Vec::new();
         let tensors = names::parameters(tensors, &mut problems);
         let Opening { files, mut checksums, problems: mut all, .. } = opening;
+        if let Some(refused) = all.iter().position(Malformed::is_refusal) {
+            return Err(all.swap_remove(refused).into());
+        }
         checksums.sort_unstable_by_key(|sum| (sum.file, sum.bytes.start));
         all.extend(problems.into_iter().map(|problem| at(METADATA, problem)));
         Ok(Reader { metadata: bytes, files, tensors, checksums, others, problems: all })

@@ -4,12 +4,14 @@ use super::strided::Strided;
 use super::{FORM, Malformed, Problem, Storage, Storages, archive, legacy, state};
 use crate::Result;
 use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
+use crate::checkpoint::torch::ZipError;
 use crate::checkpoint::torch::pickle::Pickle;
 use crate::checkpoint::torch::tensor::Rebuilt;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Checksum, Dtype, FileId, Pieces, Source, TensorInfo};
 use std::collections::HashMap;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 /// A model as `torch.save` wrote it: one file, or shards.
@@ -45,8 +47,10 @@ impl Reader {
             let len = file.len.min(magic.len() as u64) as usize;
             read_exact_at(&file.file, &mut magic[..len], 0)
                 .map_err(OpenError::io("read", &file.path))?;
-            let wrong = |problems| malformed(&file.path, problems);
-            let opened = open_file(file, &magic).map_err(wrong);
+            let opened = match open_file(file, &magic) {
+                Ok(opened) => Ok(opened),
+                Err(problems) => Err(malformed(&file.path, not_refused(&file.path, problems)?)),
+            };
             Ok(opened.map(|(pickle, storages)| (file.path.clone(), pickle, storages)))
         };
         let tell = |(path, pickle, storages): (PathBuf, Vec<u8>, Storages), id| {
@@ -84,6 +88,19 @@ impl Reader {
 fn malformed(path: &Path, problems: Vec<Problem>) -> Vec<Malformed> {
     let at = |problem| Malformed { path: path.into(), problem };
     problems.into_iter().map(at).collect()
+}
+
+/// What is wrong with a file, if the system did not refuse to read it.
+fn not_refused(path: &Path, problems: Vec<Problem>) -> Result<Vec<Problem>, OpenError> {
+    problems
+        .into_iter()
+        .map(|problem| match problem {
+            Problem::Zip(ZipError::Io(error)) if error.kind() != ErrorKind::UnexpectedEof => {
+                Err(OpenError::io("read", path)(error))
+            }
+            problem => Ok(problem),
+        })
+        .collect()
 }
 
 /// The pickle of the state and the storages, in either form.

@@ -23,7 +23,7 @@ pub fn nemo_place(source: &Path) -> Result<PathBuf> {
 fn place(source: &Path, var: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
     let models = var("NEMO_MODELS_CACHE").map(PathBuf::from);
     let models = models.unwrap_or_else(|| home(&var).join("models"));
-    if let Some((repository, _)) = hub_revision(source) {
+    if let Some((repository, _)) = hub_revision(source)? {
         return Ok(models.join(repository));
     }
     let path = std::path::absolute(source).and_then(|path| match path.file_name() {

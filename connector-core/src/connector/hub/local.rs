@@ -2,6 +2,7 @@
 //! files as links into `blobs/`.
 
 use super::Address;
+use crate::checkpoint::safetensors::FORM;
 use crate::checkpoint::{CONFIG_JSON, form_at, is_tokenizer};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +26,7 @@ impl Local {
         let Some(dir) = snapshot(&cache.join(address.folder()), address.revision()) else {
             return Local::Part(Vec::new());
         };
-        let mut missing = form_at(&dir).missing_files(&dir);
+        let mut missing = form_at(&dir).unwrap_or(&FORM).missing_files(&dir);
         if !dir.join(CONFIG_JSON).is_file() {
             missing.push(CONFIG_JSON.into());
         }

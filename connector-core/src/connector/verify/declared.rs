@@ -2,7 +2,7 @@
 
 use super::compare::Compared;
 use super::{Difference, Verification, VerifyOptions};
-use crate::checkpoint::NemoCheckpoint;
+use crate::checkpoint::{NemoCheckpoint, Small};
 use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
 use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
@@ -47,9 +47,9 @@ impl Declared {
         let mut declared = Declared::by_patterns(&options.ignore)?;
         let mut configs = Vec::new();
         for path in [source, checkpoint] {
-            declared.record(path);
-            if NemoCheckpoint::is_at(path) {
-                configs.extend(model_config(path, options));
+            declared.record(path)?;
+            if NemoCheckpoint::is_at(path)? {
+                configs.extend(model_config(path, options)?);
                 continue;
             }
             let import = ImportOptions {
@@ -60,7 +60,7 @@ impl Declared {
                 ..ImportOptions::default()
             };
             // A checkpoint that no importer takes can be compared all the same: by names alone.
-            if let Ok(planned) = PlannedImport::new(path, import) {
+            if let Some(planned) = fits(PlannedImport::new(path, import))? {
                 declared.rows(&planned)?;
                 configs.push(planned.model_config().clone());
             }
@@ -73,10 +73,12 @@ impl Declared {
 
     /// Adds what the record of a conversion says was left out. Returns the patterns of the only
     /// parameters that an import wrote.
-    pub fn record(&mut self, path: &Path) -> Vec<String> {
-        let text = std::fs::read(path.join(CONVERSION_JSON)).unwrap_or_default();
+    ///
+    /// # Errors
+    /// If the system refuses to read it.
+    pub fn record(&mut self, path: &Path) -> Result<Vec<String>> {
         // Without a record, or one of ours, nothing is said.
-        let record: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let record = Small::json(&path.join(CONVERSION_JSON))?;
         let list = |name: &str| -> Vec<String> {
             let list = record["options"][name].as_array().into_iter().flatten();
             let texts = list.filter_map(|pattern| pattern.as_str().map(String::from));
@@ -84,7 +86,7 @@ impl Declared {
         };
         let why = "--ignore when it was converted";
         self.patterns.extend(list("ignore").into_iter().map(|pattern| (pattern, why)));
-        if record["direction"] == "export" { Vec::new() } else { list("only") }
+        Ok(if record["direction"] == "export" { Vec::new() } else { list("only") })
     }
 
     /// All patterns.
@@ -173,10 +175,29 @@ impl Declared {
 }
 
 /// The config of a checkpoint that an import wrote, if its model is known.
-fn model_config(path: &Path, options: &VerifyOptions) -> Option<Config> {
+///
+/// # Errors
+/// If the system refuses to read it.
+fn model_config(path: &Path, options: &VerifyOptions) -> Result<Option<Config>> {
     let model = options.model.as_deref();
-    let checkpoint = options.trained.open(path, &options.format, model).ok()?;
-    let model = model.or(checkpoint.model())?;
-    let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
-    Some(connector.restore(checkpoint.config()?, &checkpoint.config_file()).ok()?.model)
+    let opened = fits(options.trained.open(path, &options.format, model))?;
+    let known = |checkpoint: NemoCheckpoint| {
+        let model = model.or(checkpoint.model())?;
+        let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
+        Some(connector.restore(checkpoint.config()?, &checkpoint.config_file()).ok()?.model)
+    };
+    Ok(opened.and_then(known))
+}
+
+/// What was opened; `None` if it is no checkpoint of a known model. What could not be read may be
+/// one.
+///
+/// # Errors
+/// [`Error::Io`], [`Error::Cancelled`].
+fn fits<T>(opened: Result<T>) -> Result<Option<T>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.is_io() || matches!(error, Error::Cancelled) => Err(error),
+        Err(_) => Ok(None),
+    }
 }

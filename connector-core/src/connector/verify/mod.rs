@@ -227,7 +227,7 @@ pub fn verify(
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
-    match [source, checkpoint].map(NemoCheckpoint::is_at) {
+    match [NemoCheckpoint::is_at(source)?, NemoCheckpoint::is_at(checkpoint)?] {
         [false, true] => mapped(source, checkpoint, false, options, progress),
         [true, false] => mapped(checkpoint, source, true, options, progress),
         [_, _] => {
@@ -267,8 +267,8 @@ fn mapped(
     }
     let grouped = trained.spell_experts();
     let mut declared = Declared::by_patterns(&options.ignore)?;
-    let only = declared.record(model);
-    declared.record(format);
+    let only = declared.record(model)?;
+    declared.record(format)?;
     let multiple = trained.config().and_then(|config| config.get(VOCAB_DIVISOR)?.as_u64());
     let import = ImportOptions {
         format: options.format.clone(),
@@ -355,7 +355,7 @@ fn named(
 
 /// The tensors of a directory of either kind, or of a file.
 fn reader(path: &Path, iteration: Option<u64>) -> Result<Tensors> {
-    let is_model = NemoCheckpoint::is_at(path);
+    let is_model = NemoCheckpoint::is_at(path)?;
     let path = if is_model { NemoCheckpoint::weights(path, iteration)? } else { path.into() };
     let mut tensors = Tensors::open(&path)?;
     if is_model {

@@ -62,6 +62,14 @@ pub enum ZipError {
     Io(#[from] io::Error),
 }
 
+impl ZipError {
+    /// Whether the system refused to read, which says nothing of the archive. A file that ends too
+    /// early is at fault itself.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, ZipError::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof)
+    }
+}
+
 /// A zip archive within a file.
 pub(in crate::checkpoint) struct Archive<'f> {
     file: &'f File,
