@@ -39,14 +39,21 @@ pub(super) fn import(args: &Import, screen: &mut Screen) -> Result<Exit, Failure
 pub(super) fn export(args: &Export, screen: &mut Screen) -> Result<Exit, Failure> {
     let Export { checkpoint, output, publish, how, .. } = args;
     #[cfg(feature = "train")]
-    if checkpoint.is_dir() && crate::train::Adapted::is_at(checkpoint)? {
+    let base = args.on.base.as_deref();
+    #[cfg(feature = "train")]
+    if crate::train::Adapted::is_at(checkpoint)? {
         if publish.dry_run || args.to != "hf" {
             let message =
                 "of an adapter there is neither --dry-run nor --to: it is written for peft";
             return Err(Failure::usage(message));
         }
         let overwrite = Overwrite::from(publish.overwrite);
-        return super::finetune::export_adapter(checkpoint, output, overwrite, screen);
+        return super::finetune::export_adapter(checkpoint, output, overwrite, base, screen);
+    }
+    #[cfg(feature = "train")]
+    if base.is_some() {
+        let message = format!("--base: {} is no adapter", checkpoint.display());
+        return Err(Failure::usage(message));
     }
     let mut options = args.options()?;
     options.overwrite = Overwrite::from(publish.overwrite);

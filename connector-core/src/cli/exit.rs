@@ -47,6 +47,7 @@ impl Exit {
     pub fn of(error: &Error) -> (Exit, &'static str) {
         match error {
             Error::Io { .. } => (Exit::Io, "io"),
+            Error::NotAFile { .. } => (Exit::Io, "not-a-file"),
             Error::Header(_) => (Exit::Io, "malformed-file"),
             Error::TorchDist(_) => (Exit::Io, "malformed-file"),
             Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
@@ -79,6 +80,7 @@ impl Exit {
                     (Exit::Io, "malformed-file")
                 }
                 ModelError::NoTokenizer { .. } => (Exit::Io, "no-tokenizer"),
+                ModelError::NoBase { .. } => (Exit::Io, "no-base"),
                 ModelError::NotNumbers => (Exit::Failed, "not-numbers"),
                 _ => (Exit::Usage, "model"),
             },

@@ -2,7 +2,13 @@ use super::exit::Exit;
 use super::findings;
 use super::screen::Screen;
 use super::style::BAD;
+use super::text;
+use crate::checkpoint::Snapshot;
+use crate::checkpoint::files::{OpenError, OpenErrorKind};
+use crate::checkpoint::look::Dangling;
 use crate::connector::{Direction, Registration, Registry};
+#[cfg(feature = "candle")]
+use crate::model::ModelError;
 use crate::plan::{Finding, FindingKind};
 use crate::{Cancel, Error};
 use serde_json::json;
@@ -151,14 +157,38 @@ impl From<Error> for Failure {
                 let failure = failure(error.to_string());
                 error.help().into_iter().fold(failure, Failure::help)
             }
+            Error::Io { ref source, .. } => of_system(failure(error.to_string()), source),
+            Error::Open(OpenError { kind: OpenErrorKind::Io { ref source, .. }, .. }) => {
+                of_system(failure(error.to_string()), source)
+            }
+            #[cfg(feature = "candle")]
+            Error::Model(ModelError::NoBase { .. }) => failure(error.to_string()).help(
+                "`--base DIR` says where it is; `connector finetune` takes that place as its SOURCE",
+            ),
             Error::Cancelled => failure("stopped on request; nothing was written".into()),
             Error::NeedsCandle { .. } => {
                 failure(error.to_string()).help("cargo build --features candle")
             }
-            Error::WrittenWrong { .. } | Error::WorkerPanicked => failure(error.to_string())
-                .help("the output was removed; please report this with the command and the model"),
+            Error::WrittenWrong { .. } => failure(error.to_string()).help(
+                "what was read back is not what was written: if the disk is sound (`dmesg`, SMART), \
+                 please report this with the command and the model",
+            ),
+            Error::WorkerPanicked => failure(error.to_string())
+                .help("please report this with the command and the model"),
             error => failure(error.to_string()),
         }
+    }
+}
+
+/// What the system refused, with what repairs a cache of the hub.
+fn of_system(failure: Failure, error: &std::io::Error) -> Failure {
+    match Dangling::of(error).and_then(|link| link.snapshot.as_ref()) {
+        Some(Snapshot { repository, revision, .. }) => {
+            let [repository, revision] = [repository, revision].map(|name| text::quoted_text(name));
+            let command = format!("`hf download {repository} --revision {revision}`");
+            failure.help(format!("{command} downloads what is missing"))
+        }
+        None => failure,
     }
 }
 

@@ -1,4 +1,5 @@
-//! Sources on the hub: found in its cache or downloaded, before a command begins.
+//! What a command was given in place of a directory, found before it begins: sources on the hub, in
+//! its cache or downloaded, and the runs of `finetune`.
 
 use super::args::Command;
 use super::exit::Exit;
@@ -7,10 +8,12 @@ use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::{signals, text};
 use crate::connector::hub::{Hub, HubProgress, Origin};
+use crate::connector::last_of_run;
 use crate::engine::Progress;
 use crate::{Cancel, Error};
 
-/// Puts the directories in place of the addresses on the hub that a command was given.
+/// Puts directories in place of the addresses on the hub that a command was given, and the last
+/// checkpoints in place of the folders of runs.
 pub(super) fn sources(command: &mut Command, screen: &Screen) -> Result<(), Failure> {
     for source in command.sources() {
         let origin = Origin::new(&source)?;
@@ -25,7 +28,7 @@ pub(super) fn sources(command: &mut Command, screen: &Screen) -> Result<(), Fail
         let fetched = origin.fetch(&Hub::from_env(), &shown, &cancel);
         let fetched = fetched.map_err(|error| stopped(error).signalled(&cancel));
         shown.shown.clear();
-        *source = fetched?;
+        *source = last_of_run(fetched?)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::screen::Screen;
 use super::style::{GOOD, STRONG};
 use super::{signals, source, text};
-use crate::checkpoint::NemoCheckpoint;
+use crate::checkpoint::look;
 use crate::store::Overwrite;
 use crate::train::{Adapted, Dataset, FineTuned, StepRecord, Trainer, Watch, finetune_watched};
 use crate::{AutoModel, AutoResume, DeviceChoice};
@@ -21,7 +21,7 @@ pub(super) fn run(args: &FineTune, screen: &mut Screen) -> Result<Exit, Failure>
     signals::watch(&trainer.cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
     let start = Instant::now();
     let steps = Steps::new(screen, &trainer);
-    let tuned = finetune_watched::<AutoModel>(&data, &trainer, &resume(args, &trainer), &steps);
+    let tuned = finetune_watched::<AutoModel>(&data, &trainer, &resume(args, &trainer)?, &steps);
     steps.bar.finish_and_clear();
     let tuned = tuned.map_err(|error| source::explain(&args.source, error))?;
     show(screen, &trainer, &tuned, start.elapsed());
@@ -29,6 +29,7 @@ pub(super) fn run(args: &FineTune, screen: &mut Screen) -> Result<Exit, Failure>
         json!({
             "schema": "connector.finetune/1",
             "checkpoint": tuned.checkpoint.to_string_lossy(),
+            "base": tuned.base.as_ref().map(|base| base.to_string_lossy()),
             "log": trainer.log().to_string_lossy(),
             "curve": trainer.curve().to_string_lossy(),
             "step": tuned.step,
@@ -44,8 +45,8 @@ pub(super) fn run(args: &FineTune, screen: &mut Screen) -> Result<Exit, Failure>
 }
 
 pub(super) fn merge(args: &Merge, screen: &mut Screen) -> Result<Exit, Failure> {
-    let Merge { checkpoint, output, overwrite } = args;
-    let adapted = Adapted::open(checkpoint, DeviceChoice::default())
+    let Merge { checkpoint, on, output, overwrite } = args;
+    let adapted = Adapted::open_on(checkpoint, on.base.as_deref(), DeviceChoice::default())
         .map_err(|error| source::explain(checkpoint, error))?;
     adapted.merge(output, Overwrite::from(*overwrite))?;
     written(screen, &adapted, output, "merged");
@@ -57,9 +58,10 @@ pub(super) fn export_adapter(
     checkpoint: &Path,
     output: &Path,
     overwrite: Overwrite,
+    base: Option<&Path>,
     screen: &mut Screen,
 ) -> Result<Exit, Failure> {
-    let adapted = Adapted::open(checkpoint, DeviceChoice::default())
+    let adapted = Adapted::open_on(checkpoint, base, DeviceChoice::default())
         .map_err(|error| source::explain(checkpoint, error))?;
     adapted.export_peft(output, overwrite)?;
     written(screen, &adapted, output, "hf-peft");
@@ -95,21 +97,20 @@ fn written(screen: &mut Screen, adapted: &Adapted, output: &Path, made: &str) {
 }
 
 /// The run's own checkpoint if there is one, else the model: as it is, or imported.
-fn resume(args: &FineTune, trainer: &Trainer) -> AutoResume {
+fn resume(args: &FineTune, trainer: &Trainer) -> Result<AutoResume, Failure> {
     let last = trainer.checkpoint();
-    let mut resume = AutoResume::default();
-    if last.exists() {
-        resume.resume_from_path = Some(last);
-    } else if NemoCheckpoint::is_at(&args.source) {
-        resume.resume_from_path = Some(args.source.clone());
-    } else {
-        resume.import_path = Some(args.source.display().to_string());
-    }
-    resume
+    Ok(AutoResume {
+        resume_from_path: look::exists(&last)?.then_some(last),
+        import_path: Some(args.source.display().to_string()),
+        ..AutoResume::default()
+    })
 }
 
 fn show(screen: &mut Screen, trainer: &Trainer, tuned: &FineTuned, time: Duration) {
     let mut page = screen.page();
+    if let Some(base) = &tuned.base {
+        page.field("base", &base.display().to_string());
+    }
     if let (Some(first), Some(last)) = (tuned.records.first(), tuned.records.last()) {
         let loss = |record: &StepRecord| format!("{:.4} at step {}", record.loss, record.step);
         page.field("loss", &format!("{} → {}", loss(first), loss(last)));

@@ -53,7 +53,10 @@ pub(super) fn run(args: &Logits, screen: &mut Screen) -> Result<Exit, Failure> {
 /// Compares what the checkpoint's model computes with what the source's does.
 pub(super) fn verify(args: &Verify, screen: &mut Screen) -> Result<Exit, Failure> {
     let Verify {
-        source, checkpoint, logits: CompareLogits { reference, ids, tolerance, .. }, ..
+        source,
+        checkpoint,
+        logits: CompareLogits { reference, ids, base, tolerance, .. },
+        ..
     } = args;
     let choice: DeviceChoice = args.resources.device;
     let device = choice.open()?;
@@ -61,6 +64,7 @@ pub(super) fn verify(args: &Verify, screen: &mut Screen) -> Result<Exit, Failure
         format: args.format.clone(),
         model: args.model.clone(),
         trained: args.trained.options(),
+        base: base.clone(),
         dtype: Some(DType::F32),
         device: choice,
     };

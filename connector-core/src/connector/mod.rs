@@ -37,9 +37,15 @@ pub(crate) use planned::catch;
 pub use planned::{Job, Planned};
 pub use record::Record;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
+#[cfg(feature = "train")]
+pub(crate) use resume::CHECKPOINTS;
+#[cfg(feature = "cli")]
+pub(crate) use resume::last_of_run;
 pub use resume::{AutoResume, Resume};
 pub use trained::TrainedOptions;
 pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, diff, verify};
+#[cfg(feature = "candle")]
+pub(crate) use {conversion::hash, resume::imported};
 #[cfg(feature = "train")]
 pub(crate) use {conversion::write_new, planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
 

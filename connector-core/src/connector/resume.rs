@@ -1,6 +1,7 @@
 //! NeMo's `AutoResume`: where training begins.
 
 use super::{AutoModel, ImportOptions};
+use crate::checkpoint::{NemoCheckpoint, look};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use std::fs;
@@ -38,7 +39,8 @@ pub struct AutoResume {
     pub resume_past_end: bool,
     /// Whether it is no error that there is no checkpoint, though one was looked for.
     pub resume_ignore_no_checkpoint: bool,
-    /// The model to begin with: a path, or `hf://org/name[@revision]`.
+    /// The model to begin with: a path, or `hf://org/name[@revision]`. What an import or training
+    /// wrote is taken as it is. A run that goes on must have begun with it.
     pub import_path: Option<String>,
     /// How it is imported.
     pub options: ImportOptions,
@@ -72,13 +74,16 @@ impl AutoResume {
         {
             return Ok(Resume::Trained(path));
         }
-        match &self.import_path {
-            Some(source) => {
-                let imported = AutoModel::import_ckpt_with(source, None, self.options.clone());
-                imported.map(Resume::Imported)
-            }
-            None => Ok(Resume::Fresh),
-        }
+        Ok(self.base()?.map_or(Resume::Fresh, Resume::Imported))
+    }
+
+    /// The checkpoint of the model that [`import_path`](Self::import_path) means.
+    ///
+    /// # Errors
+    /// As [`AutoModel::import_ckpt`].
+    pub(crate) fn base(&self) -> Result<Option<PathBuf>> {
+        let source = self.import_path.as_deref().map(Path::new);
+        source.map(|source| imported(source, self.options.clone())).transpose()
     }
 
     /// The last checkpoint of the run.
@@ -105,24 +110,62 @@ impl AutoResume {
                 let note = "set resume_ignore_no_checkpoint to begin without one";
                 refuse("has no checkpoint to resume from", note)
             }
-            ([], _) => refuse("has several last checkpoints", "remove all but one"),
+            ([], _) => {
+                refuse("has several last checkpoints", "name one of them, or remove all but one")
+            }
         }
     }
+}
+
+/// The checkpoint that `source` means: itself if an import or training wrote it, else what an import
+/// of it is in the cache.
+///
+/// # Errors
+/// As [`AutoModel::import_ckpt`].
+pub(crate) fn imported(source: &Path, options: ImportOptions) -> Result<PathBuf> {
+    match NemoCheckpoint::is_at(source)? {
+        true => Ok(source.into()),
+        false => AutoModel::import_ckpt_with(&source.to_string_lossy(), None, options),
+    }
+}
+
+/// The folder of a run's checkpoints.
+#[cfg(any(feature = "cli", feature = "train"))]
+pub(crate) const CHECKPOINTS: &str = "checkpoints";
+
+/// The last checkpoint of the run in the folder `path`; `path` itself if it is no run's.
+///
+/// # Errors
+/// [`Error::Refused`] if it is not clear which is the last one.
+#[cfg(feature = "cli")]
+pub(crate) fn last_of_run(path: PathBuf) -> Result<PathBuf> {
+    let checkpoints = path.join(CHECKPOINTS);
+    let is_run = look::is_dir(&checkpoints)?
+        && !look::exists(&path.join(crate::checkpoint::CONFIG_JSON))?
+        && !NemoCheckpoint::is_at(&path)?;
+    let resume = AutoResume {
+        resume_from_directory: is_run.then_some(checkpoints),
+        resume_past_end: true,
+        resume_ignore_no_checkpoint: true,
+        ..AutoResume::default()
+    };
+    Ok(resume.last()?.unwrap_or(path))
 }
 
 /// The checkpoints in `dir` whose names end so, but for those that are unfinished: NeMo puts a file
 /// `NAME-unfinished` beside a checkpoint for as long as it writes it.
 fn ending(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::io("read", dir))?,
-    };
     let mut found = Vec::new();
-    for entry in entries {
+    if !look::exists(dir)? {
+        return Ok(found);
+    }
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let entry = entry.map_err(Error::io("read", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let finished = !dir.join(format!("{name}-unfinished")).exists();
-        if name.ends_with(ending) && finished && entry.path().is_dir() {
+        if name.ends_with(ending)
+            && look::is_dir(&entry.path())?
+            && !look::exists(&dir.join(format!("{name}-unfinished")))?
+        {
             found.push(entry.path());
         }
     }

@@ -1,16 +1,15 @@
 //! Checkpoints of low-rank adapters: `weights/` has the adapter alone, and says where its model is.
 
-use super::{GPTModel, Lora};
-use crate::checkpoint::{Tensors, WEIGHTS};
+use super::{Base, GPTModel, Lora, ModelError};
+use crate::checkpoint::{Small, Tensors, WEIGHTS, look};
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind};
 use crate::store::Source;
-use crate::{Error, Result, json};
+use crate::{Cancel, Error, Result, json};
 use candle_core::{DType, Device, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// NeMo's file in `weights/` that says what an adapter adapts.
@@ -40,12 +39,10 @@ impl AdapterMetadata {
     /// [`Error::Refused`] if it cannot be understood, or is no adapter; [`Error::Io`].
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let path = path.join(WEIGHTS).join(ADAPTER_METADATA);
-        let metadata: AdapterMetadata = match fs::read(&path) {
-            Ok(bytes) => parse(&path, &bytes)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            // `path` is a file, and nothing is in it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(None),
-            Err(error) => return Err(Error::io("read", path)(error)),
+        let metadata: AdapterMetadata = match Small::read(&path)? {
+            Small::Read(bytes) => parse(&path, &bytes)?,
+            Small::Absent => return Ok(None),
+            Small::Unreasonable => return Err(refused(&path, "is no file of reasonable length")),
         };
         let mut findings = Vec::new();
         metadata.peft.check(&mut findings);
@@ -55,28 +52,29 @@ impl AdapterMetadata {
         if findings.is_empty() { Ok(Some(metadata)) } else { Err(Error::refused(findings)) }
     }
 
-    /// The checkpoint of the model that the adapter at `path` adapts.
+    /// The checkpoint of the model that the adapter at `path` adapts: `given`, or else where the
+    /// adapter says that it is. If the adapter's run recorded what it began with, it is that model.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is not where it was, or is an adapter itself.
-    pub fn base(&self, path: &Path) -> Result<&Path> {
-        let base = self.model_ckpt_path.as_path();
-        let file = path.join(WEIGHTS).join(ADAPTER_METADATA);
-        if !base.exists() {
-            let problem = format!(
-                "adapts the model in {}, which is not there; put it back, or set model_ckpt_path",
-                base.display()
-            );
-            return Err(refused(&file, problem));
+    /// [`ModelError::NoBase`] if it is not where it was; [`Error::Refused`] if it is an adapter
+    /// itself, or another model.
+    pub fn base(&self, path: &Path, given: Option<&Path>, cancel: &Cancel) -> Result<PathBuf> {
+        let base = given.unwrap_or(&self.model_ckpt_path);
+        if !look::exists(base)? {
+            let (adapter, base) = (path.into(), base.into());
+            return Err(ModelError::NoBase { adapter, base }.into());
         }
-        if base.join(WEIGHTS).join(ADAPTER_METADATA).exists() {
+        if look::exists(&base.join(WEIGHTS).join(ADAPTER_METADATA))? {
             let problem = format!(
                 "adapts {}, which is an adapter itself; merge that into its model first",
                 base.display()
             );
-            return Err(refused(&file, problem));
+            return Err(refused(&path.join(WEIGHTS).join(ADAPTER_METADATA), problem));
         }
-        Ok(base)
+        match Base::recorded(path)? {
+            Some(recorded) => Ok(recorded.found_at(base, path, cancel)?.path),
+            None => Ok(base.into()),
+        }
     }
 }
 

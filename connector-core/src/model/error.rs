@@ -94,6 +94,17 @@ pub enum ModelError {
         /// Where it should be; none if the checkpoint has no folder for such files.
         paths: Vec<std::path::PathBuf>,
     },
+    /// An adapter whose model is not where it was.
+    #[error(
+        "{} adapts the model in {}, which is not there; put it back, or give the place where it is \
+         now", adapter.display(), base.display()
+    )]
+    NoBase {
+        /// The checkpoint of the adapter.
+        adapter: std::path::PathBuf,
+        /// Where its model should be.
+        base: std::path::PathBuf,
+    },
     /// A `generation_config.json` or `config.json` that does not say which token ends a text.
     #[error("{}: {problem}", path.display())]
     GenerationConfig {

@@ -2,15 +2,15 @@
 
 use super::adapter::{AdapterMetadata, LoadedAdapter};
 use super::gpt::refuse;
-use super::{GPTModel, ModelError, Parameters, Tokenizer};
-use crate::checkpoint::NemoCheckpoint;
+use super::{GPTModel, ModelError, Parameters, Tokenizer, refused};
+use crate::checkpoint::{NemoCheckpoint, look};
 use crate::connector::{
     ImportOptions, PlannedImport, Pretrained, Registration, Registry, TrainedOptions,
 };
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
-use crate::{DeviceChoice, Error, Result, json};
+use crate::{Cancel, DeviceChoice, Error, Result, json};
 use candle_core::{DType, Device};
 use serde_json::Value;
 use std::any::TypeId;
@@ -26,6 +26,9 @@ pub struct LoadOptions {
     pub model: Option<String>,
     /// Which iteration of a run, and what says which model it is.
     pub trained: TrainedOptions,
+    /// Of an adapter, the checkpoint of its model, if that is not where it was. What was imported
+    /// does too.
+    pub base: Option<PathBuf>,
     /// The type to compute in. `None` is that of the weights, but f32 for bf16 where the device does
     /// not multiply it.
     pub dtype: Option<DType>,
@@ -39,6 +42,7 @@ impl Default for LoadOptions {
             format: "hf".into(),
             model: None,
             trained: TrainedOptions::default(),
+            base: None,
             dtype: None,
             device: DeviceChoice::default(),
         }
@@ -73,6 +77,9 @@ impl Loaded {
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
         let loaded = AdapterMetadata::read(path).and_then(|adapter| match adapter {
             Some(adapter) => Self::open_adapted(path, adapter, options),
+            None if options.base.is_some() => {
+                Err(refused(path, "is no adapter's, so no model can be given for it"))
+            }
             None => Self::open_model(path, options),
         });
         loaded.map_err(|error| match error {
@@ -97,8 +104,16 @@ impl Loaded {
     }
 
     /// A file beside the weights, if it is there.
-    pub fn file(&self, name: &str) -> Option<PathBuf> {
-        self.files.iter().map(|dir| dir.join(name)).find(|path| path.is_file())
+    ///
+    /// # Errors
+    /// [`Error::Io`] if the system refuses to look, or it is a link that leads nowhere.
+    pub fn file(&self, name: &str) -> Result<Option<PathBuf>> {
+        for path in self.files.iter().map(|dir| dir.join(name)) {
+            if look::is_file(&path)? {
+                return Ok(Some(path));
+            }
+        }
+        Ok(None)
     }
 
     /// Its tokenizer.
@@ -106,7 +121,7 @@ impl Loaded {
     /// # Errors
     /// [`ModelError::NoTokenizer`]; as [`Tokenizer::open`].
     pub fn tokenizer(&self) -> Result<Tokenizer> {
-        match self.file(Tokenizer::FILE) {
+        match self.file(Tokenizer::FILE)? {
             Some(path) => Tokenizer::open(&path),
             None => Err(ModelError::NoTokenizer { paths: self.files.clone() }.into()),
         }
@@ -119,7 +134,7 @@ impl Loaded {
     /// [`ModelError::GenerationConfig`] if it is no token; [`Error::Io`].
     pub fn stop_tokens(&self) -> Result<Vec<u32>> {
         for name in ["generation_config.json", "config.json"] {
-            let Some(path) = self.file(name) else { continue };
+            let Some(path) = self.file(name)? else { continue };
             let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
             let wrong =
                 |problem: String| ModelError::GenerationConfig { path: path.clone(), problem };
@@ -137,14 +152,20 @@ impl Loaded {
         Ok(Vec::new())
     }
 
-    fn open_adapted(path: &Path, adapter: AdapterMetadata, options: &LoadOptions) -> Result<Self> {
-        let mut loaded = Self::open_model(adapter.base(path)?, options)?;
+    fn open_adapted(
+        path: &Path,
+        mut adapter: AdapterMetadata,
+        options: &LoadOptions,
+    ) -> Result<Self> {
+        let base = adapter.base(path, options.base.as_deref(), &Cancel::default())?;
+        let mut loaded = Self::open_model(&base, options)?;
+        adapter.model_ckpt_path = base;
         loaded.adapter = Some(LoadedAdapter::read(path, adapter, &mut loaded.model()?)?);
         Ok(loaded)
     }
 
     fn open_model(path: &Path, options: &LoadOptions) -> Result<Self> {
-        match NemoCheckpoint::is_at(path) {
+        match NemoCheckpoint::is_at(path)? {
             true => Self::open_checkpoint(path, options),
             false => Self::import(path, options),
         }
@@ -172,7 +193,7 @@ impl Loaded {
         let instance = instance(configuration.instance, registration)?;
         let parameters = Parameters::read(&*instance, source, dtype, &device)?;
         let context = checkpoint.context();
-        let folders = checkpoint.folders();
+        let folders = checkpoint.folders()?;
         let folders = folders.iter().filter_map(|folder| Some(context?.join(folder)));
         let files = context.map(Path::to_path_buf).into_iter().chain(folders).collect();
         Ok(Loaded { registration, config, parameters, adapter: None, files })

@@ -54,6 +54,7 @@
 
 mod adapter;
 mod attention;
+mod base;
 mod cache;
 mod compare;
 mod error;
@@ -75,9 +76,9 @@ mod sampling;
 mod tokenizer;
 
 #[cfg(feature = "train")]
-pub(crate) use adapter::{
-    ADAPTER_METADATA, AdapterMetadata, LoadedAdapter, parse, read_tensors, refused,
-};
+pub(crate) use adapter::{ADAPTER_METADATA, AdapterMetadata, LoadedAdapter, read_tensors};
+pub(crate) use adapter::{parse, refused};
+pub(crate) use base::Base;
 pub use cache::KvCache;
 pub use compare::LogitDistance;
 pub use error::ModelError;

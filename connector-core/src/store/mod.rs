@@ -34,7 +34,7 @@ pub(crate) use part::{Landing, file_count, landings, room};
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
-#[cfg(feature = "train")]
+#[cfg(feature = "candle")]
 pub(crate) use publish::TRAINING_JSON;
 pub(crate) use removal::{clear_up, is_left, remove_output, tidy, unfinished};
 pub(crate) use stamp::{Stamp, check_at, settled};

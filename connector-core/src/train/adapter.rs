@@ -66,8 +66,18 @@ impl Adapted {
     /// [`Error::Refused`] if it is no adapter's, or its tensors are not those that it declares; as
     /// [`Loaded::open`].
     pub fn open(path: &Path, device: DeviceChoice) -> Result<Self> {
+        Adapted::open_on(path, None, device)
+    }
+
+    /// As [`open`](Self::open), but its model is at `base` now, if that is given: the checkpoint, or
+    /// what was imported.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open); [`Error::Refused`] if that is another model.
+    pub fn open_on(path: &Path, base: Option<&Path>, device: DeviceChoice) -> Result<Self> {
         let step = RunState::read(path)?.map_or(0, |state| state.step);
-        let options = LoadOptions { dtype: Some(DType::F32), device, ..LoadOptions::default() };
+        let (dtype, base) = (Some(DType::F32), base.map(Path::to_path_buf));
+        let options = LoadOptions { dtype, base, device, ..LoadOptions::default() };
         // Before anything is loaded.
         let is_adapter = Self::is_at(path)?;
         let mut base = if is_adapter { Some(Loaded::open(path, &options)?) } else { None };

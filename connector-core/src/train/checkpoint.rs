@@ -9,12 +9,14 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, WEIGHTS, copy_sidecars, model_yaml};
+use crate::checkpoint::{
+    CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, copy_sidecars, look, model_yaml,
+};
 use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
 use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
 use crate::failpoint::failpoint;
 use crate::model::{
-    ADAPTER_METADATA, AdapterMetadata, Loaded, Parameters, parse, read_tensors, refused,
+    ADAPTER_METADATA, AdapterMetadata, Base, Loaded, Parameters, parse, read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo};
@@ -50,6 +52,9 @@ pub(super) struct RunState {
     pub data: String,
     /// The adapter, if it is one that is trained.
     pub lora: Option<Lora>,
+    /// The model that the run began with. Earlier versions did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Base>,
 }
 
 impl RunState {
@@ -63,6 +68,7 @@ impl RunState {
             seed,
             data: data.into(),
             lora,
+            base: None,
         }
     }
 
@@ -72,8 +78,8 @@ impl RunState {
     /// [`Error::Refused`] if it cannot be understood; [`Error::Io`].
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let path = path.join(TRAINING_JSON);
-        match fs::read(&path) {
-            Ok(bytes) => {
+        match Small::read(&path)? {
+            Small::Read(bytes) => {
                 let state: RunState = parse(&path, &bytes)?;
                 if state.schema != SCHEMA {
                     let problem =
@@ -90,8 +96,8 @@ impl RunState {
                 }
                 Ok(Some(state))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io("read", path)(error)),
+            Small::Absent => Ok(None),
+            Small::Unreasonable => Err(refused(&path, "is no file of reasonable length")),
         }
     }
 
@@ -143,7 +149,14 @@ impl Context {
     /// That of the checkpoint `opened`, which was loaded.
     pub fn of(opened: &NemoCheckpoint, loaded: &Loaded) -> Result<Self> {
         let from = opened.context().map(Path::to_path_buf);
-        let has_it = from.as_ref().is_some_and(|dir| dir.join(MODEL_YAML).is_file());
+        let has_it = match &from {
+            Some(dir) => {
+                let warnings = Sidecars::list(dir, &[])?.warnings;
+                warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                look::is_file(&dir.join(MODEL_YAML))?
+            }
+            None => false,
+        };
         let make = || {
             let config = serde_json::to_value(&loaded.config)
                 .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;

@@ -7,17 +7,17 @@ use super::lock::RunLock;
 use super::log::Log;
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
-use crate::checkpoint::{NemoCheckpoint, WEIGHTS};
+use crate::checkpoint::{NemoCheckpoint, WEIGHTS, look};
 use crate::connector::{AutoModel, AutoResume, Registration, Resume};
 use crate::failpoint::failpoint;
 use crate::families::gpt::GptConfig;
 use crate::model::{
-    AdapterMetadata, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer, read_tensors,
-    refused,
+    AdapterMetadata, Base, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer,
+    read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
 use crate::store::{Overwrite, Staging, replace_file};
-use crate::{Error, Refusal, Result};
+use crate::{Cancel, Error, Refusal, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -70,6 +70,9 @@ impl Watch for () {}
 pub struct FineTuned {
     /// The checkpoint after its last step.
     pub checkpoint: PathBuf,
+    /// The checkpoint of the model that the run began with, or whose adapter it trains; `None` if
+    /// an earlier version began it, and nobody says which one that was.
+    pub base: Option<PathBuf>,
     /// The steps that the checkpoint has, those of earlier runs counted in.
     pub step: u64,
     /// After how many steps this run went on; 0 for a new one.
@@ -153,12 +156,75 @@ fn begin_and_train<M: Trainee>(
             return Err(Error::refused(vec![Finding::new(FindingKind::Config, "resume", problem)]));
         }
     };
-    if !is_same_file(&trainer.checkpoint(), &path) && is_inside(&trainer.log_dir, &path)? {
+    let goes_on = is_same_file(&trainer.checkpoint(), &path)?;
+    if !goes_on && is_inside(&trainer.log_dir, &path)? {
         // What a run begins with stays as it is.
         return Err(Error::NotSeparate { input: path, output: trainer.log_dir.clone() });
     }
-    let mut run = Run::begin::<M>(&path, data, trainer)?;
+    let asked = if goes_on { asked(resume, &path)? } else { None };
+    let mut run = Run::begin::<M>(&path, asked.as_deref(), data, trainer)?;
     run.train(watch)
+}
+
+/// The model that a run is to go on with; `None` if nobody says, or nothing is left of it and the
+/// checkpoint at `path` has all that is needed.
+fn asked(resume: &AutoResume, path: &Path) -> Result<Option<PathBuf>> {
+    if let Some(source) = resume.import_path.as_deref().map(Path::new)
+        && let Some(recorded) = Base::recorded(path)?
+        && AdapterMetadata::read(path)?.is_none()
+        && std::path::absolute(source).is_ok_and(|source| source == recorded.path)
+        && !look::exists(source)?
+    {
+        tracing::warn!(path = %source.display(), "is not there any more; the run has its own weights");
+        return Ok(None);
+    }
+    match resume.base()? {
+        // The run itself: what it began with, it says.
+        Some(base) if is_same_file(&base, path)? => Ok(None),
+        base => Ok(base),
+    }
+}
+
+/// The model that the run whose checkpoint is at `path` began with, or begins with now; `None` if it
+/// is not known. `asked` is the one that it is to have begun with.
+fn base_of(
+    path: &Path,
+    (earlier, adapted): (Option<&RunState>, Option<&AdapterMetadata>),
+    asked: Option<&Path>,
+    cancel: &Cancel,
+) -> Result<Option<Base>> {
+    let recorded = earlier.and_then(|earlier| earlier.base.clone());
+    let found = match (asked, adapted) {
+        (Some(asked), _) => Base::behind(asked, cancel)?,
+        (None, Some(adapted)) => {
+            let path = adapted.base(path, None, cancel)?;
+            match &recorded {
+                // It was held against this already.
+                Some(recorded) => Base { path, ..recorded.clone() },
+                None => Base::of(&path, cancel)?,
+            }
+        }
+        // Its own weights go on.
+        (None, None) if earlier.is_some() => return Ok(recorded),
+        (None, None) => Base::of(path, cancel)?,
+    };
+    match (recorded, asked, adapted) {
+        (Some(recorded), ..) if recorded.tensors != found.tensors => {
+            return Err(recorded.is_not(&found, path));
+        }
+        (Some(_), ..) | (None, None, _) => {}
+        (None, Some(_), Some(adapted)) if look::exists(&adapted.model_ckpt_path)? => {
+            let began = Base::of(&adapted.model_ckpt_path, cancel)?;
+            if began.tensors != found.tensors {
+                return Err(began.is_not(&found, path));
+            }
+        }
+        (None, Some(_), _) => tracing::warn!(
+            base = %found.path.display(),
+            "the run does not say which model it began with; this one is taken for it from now on"
+        ),
+    }
+    Ok(Some(found))
 }
 
 /// A run at some step.
@@ -184,10 +250,15 @@ const MASTER: &str = "optimizer.state.fp32_param.";
 
 impl<'a> Run<'a> {
     /// Goes on from the checkpoint at `path`, or begins with its weights if it is no run's.
-    fn begin<M: Trainee>(path: &Path, data: &FineTuningData, trainer: &'a Trainer) -> Result<Self> {
+    fn begin<M: Trainee>(
+        path: &Path,
+        asked: Option<&Path>,
+        data: &FineTuningData,
+        trainer: &'a Trainer,
+    ) -> Result<Self> {
         let target = trainer.checkpoint();
         let earlier = RunState::read(path)?;
-        if target.exists() && !is_same_file(&target, path) {
+        if look::exists(&target)? && !is_same_file(&target, path)? {
             let problem = "is the checkpoint of an earlier run, which this one would replace";
             return Err(refused(&target, problem));
         }
@@ -198,7 +269,11 @@ impl<'a> Run<'a> {
                            adapter_metadata.json is missing";
             return Err(refused(path, problem));
         }
-        let base = adapted.as_ref().map_or(Ok(path), |adapter| adapter.base(path))?;
+        let began = base_of(path, (earlier.as_ref(), adapted.as_ref()), asked, &trainer.cancel)?;
+        let base = match (&began, &adapted) {
+            (Some(began), Some(_)) => &began.path,
+            _ => path,
+        };
         let dtype = match trainer.peft {
             Some(_) => trainer.precision.compute(),
             None => DType::F32,
@@ -216,12 +291,9 @@ impl<'a> Run<'a> {
         for dataset in [Some(&dataset), validation.as_ref()].into_iter().flatten() {
             check_tokens(dataset, &loaded)?;
         }
-        let now = RunState::new(
-            loaded.registration.model,
-            trainer.seed,
-            dataset.fingerprint(),
-            trainer.peft.clone(),
-        );
+        let (model, lora) = (loaded.registration.model, trainer.peft.clone());
+        let mut now = RunState::new(model, trainer.seed, dataset.fingerprint(), lora);
+        now.base = began.clone();
         if let Some(earlier) = &earlier {
             earlier.check_same(&now)?;
         }
@@ -275,7 +347,9 @@ impl<'a> Run<'a> {
         });
         self.set(values, path)?;
         self.optimizer.restore(earlier.step, state).map_err(Error::refused)?;
+        let base = self.state.base.take();
         self.state = earlier;
+        self.state.base = base;
         Ok(())
     }
 
@@ -339,6 +413,7 @@ impl<'a> Run<'a> {
         }
         Ok(FineTuned {
             checkpoint: trainer.checkpoint(),
+            base: self.state.base.as_ref().map(|base| base.path.clone()),
             step: self.state.step,
             resumed_at,
             is_complete: self.state.step >= trainer.max_steps,
@@ -506,7 +581,7 @@ fn check_tokens(dataset: &Dataset, loaded: &Loaded) -> Result<()> {
         "makes the token {largest} of the data; the model's vocabulary has {vocab_size}. Is it \
          another model's?"
     );
-    let file = loaded.file(Tokenizer::FILE).unwrap_or_default();
+    let file = loaded.file(Tokenizer::FILE)?.unwrap_or_default();
     Err(refused(&file, problem))
 }
 
@@ -517,12 +592,18 @@ fn time_left(time: Duration, done: u64, left: u64) -> Duration {
 }
 
 fn is_inside(dir: &Path, of: &Path) -> Result<bool> {
-    let real = |path: &Path| fs::canonicalize(path).map_err(Error::io("find", path));
     Ok(real(dir)?.starts_with(real(of)?))
 }
 
-fn is_same_file(a: &Path, b: &Path) -> bool {
-    matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+fn is_same_file(a: &Path, b: &Path) -> Result<bool> {
+    if !look::exists(a)? || !look::exists(b)? {
+        return Ok(false);
+    }
+    Ok(real(a)? == real(b)?)
+}
+
+fn real(path: &Path) -> Result<PathBuf> {
+    fs::canonicalize(path).map_err(Error::io("find", path))
 }
 
 #[cfg(test)]

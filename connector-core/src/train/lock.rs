@@ -1,6 +1,7 @@
 //! The right to write into the folder of a run.
 
 use super::Trainer;
+use crate::checkpoint::look;
 use crate::store::{Lock, Place};
 use crate::{Error, Result};
 use std::fs;
@@ -39,8 +40,13 @@ struct Folders(Vec<PathBuf>);
 
 impl Folders {
     fn create(dir: &Path) -> Result<Self> {
-        let missing = |dir: &&Path| !dir.as_os_str().is_empty() && !dir.exists();
-        let made = dir.ancestors().take_while(missing).map(Path::to_path_buf).collect();
+        let mut made = Vec::new();
+        for dir in dir.ancestors().filter(|dir| !dir.as_os_str().is_empty()) {
+            if look::exists(dir)? {
+                break;
+            }
+            made.push(dir.to_path_buf());
+        }
         let folders = Folders(made);
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
         Ok(folders)

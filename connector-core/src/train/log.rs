@@ -1,5 +1,6 @@
 //! What a run tells while it lasts: a line for each step, and a picture of the loss.
 
+use crate::checkpoint::look;
 use crate::store::replace_file;
 use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -58,14 +59,14 @@ impl Log {
     /// [`Error::Io`].
     pub fn open(path: PathBuf, step: u64) -> Result<Self> {
         let mut records = Vec::new();
-        match fs::read(&path) {
+        if look::exists(&path)? {
+            look::check_file(&path)?;
+            let text = fs::read(&path).map_err(Error::io("read", &path))?;
             // Its last line may be torn.
-            Ok(text) => records.extend(
+            records.extend(
                 text.split(|&byte| byte == b'\n')
                     .filter_map(|line| serde_json::from_slice::<StepRecord>(line).ok()),
-            ),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::io("read", &path)(error)),
+            );
         }
         records.retain(|record| record.step <= step);
         let text = records.iter().map(line).collect::<String>();

@@ -2,14 +2,15 @@
 
 use super::Lora;
 use super::checkpoint::to_json;
+use crate::checkpoint::Small;
 use crate::connector::{ModelState, convert, write_new};
 use crate::mapping::FlatMapping;
 use crate::model::Loaded;
+use crate::store::CONVERSION_JSON;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::Path;
 
 /// The adapter of one module of the transformers model.
@@ -67,7 +68,7 @@ pub(super) fn write(dir: &Path, lora: &Lora, base: &Path, modules: &[Module]) ->
     let config = json!({
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
-        "base_model_name_or_path": repository(base),
+        "base_model_name_or_path": repository(base)?,
         "r": lora.dim,
         "lora_alpha": lora.alpha,
         "lora_dropout": 0.0,
@@ -84,8 +85,7 @@ pub(super) fn write(dir: &Path, lora: &Lora, base: &Path, modules: &[Module]) ->
 }
 
 /// The model's name on the hub, if it was imported from there.
-fn repository(base: &Path) -> Option<String> {
-    let record = fs::read(base.join(crate::store::CONVERSION_JSON)).ok()?;
-    let record: Value = serde_json::from_slice(&record).ok()?;
-    record["source"]["repository"].as_str().map(Into::into)
+fn repository(base: &Path) -> Result<Option<String>> {
+    let record = Small::json(&base.join(CONVERSION_JSON))?;
+    Ok(record["source"]["repository"].as_str().map(Into::into))
 }

@@ -1,6 +1,7 @@
 //! How a model is trained.
 
 use super::{AdamW, CosineAnnealing, Lora};
+use crate::connector::CHECKPOINTS;
 use crate::plan::{Finding, FindingKind};
 use crate::{Cancel, DeviceChoice, Error, Result};
 use candle_core::DType;
@@ -110,7 +111,7 @@ impl Trainer {
 
     /// The checkpoint that the run writes.
     pub fn checkpoint(&self) -> PathBuf {
-        self.log_dir.join("checkpoints").join(format!("{}-last", self.name))
+        self.log_dir.join(CHECKPOINTS).join(format!("{}-last", self.name))
     }
 
     /// The lines that it logs.

@@ -1,6 +1,8 @@
 //! `connector export`.
 
 use super::conversion::{How, Publish, What};
+#[cfg(feature = "train")]
+use super::trained::OnBase;
 use super::trained::Trained;
 use crate::ExportOptions;
 use crate::cli::failure::Failure;
@@ -10,7 +12,7 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
     /// The directory of the checkpoint: an output of `import`, or one of NeMo, Megatron-LM or
-    /// Megatron-Bridge
+    /// Megatron-Bridge; or of a run of `finetune`
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
     /// The model, if the checkpoint names a type that is not known
@@ -23,6 +25,9 @@ pub(in crate::cli) struct Export {
     pub what: What,
     #[command(flatten)]
     pub trained: Trained,
+    #[cfg(feature = "train")]
+    #[command(flatten)]
+    pub on: OnBase,
     /// Write the rows that pad the vocabulary too, and count them in config.json's vocab_size
     #[arg(long, help_heading = "What")]
     pub keep_vocab_padding: bool,

@@ -1,5 +1,6 @@
 //! `connector finetune` and `connector merge`.
 
+use super::trained::OnBase;
 use crate::cli::failure::Failure;
 use crate::train::{AdamW, CosineAnnealing, FineTuningData, Lora, Precision, Trainer};
 use crate::{Cancel, DeviceChoice};
@@ -84,16 +85,19 @@ pub(in crate::cli) struct FineTune {
     /// Every how many steps a checkpoint is written; after the last one is
     #[arg(long, value_name = "N", default_value = "50", help_heading = "Output")]
     pub save_every: u64,
-    /// The folder of the run. If it has a checkpoint, the run goes on from it
+    /// The folder of the run. If it has a checkpoint, the run goes on from it, with the SOURCE that it
+    /// began with
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "Output")]
     pub output: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Merge {
-    /// The checkpoint of the adapter, RUN/checkpoints/default-last
+    /// The run that trained the adapter, or its checkpoint, RUN/checkpoints/default-last
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
+    #[command(flatten)]
+    pub on: OnBase,
     /// The new directory
     #[arg(short, long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub output: PathBuf,

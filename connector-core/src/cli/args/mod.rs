@@ -29,6 +29,7 @@ pub(super) use verify::{Diff, Verify};
 
 use super::exit::EXIT_CODES;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use std::iter;
 use std::path::PathBuf;
 
 /// Moves large language models between Hugging Face and Megatron/NeMo checkpoints, proven and streamed.
@@ -166,7 +167,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// The paths that may be addresses on the hub.
+    /// The paths that may be addresses on the hub, or the folders of runs.
     pub fn sources(&mut self) -> Vec<&mut PathBuf> {
         match self {
             Command::Import(Import { selection, .. })
@@ -175,16 +176,32 @@ impl Command {
             Command::Cache { action: CacheAction::Path { selection, .. } } => {
                 vec![&mut selection.source]
             }
-            Command::Export(export) => vec![&mut export.checkpoint],
+            Command::Export(export) => {
+                #[cfg(feature = "train")]
+                let base = export.on.base.as_mut();
+                #[cfg(not(feature = "train"))]
+                let base = None;
+                iter::once(&mut export.checkpoint).chain(base).collect()
+            }
             Command::Convert(convert) => vec![&mut convert.checkpoint],
-            Command::Verify(verify) => vec![&mut verify.source, &mut verify.checkpoint],
+            Command::Verify(verify) => {
+                #[cfg(feature = "candle")]
+                let base = verify.logits.base.as_mut();
+                #[cfg(not(feature = "candle"))]
+                let base = None;
+                [&mut verify.source, &mut verify.checkpoint].into_iter().chain(base).collect()
+            }
             #[cfg(feature = "candle")]
-            Command::Generate(Generate { computed, .. })
-            | Command::Logits(Logits { computed, .. }) => vec![&mut computed.checkpoint],
+            Command::Generate(Generate { computed: Computed { checkpoint, on, .. }, .. })
+            | Command::Logits(Logits { computed: Computed { checkpoint, on, .. }, .. }) => {
+                iter::once(checkpoint).chain(&mut on.base).collect()
+            }
             #[cfg(feature = "train")]
             Command::Finetune(finetune) => vec![&mut finetune.source],
             #[cfg(feature = "train")]
-            Command::Merge(_) => Vec::new(),
+            Command::Merge(merge) => {
+                iter::once(&mut merge.checkpoint).chain(&mut merge.on.base).collect()
+            }
             Command::Diff(diff) => vec![&mut diff.one, &mut diff.other],
             Command::Inspect { path, .. } => vec![path],
             Command::Scaffold { source, .. } => vec![source],

@@ -1,7 +1,7 @@
 //! What the commands take that compute a model.
 
 use super::conversion::Cast;
-use super::trained::Trained;
+use super::trained::{OnBase, Trained};
 use crate::DeviceChoice;
 use crate::cli::failure::Failure;
 use crate::model::{GenerateOptions, LoadOptions, Sampling};
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// A model and where it is computed.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Computed {
-    /// An output of `import`, a checkpoint of training, a Hugging Face directory, or
+    /// An output of `import`, a checkpoint of training, a run of `finetune`, a Hugging Face directory, or
     /// hf://ORG/NAME[@REVISION]
     #[arg(value_hint = ValueHint::DirPath)]
     pub checkpoint: PathBuf,
@@ -24,6 +24,8 @@ pub(in crate::cli) struct Computed {
     pub from: String,
     #[command(flatten)]
     pub trained: Trained,
+    #[command(flatten)]
+    pub on: OnBase,
     /// Compute in this type; auto is the weights' own, but f32 for bf16 where the device does not
     /// multiply it
     #[arg(long, value_enum, default_value_t = Cast::Auto, help_heading = "How")]
@@ -96,6 +98,10 @@ pub(in crate::cli) struct CompareLogits {
     /// The tokens, in a safetensors file with `input_ids`; else two sequences of twelve
     #[arg(long, value_name = "FILE", requires = "logits", conflicts_with = "reference", value_hint = ValueHint::FilePath, help_heading = "Logits")]
     pub ids: Option<PathBuf>,
+    /// Of CHECKPOINT, an adapter whose model is not where it was any more: that model, an output of
+    /// `import` or what was imported
+    #[arg(long, value_name = "DIR", requires = "logits", value_hint = ValueHint::DirPath, help_heading = "Logits")]
+    pub base: Option<PathBuf>,
     /// The largest distance between two logits
     #[arg(long, value_name = "X", default_value = "1e-4", allow_negative_numbers = true, value_parser = tolerance, help_heading = "Logits")]
     pub tolerance: f64,
@@ -120,6 +126,7 @@ impl Computed {
             format: self.from.clone(),
             model: self.model.clone(),
             trained: self.trained.options(),
+            base: self.on.base.clone(),
             dtype: self.dtype.dtype(),
             device: self.device,
         })

@@ -17,6 +17,16 @@ impl Iteration {
     pub const NEWEST: Iteration = Iteration { iteration: None };
 }
 
+/// Where the model of an adapter is.
+#[cfg(feature = "candle")]
+#[derive(Debug, Args)]
+pub(in crate::cli) struct OnBase {
+    /// Of an adapter whose model is not where it was any more: that model, an output of `import` or
+    /// what was imported
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath, help_heading = "What")]
+    pub base: Option<PathBuf>,
+}
+
 /// Which iteration of a run, and what says which model it is.
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Trained {

@@ -11,6 +11,7 @@ pub(super) use batch::{Batch, Sampler};
 use self::lines::{Problems, Reader};
 use self::rows::{MOST_TOKENS, Rows};
 use self::tokens::{Encoder, NOTHING, Template, Tokens};
+use crate::checkpoint::look;
 use crate::model::Tokenizer;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -63,7 +64,7 @@ impl FineTuningData {
     /// [`Error::Refused`] with the number of each line that is no example or has no tokens to
     /// learn, and of each that is too long; [`Error::Model`]; [`Error::Io`].
     pub fn load(&self, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
-        self.load_file(&in_folder(&self.path, "training.jsonl"), tokenizer, end)
+        self.load_file(&in_folder(&self.path, "training.jsonl")?, tokenizer, end)
     }
 
     /// Reads and tokenises the examples that are held out, if there are any.
@@ -75,8 +76,8 @@ impl FineTuningData {
         tokenizer: &Tokenizer,
         end: Option<u32>,
     ) -> Result<Option<Dataset>> {
-        let file = self.validation.as_ref().map(|path| in_folder(path, "validation.jsonl"));
-        file.map(|file| self.load_file(&file, tokenizer, end)).transpose()
+        let Some(path) = &self.validation else { return Ok(None) };
+        self.load_file(&in_folder(path, "validation.jsonl")?, tokenizer, end).map(Some)
     }
 
     fn load_file(&self, path: &Path, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
@@ -88,6 +89,7 @@ impl FineTuningData {
         }
         let template = Template::parse(&self.prompt_template)
             .map_err(|problem| refuse("prompt_template", problem))?;
+        look::check_file(path)?;
         let encoder = Encoder { tokenizer, template, end };
         let (mut reader, mut problems) = (Reader::open(path)?, Problems::of(path));
         let mut rows = Rows::new(self.seq_length);
@@ -156,8 +158,8 @@ impl FineTuningData {
 }
 
 /// A file, or that of the name in a folder.
-fn in_folder(path: &Path, name: &str) -> PathBuf {
-    if path.is_dir() { path.join(name) } else { path.to_path_buf() }
+fn in_folder(path: &Path, name: &str) -> Result<PathBuf> {
+    Ok(if look::is_dir(path)? { path.join(name) } else { path.to_path_buf() })
 }
 
 /// Examples as a model reads them, packed into rows.
