@@ -123,9 +123,10 @@ pub mod transform;
 #[path = "private.rs"]
 pub mod __private_v0_1_0;
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
-pub use checkpoint::fuzzing as __fuzzing;
+#[path = "fuzzing.rs"]
+pub mod __fuzzing;
 
 pub use cancel::Cancel;
 pub use connector::{

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| connector_core::__fuzzing::zip(bytes));
+connector_fuzz::target!(zip);

@@ -1,8 +1,9 @@
-//! What the fuzz targets in `fuzz/` call, and the tests with what they found.
+//! The fuzz targets for the pickles and archives of torch. The others are in
+//! [`crate::fuzzing`].
 
 use super::torch::pickle::Pickle;
 use super::torch::tensor::Rebuilt;
-use super::torch::zip::Archive;
+use super::torch::zip::{Archive, with_tensors};
 use super::torch_dist;
 use crate::store::positioned::write_all_at;
 use std::fs::File;
@@ -50,24 +51,7 @@ pub fn zip(bytes: &[u8]) {
     });
 }
 
-#[cfg(test)]
-mod tests {
-    use std::path::Path;
-
-    /// Runs a target on every file of its corpus; at least what the repository has.
-    fn corpus(name: &str, run: fn(&[u8])) {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
-        let mut files = 0;
-        for entry in std::fs::read_dir(folder).unwrap() {
-            run(&std::fs::read(entry.unwrap().path()).unwrap());
-            files += 1;
-        }
-        assert!(files > 3, "{name}");
-    }
-
-    #[test]
-    fn what_fuzzing_found_is_harmless() {
-        corpus("pickle", super::pickle);
-        corpus("zip", super::zip);
-    }
+/// An archive of a pickle and the storages that it names `0`, `1`…
+pub(crate) fn archive(pickle: &[u8], storages: &[Vec<u8>]) -> Vec<u8> {
+    with_tensors(pickle, storages)
 }

@@ -1,0 +1,3 @@
+#![no_main]
+
+connector_fuzz::target!(torch_save);
