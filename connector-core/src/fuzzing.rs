@@ -242,9 +242,7 @@ pub fn torch_save(bytes: &[u8]) {
 pub fn adapter(bytes: &[u8]) {
     use crate::model::AdapterMetadata;
     in_folder("adapter", &[], "weights/adapter_metadata.json", bytes, |dir| {
-        if let Some(Some(metadata)) = told(AdapterMetadata::read(dir)) {
-            told(metadata.base(dir));
-        }
+        told(AdapterMetadata::read(dir));
     });
 }
 
