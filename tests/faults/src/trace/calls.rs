@@ -69,6 +69,16 @@ pub(super) enum Names {
     Ats([usize; 2], [usize; 2]),
 }
 
+impl Names {
+    /// The argument that is the descriptor of the file, if it is the only one.
+    pub(super) fn descriptor(self) -> Option<usize> {
+        match self {
+            Names::Fd(argument) => Some(argument),
+            _ => None,
+        }
+    }
+}
+
 /// Every call of the table.
 pub(super) fn all() -> impl Iterator<Item = &'static Syscall> {
     TABLE.iter().chain(OLD)

@@ -273,6 +273,23 @@ impl Call {
         self.syscall.kind
     }
 
+    /// Whether it may create a file that it opens.
+    pub fn creates(&self) -> bool {
+        let flags = match self.syscall.name {
+            "openat" => self.args[2],
+            "open" => self.args[1],
+            name => return name == "creat",
+        };
+        flags as i32 & libc::O_CREAT != 0
+    }
+
+    /// Whether it is on a descriptor of a directory, for as long as the thread is held.
+    pub fn is_on_directory(&self) -> bool {
+        let Some(descriptor) = self.syscall.names.descriptor() else { return false };
+        let place = names::of_descriptor(self.thread.0, self.args[descriptor]);
+        fs::metadata(place).is_ok_and(|found| found.is_dir())
+    }
+
     /// How many bytes it is to move, of a call that moves bytes.
     pub fn length(&self) -> Option<u64> {
         self.syscall.length.map(|argument| self.args[argument])
@@ -299,6 +316,12 @@ impl Call {
 }
 
 impl Process {
+    /// Ends it as `kill -9` does, from any thread.
+    pub fn kill(self) {
+        // One that is gone is what is wanted.
+        let _ = sys::kill(self.0);
+    }
+
     /// Its number.
     pub fn id(self) -> u32 {
         self.0.unsigned_abs()

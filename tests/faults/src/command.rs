@@ -1,0 +1,78 @@
+//! The command line of the suite; and, in a process that the suite starts, the one under test.
+
+use clap::Parser;
+use connector_faults::cases::{CASES, Case, find};
+use connector_faults::inject::Fault;
+use connector_faults::report;
+use connector_faults::scene::AS_CONNECTOR;
+use connector_faults::suite::{self, Selection};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Lets every file system call of connector's commands fail, and kills them at each
+#[derive(Parser)]
+#[command(name = "connector-faults")]
+struct Args {
+    /// Run all cases
+    #[arg(long, required_unless_present_any = ["case", "list"])]
+    all: bool,
+    /// Run one case; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = case, conflicts_with = "all")]
+    case: Vec<&'static Case>,
+    /// Only the call of this number
+    #[arg(long, value_name = "N", requires = "case")]
+    call: Option<usize>,
+    /// Only this fault: EIO, ENOSPC, …, short, end, kill-before, kill-after
+    #[arg(long)]
+    fault: Option<Fault>,
+    /// Every N-th fault only
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    every: usize,
+    /// Cases at the same time
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    threads: usize,
+    /// The program to try, in place of this package's own build of the command line
+    #[arg(long, value_name = "PATH")]
+    program: Option<PathBuf>,
+    /// List the cases
+    #[arg(long)]
+    list: bool,
+}
+
+fn case(name: &str) -> Result<&'static Case, String> {
+    find(name).ok_or_else(|| "there is no such case; --list has them".into())
+}
+
+pub(crate) fn main() -> ExitCode {
+    if std::env::var_os(AS_CONNECTOR).is_some() {
+        return connector_core::cli::main();
+    }
+    let args = Args::parse();
+    if args.list {
+        CASES.iter().for_each(|case| println!("{:26} {}", case.name, case.args.join(" ")));
+        return ExitCode::SUCCESS;
+    }
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether everything held.
+fn run(args: &Args) -> std::io::Result<bool> {
+    let program = match &args.program {
+        Some(program) => program.canonicalize()?,
+        None => std::env::current_exe()?,
+    };
+    let cases = if args.all { CASES.iter().collect() } else { args.case.clone() };
+    let selection = Selection { call: args.call, fault: args.fault, every: args.every };
+    println!("{}", report::head());
+    let told = |tally: &report::Tally| println!("{}", tally.row());
+    let tallies = suite::run(&cases, &program, selection, args.threads, &told)?;
+    println!("\n{}", report::closing(&tallies));
+    Ok(tallies.iter().all(|tally| tally.violations.is_empty()))
+}
