@@ -3,10 +3,11 @@
 use clap::Parser;
 use connector_faults::cases::{CASES, Case, find};
 use connector_faults::inject::Fault;
+use connector_faults::powercut::{self, Effort};
 use connector_faults::report;
 use connector_faults::scene::AS_CONNECTOR;
 use connector_faults::suite::{self, Selection};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Lets every file system call of connector's commands fail, and kills them at each
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 #[command(name = "connector-faults")]
 struct Args {
     /// Run all cases
-    #[arg(long, required_unless_present_any = ["case", "list"])]
+    #[arg(long, required_unless_present_any = ["case", "list", "power_cut"])]
     all: bool,
     /// Run one case; may be repeated
     #[arg(long, value_name = "NAME", value_parser = case, conflicts_with = "all")]
@@ -25,6 +26,9 @@ struct Args {
     /// Only this fault: EIO, ENOSPC, …, short, end, kill-before, kill-after
     #[arg(long)]
     fault: Option<Fault>,
+    /// Let the power go instead, at every moment of the cases that wait for the disk
+    #[arg(long, conflicts_with_all = ["all", "case"])]
+    power_cut: bool,
     /// Every N-th fault only
     #[arg(long, value_name = "N", default_value_t = 1)]
     every: usize,
@@ -68,6 +72,9 @@ fn run(args: &Args) -> std::io::Result<bool> {
         Some(program) => program.canonicalize()?,
         None => std::env::current_exe()?,
     };
+    if args.power_cut {
+        return power_cuts(&program);
+    }
     let cases = if args.all { CASES.iter().collect() } else { args.case.clone() };
     let selection = Selection { call: args.call, fault: args.fault, every: args.every };
     println!("{}", report::head());
@@ -75,4 +82,18 @@ fn run(args: &Args) -> std::io::Result<bool> {
     let tallies = suite::run(&cases, &program, selection, args.threads, &told)?;
     println!("\n{}", report::closing(&tallies));
     Ok(tallies.iter().all(|tally| tally.violations.is_empty()))
+}
+
+/// Whether everything held.
+fn power_cuts(program: &Path) -> std::io::Result<bool> {
+    const EFFORT: Effort = Effort { samples: 100, runs: 100 };
+    let mut failed = 0;
+    for case in powercut::CASES {
+        for outcome in powercut::run(case, program, EFFORT)? {
+            println!("{outcome}");
+            failed += outcome.wrong.len();
+        }
+    }
+    println!("{failed} failed");
+    Ok(failed == 0)
 }

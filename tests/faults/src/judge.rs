@@ -153,8 +153,11 @@ fn excerpt(text: &str) -> String {
     lines.join(" / ")
 }
 
-/// What is wrong after the run that follows.
-fn next(scene: &Scene, was: &Tree) -> io::Result<Vec<String>> {
+/// What is wrong after the run that follows, where it was like `was`.
+///
+/// # Errors
+/// If it cannot be traced.
+pub fn next(scene: &Scene, was: &Tree) -> io::Result<Vec<String>> {
     let (args, code) = match scene.case.next {
         Next::AgainUnlessDone if is_done(scene, was) => (scene.case.args, USAGE),
         Next::Again | Next::AgainUnlessDone => (scene.case.args, 0),

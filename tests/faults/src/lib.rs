@@ -1,22 +1,20 @@
 //! Faults of the disk, kills and power cuts, each at every system call of a command.
 //!
-//! What decides is the kernel's own view of a run: see [`trace`]. There are Linux and two
-//! architectures; elsewhere this crate is empty.
+//! What decides is the kernel's own view of a run: see [`trace`]. It knows Linux on
+//! two architectures (`build.rs`); elsewhere this crate is empty.
 //!
 //! ```text
-//! cargo run -p connector-faults --release -- --all    every fault at every call of every case
-//! cargo test -p connector-faults                      a sample of them
+//! cargo run -p connector-faults --release -- --all          every fault at every call of every case
+//! cargo run -p connector-faults --release -- --power-cut    the power goes, at every moment
+//! cargo test -p connector-faults                            a sample of both
 //! ```
 
-#![cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#![cfg(has_tracer)]
 
 pub mod cases;
 pub mod inject;
 mod judge;
+pub mod powercut;
 pub mod report;
 pub mod scene;
 pub mod suite;

@@ -52,7 +52,7 @@ pub trait Watch {
     /// What becomes of a call.
     fn call(&mut self, call: &Call, key: &Key) -> Verdict;
 
-    /// A call has returned that was to be observed.
+    /// A call has returned that was to be observed, or after which the process is killed.
     fn returned(&mut self, _call: &Call, _returned: &Return) {}
 }
 
@@ -273,14 +273,16 @@ fn drive(
                     }
                 }
             }
-            Event::Return(returned) => match observed.remove(&returned.thread) {
-                Some((call, true)) => session.kill(call.process)?,
-                Some((call, false)) => {
-                    watch.returned(&call, &returned);
-                    session.resume(&returned)?;
+            Event::Return(returned) => {
+                let observed = observed.remove(&returned.thread);
+                if let Some((call, _)) = &observed {
+                    watch.returned(call, &returned);
                 }
-                None => session.resume(&returned)?,
-            },
+                match observed {
+                    Some((call, true)) => session.kill(call.process)?,
+                    _ => session.resume(&returned)?,
+                }
+            }
             Event::Exit(_, how) => ending = Some(how),
         }
     }

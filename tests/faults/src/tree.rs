@@ -5,6 +5,7 @@ use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// Everything below a directory, by names from it on.
 pub type Tree = BTreeMap<String, Node>;
@@ -15,7 +16,7 @@ pub enum Node {
     /// A directory.
     Dir,
     /// A file with these bytes.
-    File(Vec<u8>),
+    File(Rc<[u8]>),
     /// A symbolic link to there.
     Link(PathBuf),
 }
@@ -53,7 +54,7 @@ fn node(path: &Path) -> io::Result<Node> {
     } else if kind.is_symlink() {
         Node::Link(fs::read_link(path)?)
     } else {
-        Node::File(fs::read(path)?)
+        Node::File(fs::read(path)?.into())
     })
 }
 
@@ -88,6 +89,21 @@ pub fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
             fs::copy(&path, &new)?;
             let times = FileTimes::new().set_modified(found.modified()?);
             File::options().write(true).open(&new)?.set_times(times)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes what a tree says in the new directory `dir`.
+pub fn write_tree(tree: &Tree, dir: &Path) -> io::Result<()> {
+    fs::create_dir(dir)?;
+    // Directories come before what is in them.
+    for (name, node) in tree {
+        let path = dir.join(name);
+        match node {
+            Node::Dir => fs::create_dir(path)?,
+            Node::File(bytes) => fs::write(path, bytes)?,
+            Node::Link(to) => symlink(to, path)?,
         }
     }
     Ok(())
@@ -147,7 +163,10 @@ mod tests {
         fs::write(to.join("a/c"), "C").unwrap();
         fs::remove_dir(to.join("a/b")).unwrap();
         fs::write(to.join("e"), "").unwrap();
-        let now = differences(&before, &tree(&to).unwrap());
+        let changed = tree(&to).unwrap();
+        write_tree(&changed, &dir.path().join("again")).unwrap();
+        assert!(tree(&dir.path().join("again")).unwrap() == changed);
+        let now = differences(&before, &changed);
         assert_eq!(now, ["a/b is gone", "a/c has changed", "e is new"]);
         assert!(tree(&dir.path().join("none")).unwrap().is_empty());
     }

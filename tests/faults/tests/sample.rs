@@ -1,10 +1,6 @@
 //! A sample of the faults of every case; `cargo run -p connector-faults --release -- --all` runs all.
 
-#![cfg(all(
-    target_os = "linux",
-    target_env = "gnu",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#![cfg(has_tracer)]
 
 use connector_faults::cases::CASES;
 use connector_faults::report::{Tally, Violation, closing};

@@ -1,7 +1,7 @@
 use super::arch;
 use super::calls::{Kind, Syscall, find};
 use super::names;
-use super::sys::{self, Tid};
+use super::sys::{self, Tid, unless_gone};
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
@@ -156,7 +156,7 @@ impl Session {
                 match self.call(thread) {
                     Ok(Some(call)) => return Ok(Some(Event::Call(call))),
                     Ok(None) => sys::go_on(thread, 0)?,
-                    Err(error) => self.unless_gone(thread, error)?,
+                    Err(error) => unless_gone::<()>(Err(error))?,
                 }
             } else if signal == libc::SIGTRAP | 0x80 {
                 match sys::result(thread) {
@@ -165,7 +165,7 @@ impl Session {
                             return Ok(Some(event));
                         }
                     }
-                    Err(error) => self.unless_gone(thread, error)?,
+                    Err(error) => unless_gone::<()>(Err(error))?,
                 }
             } else {
                 // A thread that is new begins with this stop, which is no signal to it.
@@ -182,24 +182,20 @@ impl Session {
     /// If the system refuses what a tracer may do. That the thread is gone is none.
     pub fn release(&mut self, call: &Call, action: Action) -> io::Result<()> {
         let Thread(thread) = call.thread;
-        match action {
-            Action::Make => {}
+        let changed = match action {
+            Action::Make => Ok(()),
             Action::Observe => return sys::go_on_to_return(thread),
             Action::MakeAndFail(errno) => {
                 self.told.insert(thread, errno);
                 return sys::go_on_to_return(thread);
             }
-            Action::Fail(Errno(errno)) => {
-                self.change(thread, |t| arch::skip(t, -i64::from(errno)))?
-            }
-            Action::End => self.change(thread, |t| arch::skip(t, 0))?,
-            Action::Shorten => {
-                if let Some(argument) = call.syscall.length {
-                    let half = call.args[argument].div_ceil(2);
-                    self.change(thread, |t| arch::set_argument(t, argument, half))?;
-                }
-            }
-        }
+            Action::Fail(Errno(errno)) => arch::skip(thread, -i64::from(errno)),
+            Action::End => arch::skip(thread, 0),
+            Action::Shorten => call.syscall.length.map_or(Ok(()), |argument| {
+                arch::set_argument(thread, argument, call.args[argument].div_ceil(2))
+            }),
+        };
+        unless_gone(changed)?;
         sys::go_on(thread, 0)
     }
 
@@ -233,21 +229,12 @@ impl Session {
 
     fn returned(&mut self, thread: Tid, result: i64) -> io::Result<Option<Event>> {
         if let Some(Errno(errno)) = self.told.remove(&thread) {
-            self.change(thread, |t| arch::set_result(t, -i64::from(errno)))?;
+            unless_gone(arch::set_result(thread, -i64::from(errno)))?;
             sys::go_on(thread, 0)?;
             return Ok(None);
         }
         let result = u64::try_from(result).map_err(|_| Errno(-result as i32));
         Ok(Some(Event::Return(Return { thread: Thread(thread), result })))
-    }
-
-    fn change(&self, thread: Tid, how: impl FnOnce(Tid) -> io::Result<()>) -> io::Result<()> {
-        how(thread).or_else(|error| self.unless_gone(thread, error))
-    }
-
-    /// A thread that was killed while it was held knows no request any more; its end is reported.
-    fn unless_gone(&self, _thread: Tid, error: io::Error) -> io::Result<()> {
-        if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) }
     }
 }
 

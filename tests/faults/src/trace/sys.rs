@@ -22,16 +22,16 @@ fn ptrace(request: libc::c_uint, thread: Tid, address: usize, data: usize) -> io
 
 /// Lets a thread go on, with a signal if it is to get one.
 pub(super) fn go_on(thread: Tid, signal: i32) -> io::Result<()> {
-    alive(ptrace(libc::PTRACE_CONT, thread, 0, signal as usize))
+    unless_gone(ptrace(libc::PTRACE_CONT, thread, 0, signal as usize))
 }
 
 /// Lets a thread go on until the call that it is about to make has returned.
 pub(super) fn go_on_to_return(thread: Tid) -> io::Result<()> {
-    alive(ptrace(libc::PTRACE_SYSCALL, thread, 0, 0))
+    unless_gone(ptrace(libc::PTRACE_SYSCALL, thread, 0, 0))
 }
 
-/// A thread that was killed meanwhile needs no request; that it is gone is reported anyway.
-fn alive(result: io::Result<i64>) -> io::Result<()> {
+/// A thread that was killed while it was held knows no request any more; its end is reported.
+pub(super) fn unless_gone<T>(result: io::Result<T>) -> io::Result<()> {
     match result {
         Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(error),
         _ => Ok(()),
@@ -87,7 +87,7 @@ pub(super) fn registers<R: Copy>(thread: Tid, set: usize) -> io::Result<R> {
 /// Writes a set of registers.
 pub(super) fn set_registers<R: Copy>(thread: Tid, set: usize, mut registers: R) -> io::Result<()> {
     let place = libc::iovec { iov_base: (&raw mut registers).cast(), iov_len: size_of::<R>() };
-    alive(ptrace(libc::PTRACE_SETREGSET, thread, set, &raw const place as usize))
+    unless_gone(ptrace(libc::PTRACE_SETREGSET, thread, set, &raw const place as usize))
 }
 
 /// Waits for something to happen to a thread that this thread traces; `None` if there is none.
@@ -122,7 +122,7 @@ pub(super) fn wait_for(thread: Tid) -> io::Result<i32> {
 pub(super) fn kill(process: Tid) -> io::Result<()> {
     // SAFETY: it concerns the other process alone.
     match unsafe { libc::kill(process, libc::SIGKILL) } {
-        -1 => alive(Err(io::Error::last_os_error())),
+        -1 => unless_gone::<()>(Err(io::Error::last_os_error())),
         _ => Ok(()),
     }
 }
