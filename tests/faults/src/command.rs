@@ -26,8 +26,8 @@ struct Args {
     /// Only this fault: EIO, ENOSPC, …, short, end, kill-before, kill-after
     #[arg(long)]
     fault: Option<Fault>,
-    /// Let the power go instead, at every moment of the cases that wait for the disk
-    #[arg(long, conflicts_with_all = ["all", "case"])]
+    /// Let the power go instead, at every moment; of all cases that wait for the disk, or one
+    #[arg(long, conflicts_with = "all")]
     power_cut: bool,
     /// Every N-th fault only
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -73,7 +73,7 @@ fn run(args: &Args) -> std::io::Result<bool> {
         None => std::env::current_exe()?,
     };
     if args.power_cut {
-        return power_cuts(&program);
+        return power_cuts(&program, &args.case);
     }
     let cases = if args.all { CASES.iter().collect() } else { args.case.clone() };
     let selection = Selection { call: args.call, fault: args.fault, every: args.every };
@@ -85,10 +85,11 @@ fn run(args: &Args) -> std::io::Result<bool> {
 }
 
 /// Whether everything held.
-fn power_cuts(program: &Path) -> std::io::Result<bool> {
+fn power_cuts(program: &Path, cases: &[&'static Case]) -> std::io::Result<bool> {
     const EFFORT: Effort = Effort { samples: 100, runs: 100 };
+    let is_wanted = |name: &&&str| cases.is_empty() || cases.iter().any(|case| case.name == **name);
     let mut failed = 0;
-    for case in powercut::CASES {
+    for case in powercut::CASES.iter().filter(is_wanted) {
         for outcome in powercut::run(case, program, EFFORT)? {
             println!("{outcome}");
             failed += outcome.wrong.len();

@@ -45,7 +45,8 @@ pub fn run(
 ) -> io::Result<Vec<Tally>> {
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
-        while let Some(case) = cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+        // The long ones are the last of the table, and begun first.
+        while let Some(case) = cases.iter().rev().nth(next.fetch_add(1, Ordering::Relaxed)) {
             let tally = examine(case, program, selection);
             if let Ok(tally) = &tally {
                 told(tally);

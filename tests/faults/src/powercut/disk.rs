@@ -146,19 +146,32 @@ impl Disk {
         tree
     }
 
+    /// The part of its tree that is at `path` and below.
+    pub fn part(&self, path: &str) -> Tree {
+        let mut tree = Tree::new();
+        if let Some(node) = self.find(Path::new(path)) {
+            tree.extend(self.node(node).map(|node| (String::new(), node)));
+            self.walk(node, "", &mut tree);
+        }
+        tree
+    }
+
+    fn node(&self, node: Inode) -> Option<Node> {
+        Some(match self.get(node)? {
+            Content::Dir(_) => Node::Dir,
+            Content::File(bytes) => Node::File(Rc::clone(bytes)),
+            Content::Link(to) => Node::Link(to.clone()),
+        })
+    }
+
     fn walk(&self, dir: Inode, prefix: &str, tree: &mut Tree) {
         let Some(Content::Dir(names)) = self.get(dir) else { return };
-        for (name, &node) in names {
+        for (name, &inode) in names {
             let path = format!("{prefix}{name}");
-            let node = match self.get(node) {
-                Some(Content::Dir(_)) => {
-                    self.walk(node, &format!("{path}/"), tree);
-                    Node::Dir
-                }
-                Some(Content::File(bytes)) => Node::File(bytes.clone()),
-                Some(Content::Link(to)) => Node::Link(to.clone()),
-                None => continue,
-            };
+            let Some(node) = self.node(inode) else { continue };
+            if node == Node::Dir {
+                self.walk(inode, &format!("{path}/"), tree);
+            }
             tree.insert(path, node);
         }
     }
@@ -216,7 +229,7 @@ mod tests {
             .map(|(name, node)| (name.to_string(), node))
             .into();
         let mut disk = Disk::new(&tree);
-        assert!(disk.tree() == tree);
+        assert!(disk.tree() == tree && disk.part("a") == crate::tree::part(&tree, "a"));
         let place = |disk: &Disk, path: &str| disk.place(Path::new(path)).unwrap();
         let (from, to) = (place(&disk, "b"), place(&disk, "a/x"));
         disk.apply(&Step::Rename { from: from.clone(), to: to.clone(), exchange: true });
