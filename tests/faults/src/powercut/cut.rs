@@ -5,8 +5,8 @@
 //! length may be the new one or not. What happened to the names of a directory before it was synced
 //! has happened. Of what happened since, each step may have or not, in any combination in which no
 //! step is there without those that it builds upon: those before it on the same name, and those that
-//! made its directory. That a file was synced says nothing of its name. A rename happens whole or
-//! not at all.
+//! made its directory. That a file or a directory was synced says nothing of its own name. A rename
+//! happens whole or not at all.
 //!
 //! Journals keep more order than that; what holds here holds with them.
 
@@ -57,7 +57,7 @@ pub(super) struct Cut<'a> {
     /// Those that may be.
     pub pending: Vec<usize>,
     /// For each step those that it builds upon.
-    builds_on: Vec<Vec<usize>>,
+    builds_on: Vec<Base>,
     /// The files that were written to.
     written: BTreeMap<Inode, Written<'a>>,
 }
@@ -88,9 +88,10 @@ impl<'a> Cut<'a> {
                     if step.places().iter().all(|(dir, _)| synced.contains(dir)) {
                         sure.insert(number);
                     }
-                    // What is sure is so with all that it builds upon.
+                    // What is sure is so with what the same names had before; but a directory
+                    // whose content is on the disk may have no name there.
                     if sure.contains(&number) {
-                        sure.extend(&builds_on[number]);
+                        sure.extend(&builds_on[number].names);
                     }
                 }
             }
@@ -112,7 +113,7 @@ impl<'a> Cut<'a> {
         let mut disk = self.begin.clone();
         let mut happened = BTreeSet::new();
         for (number, step) in self.steps.iter().enumerate() {
-            let can = || self.builds_on[number].iter().all(|earlier| happened.contains(earlier));
+            let can = || self.builds_on[number].all().all(|earlier| happened.contains(earlier));
             if step.is_of_names() && (self.sure.contains(&number) || wanted(number) && can()) {
                 happened.insert(number);
                 disk.apply(step);
@@ -201,16 +202,31 @@ impl Step {
     }
 }
 
-/// For each step the earlier ones without which it cannot have happened.
-fn builds_on(steps: &[Step]) -> Vec<Vec<usize>> {
+/// The earlier steps without which one cannot have happened.
+struct Base {
+    /// The last ones on the same names.
+    names: Vec<usize>,
+    /// Those that made the directories.
+    dirs: Vec<usize>,
+}
+
+impl Base {
+    fn all(&self) -> impl Iterator<Item = &usize> {
+        self.names.iter().chain(&self.dirs)
+    }
+}
+
+/// For each step what it builds upon.
+fn builds_on(steps: &[Step]) -> Vec<Base> {
     let mut last: BTreeMap<&Place, usize> = BTreeMap::new();
     let mut made: BTreeMap<Inode, usize> = BTreeMap::new();
     let mut all = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let places = step.places();
-        let names = places.iter().filter_map(|place| last.get(*place));
-        let dirs = places.iter().filter_map(|(dir, _)| made.get(dir));
-        all.push(names.chain(dirs).copied().collect());
+        all.push(Base {
+            names: places.iter().filter_map(|place| last.get(*place).copied()).collect(),
+            dirs: places.iter().filter_map(|(dir, _)| made.get(dir).copied()).collect(),
+        });
         last.extend(places.into_iter().map(|place| (place, number)));
         if let Step::Name { node, .. } = step {
             made.entry(*node).or_insert(number);
