@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use connector_faults::cases::{CASES, Case, find};
+use connector_faults::explore::{self, Order, PLAYS, Play};
 use connector_faults::inject::Fault;
 use connector_faults::powercut::{self, Effort};
 use connector_faults::report;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 #[command(name = "connector-faults")]
 struct Args {
     /// Run all cases
-    #[arg(long, required_unless_present_any = ["case", "list", "power_cut"])]
+    #[arg(long, required_unless_present_any = ["case", "list", "power_cut", "writers"])]
     all: bool,
     /// Run one case; may be repeated
     #[arg(long, value_name = "NAME", value_parser = case, conflicts_with = "all")]
@@ -29,10 +30,22 @@ struct Args {
     /// Let the power go instead, at every moment; of all cases that wait for the disk, or one
     #[arg(long, conflicts_with = "all")]
     power_cut: bool,
-    /// Every N-th fault only
+    /// Let several commands work on one output instead, in every order of their calls
+    #[arg(long, conflicts_with_all = ["all", "case", "power_cut"])]
+    writers: bool,
+    /// Only this play of several commands; may be repeated
+    #[arg(long, value_name = "NAME", value_parser = play, requires = "writers")]
+    play: Vec<&'static Play>,
+    /// Only this order, as it is printed: 12:1,40:kill
+    #[arg(long, requires = "play")]
+    order: Option<Order>,
+    /// How often another command goes on out of turn, or one is killed, at most
+    #[arg(long, value_name = "N", default_value_t = 2, requires = "writers")]
+    turns: usize,
+    /// Every N-th fault, or order with the most turns, only
     #[arg(long, value_name = "N", default_value_t = 1)]
     every: usize,
-    /// Cases at the same time
+    /// Cases, or orders, at the same time
     #[arg(long, value_name = "N", default_value_t = 2)]
     threads: usize,
     /// The program to try, in place of this package's own build of the command line
@@ -47,6 +60,10 @@ fn case(name: &str) -> Result<&'static Case, String> {
     find(name).ok_or_else(|| "there is no such case; --list has them".into())
 }
 
+fn play(name: &str) -> Result<&'static Play, String> {
+    explore::find(name).ok_or_else(|| "there is no such play; --list has them".into())
+}
+
 pub(crate) fn main() -> ExitCode {
     if std::env::var_os(AS_CONNECTOR).is_some() {
         return connector_core::cli::main();
@@ -54,6 +71,8 @@ pub(crate) fn main() -> ExitCode {
     let args = Args::parse();
     if args.list {
         CASES.iter().for_each(|case| println!("{:26} {}", case.name, case.args.join(" ")));
+        println!();
+        PLAYS.iter().for_each(|play| println!("{:32} {} commands", play.name, play.actors.len()));
         return ExitCode::SUCCESS;
     }
     match run(&args) {
@@ -74,6 +93,9 @@ fn run(args: &Args) -> std::io::Result<bool> {
     };
     if args.power_cut {
         return power_cuts(&program, &args.case);
+    }
+    if args.writers {
+        return writers(&program, args);
     }
     let cases = if args.all { CASES.iter().collect() } else { args.case.clone() };
     let selection = Selection { call: args.call, fault: args.fault, every: args.every };
@@ -96,5 +118,33 @@ fn power_cuts(program: &Path, cases: &[&'static Case]) -> std::io::Result<bool> 
         }
     }
     println!("{failed} failed");
+    Ok(failed == 0)
+}
+
+/// Whether everything held.
+fn writers(program: &Path, args: &Args) -> std::io::Result<bool> {
+    let plays = if args.play.is_empty() { PLAYS.iter().collect() } else { args.play.clone() };
+    let (mut passed, mut failed) = (0, 0);
+    for play in plays {
+        let (orders, kills, violations) = match &args.order {
+            Some(order) => {
+                let wrong = explore::replay(play, program, order)?;
+                let all = if wrong.is_empty() { Vec::new() } else { vec![(order.clone(), wrong)] };
+                (1, usize::from(order.kills()), all)
+            }
+            None => {
+                let all = explore::explore(play, program, args.turns, args.every, args.threads)?;
+                (all.orders, all.kills, all.violations)
+            }
+        };
+        println!("{:32} {orders:7} orders, {kills:7} with a kill", play.name);
+        for (order, wrong) in &violations {
+            println!("  --writers --play '{}' --order {order}", play.name);
+            wrong.iter().for_each(|wrong| println!("    {wrong}"));
+        }
+        passed += orders - violations.len();
+        failed += violations.len();
+    }
+    println!("\n{passed} passed, {failed} failed");
     Ok(failed == 0)
 }

@@ -6,12 +6,14 @@
 //! ```text
 //! cargo run -p connector-faults --release -- --all          every fault at every call of every case
 //! cargo run -p connector-faults --release -- --power-cut    the power goes, at every moment
-//! cargo test -p connector-faults                            a sample of both
+//! cargo run -p connector-faults --release -- --writers      several commands on one output, in every order
+//! cargo test -p connector-faults                            a sample of all three
 //! ```
 
 #![cfg(has_tracer)]
 
 pub mod cases;
+pub mod explore;
 pub mod inject;
 mod judge;
 pub mod powercut;
