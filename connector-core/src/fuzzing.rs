@@ -114,6 +114,7 @@ fn compare(bytes: &[u8], ours: &Header, theirs: &SafeTensors<'_>) {
 fn is_stricter(kind: &Kind) -> bool {
     match kind {
         Kind::DuplicateKey { .. } | Kind::NotAnObject { .. } | Kind::Metadata { .. } => true,
+        Kind::TooManyTensors { .. } => true,
         Kind::Tensor(InvalidTensor::Overflow { shape, .. }) => shape.contains(&0),
         Kind::Tensor(tensor) => !matches!(tensor, InvalidTensor::PartialByte { .. }),
         _ => false,

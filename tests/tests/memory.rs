@@ -11,7 +11,7 @@ use connector_core::{
     ImportOptions, Mapping, ModelConnector, PlannedImport, Result, Tensor, mapping, model_importer,
     ops, state_transform,
 };
-use connector_tests::{Bench, Counting, Fill, Model, Tensor, export_options, options, peak};
+use connector_tests::{Bench, Counting, Fill, Model, export_options, options, peak};
 use std::fs;
 use std::sync::Mutex;
 
@@ -121,7 +121,8 @@ fn moe(layers: usize, experts: usize) -> Model {
     }
     model.tensors.clear();
     let mut add = |name: String, shape: &[usize]| {
-        model.tensors.push(Tensor::new(&format!("{name}.weight"), "BF16", shape, Fill::Noise));
+        let name = format!("{name}.weight");
+        model.tensors.push(connector_tests::Tensor::new(&name, "BF16", shape, Fill::Noise));
     };
     add("model.embed_tokens".into(), &[vocab, hidden]);
     for layer in 0..layers {

@@ -1,7 +1,7 @@
 //! The files beside the tensors, as they are when a conversion is planned.
 
 use super::planned::Files;
-use crate::checkpoint::sidecars;
+use crate::checkpoint::Sidecars;
 use crate::store::{Stamp, settled};
 use crate::{Error, Result};
 use std::fs;
@@ -57,7 +57,7 @@ fn list(files: &Files) -> Result<Vec<StampedFile>> {
     let Some(from) = &files.from else { return Ok(all) };
     let folders = files.folders.iter().map(|folder| from.join(folder));
     for dir in std::iter::once(from.clone()).chain(folders) {
-        for name in sidecars(&dir, &files.but)? {
+        for name in Sidecars::list(&dir, &files.but)?.names {
             let path = dir.join(&name);
             let stamp = |found: std::io::Result<fs::Metadata>| match found {
                 Ok(found) => Ok(Stamp::of(&found)),

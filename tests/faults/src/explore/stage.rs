@@ -296,8 +296,8 @@ impl<'a> Troupe<'a> {
         let actor = &mut self.actors[number];
         actor.ended = Some(ending);
         actor.held.clear();
-        if ending == Ending::Code(0) && !self.stage.play.vanishes && self.stage.target()?.is_empty()
-        {
+        let made = ending == Ending::Code(0) && actor.imports;
+        if made && !self.stage.play.vanishes && self.stage.target()?.is_empty() {
             self.wrong.push(format!("{} {number} succeeds, and there is no output", self.number));
         }
         Ok(())
