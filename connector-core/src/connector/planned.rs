@@ -6,8 +6,7 @@ use super::stamped::{Stamped, StampedFile};
 use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecars,
-    copy_sidecars, look,
+    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, look,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
@@ -403,13 +402,7 @@ impl Planned {
         })
     }
 
-    /// The files of the source that are copied.
-    pub(super) fn sidecars(&self) -> Result<Vec<String>> {
-        let list = |from: &PathBuf| Ok(Sidecars::list(from, &self.files.but)?.names);
-        self.files.from.as_ref().map_or(Ok(Vec::new()), list)
-    }
-
-    /// The same as they were when this was planned.
+    /// The files of the source that are copied, as they were when this was planned.
     pub(super) fn stamped(&self) -> &[StampedFile] {
         &self.stamped.files
     }
