@@ -211,14 +211,14 @@ proptest! {
 #[test]
 fn a_hundred_thousand_tensors() {
     let entry = |i: usize| {
-        let end = 2 * (i + 1);
+        let end = 128 * (i + 1);
         format!(
-            r#""model.layers.{i}.mlp.experts.{i}.down_proj.weight":{{"dtype":"BF16","shape":[1,1],"data_offsets":[{},{end}]}}"#,
-            2 * i
+            r#""model.layers.{i}.mlp.experts.{i}.down_proj.weight":{{"dtype":"BF16","shape":[8,8],"data_offsets":[{},{end}]}}"#,
+            128 * i
         )
     };
     let json = format!("{{{}}}", (0..100_000).map(entry).collect::<Vec<_>>().join(","));
-    let header = read(&file(json, 200_000)).unwrap();
+    let header = read(&file(json, 12_800_000)).unwrap();
     assert_eq!(header.tensors.len(), 100_000);
     assert_eq!(header.tensors[99_999].dtype, Dtype::Bf16);
 }
