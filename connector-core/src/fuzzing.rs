@@ -287,8 +287,10 @@ pub fn data(bytes: &[u8]) {
 mod tests {
     use std::path::Path;
 
+    type Target = fn(&[u8]);
+
     /// Every target. The fuzzer calls it by this name, and the tests with each file of its corpus.
-    const TARGETS: &[(&str, fn(&[u8]))] = &[
+    const TARGETS: &[(&str, Target)] = &[
         ("common", super::common),
         ("config", super::config),
         ("index", super::index),
