@@ -230,7 +230,11 @@ mod tests {
                 assert!(rows.push(&Tokens { goes_on: from > 0, ..part }));
             }
             rows.close();
-            assert_eq!(rows.iter().collect::<Vec<_>>(), pack(&[whole.clone()], 4), "{cuts:?}");
+            assert_eq!(
+                rows.iter().collect::<Vec<_>>(),
+                pack(std::slice::from_ref(&whole), 4),
+                "{cuts:?}"
+            );
         }
     }
 
