@@ -3,6 +3,7 @@
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::error::Category;
 
 /// `value` on lines, indented by two spaces, the last one ended: as Hugging Face writes its configs.
 ///
@@ -31,7 +32,10 @@ pub(crate) fn config<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
     if marks > MOST_VALUES {
         return Err(format!("has more than {MOST_VALUES} values, which no config has"));
     }
-    serde_json::from_slice(text).map_err(|error| format!("is not JSON: {error}"))
+    serde_json::from_slice(text).map_err(|error| match error.classify() {
+        Category::Data => error.to_string(),
+        _ => format!("is not JSON: {error}"),
+    })
 }
 
 /// The same of YAML.

@@ -7,16 +7,23 @@ use connector_tests::{Bench, Model, export_options, options};
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
+use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Does something to the source as soon as something is written.
-struct Meddle<F: Fn() + Sync>(F);
+/// Does something to the source as soon as something is written, once.
+struct Meddle<F: Fn() + Sync>(Once, F);
+
+impl<F: Fn() + Sync> Meddle<F> {
+    fn new(change: F) -> Self {
+        Meddle(Once::new(), change)
+    }
+}
 
 impl<F: Fn() + Sync> Progress for Meddle<F> {
     fn begin(&self, _: u64) {}
 
     fn advance(&self, _: u64) {
-        (self.0)();
+        self.0.call_once(|| (self.1)());
     }
 }
 
@@ -24,7 +31,7 @@ impl<F: Fn() + Sync> Progress for Meddle<F> {
 fn changed(change: impl Fn(PathBuf) + Sync) -> Error {
     let bench = Bench::new(&Model::fixture("llama"));
     let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
-    let meddle = Meddle(|| change(bench.source()));
+    let meddle = Meddle::new(|| change(bench.source()));
     let Err(error) = planned.run(&bench.out(), &meddle) else { panic!("it was accepted") };
     assert!(!bench.out().exists());
     bench.assert_tidy();
@@ -78,7 +85,8 @@ fn exports_and_conversions_notice_it_too() {
         let is_noticed = |run: &dyn Fn(&Bench, &dyn Progress) -> Result<()>| {
             let bench = Bench::new(&model);
             bench.import(options(|_| {}));
-            let error = run(&bench, &Meddle(|| rename_over(bench.out().join(name)))).unwrap_err();
+            let error =
+                run(&bench, &Meddle::new(|| rename_over(bench.out().join(name)))).unwrap_err();
             assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with(name)));
             assert!(!bench.back().exists());
             bench.assert_tidy();
@@ -112,7 +120,7 @@ fn links_that_are_sent_elsewhere_are_noticed() {
         };
         send(&one);
         let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
-        let meddle = Meddle(|| {
+        let meddle = Meddle::new(|| {
             send(&two);
             if back {
                 send(&one);

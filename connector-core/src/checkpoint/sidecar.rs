@@ -188,16 +188,22 @@ fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
     let metadata = reader.metadata().map_err(Error::io("read", source))?;
     let mut writer = create_like(&metadata, target).map_err(Error::io("create", target))?;
     let mut buffer = vec![0; 1 << 20];
+    let mut copied = 0;
     loop {
         cancel.check()?;
         let len = match reader.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             read => read.map_err(Error::io("read", source))?,
         };
+        if len == 0 && copied != metadata.len() {
+            // Cut short or written to meanwhile; some network file systems end early, too.
+            return Err(Error::SourceChanged { path: source.into() });
+        }
         if len == 0 {
             return close(writer, target);
         }
         writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
+        copied += len as u64;
     }
 }
 

@@ -104,6 +104,9 @@ pub(super) fn explain(source: &Path, error: Error) -> Failure {
 
 fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
     match kind {
+        OpenErrorKind::Io { .. } | OpenErrorKind::Missing if path.is_file() => {
+            Some("a checkpoint is a directory, and this is a file".into())
+        }
         OpenErrorKind::Missing if path.join("config.json").is_file() => {
             let (program, path) = (text::program(), text::quoted(path));
             Some(format!(
@@ -115,9 +118,6 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
             Some("give a `.safetensors` file, or the directory that holds them".into())
         }
         OpenErrorKind::NoCheckpoint(found) => instead(found).map(Into::into),
-        OpenErrorKind::Io { .. } if path.is_file() => {
-            Some("a checkpoint is a directory, and this is a file".into())
-        }
         _ => None,
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn inspect(place: &Place, overwrite: Overwrite) -> Result<Target> {
     if is_mount(&parent, &found) {
         return refuse("it is a mount point; name a directory inside it");
     }
-    if is_ours(&target) || is_empty(&target).map_err(Error::io("read", &target))? {
+    if is_ours(&target)? || is_empty(&target).map_err(Error::io("read", &target))? {
         return Ok(Target::Replaceable);
     }
     refuse("it holds no conversion.json or training.json, so this tool did not write it")
@@ -66,13 +66,15 @@ fn is_mount(_parent: &fs::Metadata, _dir: &fs::Metadata) -> bool {
     false
 }
 
-/// Whether `dir` is an output of this tool.
-fn is_ours(dir: &Path) -> bool {
-    let is = |path: &Path, what: fn(&fs::Metadata) -> bool| {
-        fs::symlink_metadata(path).is_ok_and(|found| what(&found))
+/// Whether `dir` is an output of this tool. What cannot be looked at may be one.
+fn is_ours(dir: &Path) -> Result<bool> {
+    let is = |path: &Path, what: fn(&fs::Metadata) -> bool| match fs::symlink_metadata(path) {
+        Ok(found) => Ok(what(&found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::io("find", path)(error)),
     };
     let has = |record| is(&dir.join(record), fs::Metadata::is_file);
-    is(dir, fs::Metadata::is_dir) && [CONVERSION_JSON, TRAINING_JSON].into_iter().any(has)
+    Ok(is(dir, fs::Metadata::is_dir)? && (has(CONVERSION_JSON)? || has(TRAINING_JSON)?))
 }
 
 fn is_empty(dir: &Path) -> io::Result<bool> {
@@ -133,7 +135,7 @@ fn recover_one(place: &Place) -> Result<bool> {
     let (target, old, staging) = (place.target(), place.old(), place.staging());
     let (has_old, has_staging) = (exists(&old)?, exists(&staging)?);
     if has_old {
-        if is_ours(&target) {
+        if is_ours(&target)? {
             // The new output must not vanish in a power loss after the old one did.
             sync_dir(&place.parent)?;
             remove(&old)?;
@@ -176,8 +178,11 @@ pub(super) fn publish(place: &Place, overwrite: Overwrite, sync: bool) -> Result
         Target::Replaceable => Some(replace(place)?),
     };
     failpoint("publish.renamed")?;
-    if sync {
-        sync_dir(&place.parent)?;
+    if sync && let Err(error) = sync_dir(&place.parent) {
+        if let Some(old) = replaced.filter(|replaced| *replaced == place.old()) {
+            tracing::warn!(path = %old.display(), "the replaced output is still here; the next run will remove it");
+        }
+        return Err(error);
     }
     if let Some(replaced) = replaced
         && let Err(error) = remove(&replaced)
@@ -237,7 +242,7 @@ fn replace_in_two(place: &Place) -> Result<PathBuf> {
     if let Err(error) = renamed {
         match fs::rename(&old, &target) {
             // Another run, which no lock held off, was faster; what it replaced is the old output.
-            Err(_) if is_ours(&target) => remove(&old)?,
+            Err(_) if is_ours(&target)? => remove(&old)?,
             back => back.map_err(Error::io("rename back", &old))?,
         }
         return Err(error);

@@ -384,6 +384,10 @@ impl<'a> Run<'a> {
         let trainer = self.trainer;
         let resumed_at = self.state.step;
         let mut log = Log::open(trainer.log(), resumed_at)?;
+        if resumed_at > 0 {
+            // The last run may have been killed before it drew.
+            self.draw(log.records())?;
+        }
         watch.begins(&self.dataset, self.validation.as_ref(), resumed_at);
         let dataset = self.dataset.clone();
         let mut sampler = Sampler::new(&dataset, trainer.seed, self.state.consumed_samples);

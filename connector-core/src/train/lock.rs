@@ -2,7 +2,7 @@
 
 use super::Trainer;
 use crate::checkpoint::look;
-use crate::store::{Lock, Place};
+use crate::store::{Lock, Place, sync_dir};
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,12 @@ impl Folders {
         }
         let folders = Folders(made);
         fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        // A checkpoint that is on the disk is lost with the name of the folder above it.
+        let above = |made: &PathBuf| match made.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),
+            _ => sync_dir(Path::new(".")),
+        };
+        folders.0.iter().try_for_each(above)?;
         Ok(folders)
     }
 }

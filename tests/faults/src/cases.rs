@@ -250,7 +250,7 @@ pub const CASES: &[Case] = &[
             let entry = entry(at, "a")?;
             fs::remove_file(entry.join("weights/model.safetensors"))?;
             fs::create_dir_all(
-                at.dir.join("nemo/connector/_local/b/.gone.connector-staging/weights"),
+                at.dir.join("nemo/connector/_local/b/.0123456789abcdef.connector-staging/weights"),
             )
         },
         args: &["cache", "gc"],

@@ -4,10 +4,11 @@ use crate::connector::conversion::hash;
 use crate::connector::record::{FileRecord, SCHEMA};
 use crate::store::CONVERSION_JSON;
 use crate::store::Source;
-use crate::{Cancel, Result};
+use crate::{Cancel, Error, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -79,18 +80,25 @@ struct Weights {
 
 impl Entry {
     /// The entry in the directory `path`, if there is such a directory. A link to one is none.
-    pub(super) fn at(path: &Path) -> Option<Self> {
-        let metadata = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_dir)?;
+    ///
+    /// # Errors
+    /// [`Error::Io`]: what cannot be looked at is neither absent nor damaged.
+    pub(super) fn at(path: &Path) -> Result<Option<Self>> {
+        let metadata = match look(fs::symlink_metadata(path), path)? {
+            Some(found) if found.is_dir() => found,
+            _ => return Ok(None),
+        };
+        let text = record(path)?;
         let name = path.file_name().unwrap_or_default().to_str();
-        let is_ours = name.is_some_and(key::is_name) && is_record(path);
-        let conversion = read(path);
+        let is_ours = name.is_some_and(key::is_name) && is_record(&text);
+        let conversion = parse(&text);
         let damage = match &conversion {
-            Ok(conversion) => damage(path, conversion),
+            Ok(conversion) => damage(path, conversion)?,
             Err(damage) => Some(damage.clone()),
         };
         let Conversion { tool, model, source, options, weights, .. } =
             conversion.unwrap_or_default();
-        Some(Entry {
+        Ok(Some(Entry {
             path: path.into(),
             revision: source.repository.zip(source.revision),
             model,
@@ -100,7 +108,7 @@ impl Entry {
             converted: metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
             damage,
             is_ours,
-        })
+        }))
     }
 
     /// What is wrong with it: its files against what `conversion.json` says, their headers, and,
@@ -112,7 +120,7 @@ impl Entry {
         if let Some(damage) = &self.damage {
             return Ok(vec![damage.clone()]);
         }
-        let conversion = match read(&self.path) {
+        let conversion = match parse(&record(&self.path)?) {
             Ok(conversion) => conversion,
             Err(damage) => return Ok(vec![damage]),
         };
@@ -142,50 +150,72 @@ impl Entry {
 
     /// Whether [`verify`](Self::verify) holds every tensor's bytes against a hash.
     pub fn has_hashes(&self) -> bool {
-        read(&self.path).is_ok_and(|conversion| !conversion.hashes.is_empty())
+        let conversion = record(&self.path).ok().and_then(|text| parse(&text).ok());
+        conversion.is_some_and(|conversion| !conversion.hashes.is_empty())
     }
 }
 
-/// Whether the record in a directory is one of ours, in the layout that is known here, even if some
-/// of it is missing.
-fn is_record(path: &Path) -> bool {
+/// Whether a record is one of ours, in the layout that is known here, even if some of it is missing.
+fn is_record(text: &[u8]) -> bool {
     #[derive(Deserialize)]
     struct Claim {
         schema: String,
         tool: String,
     }
-    let path = path.join(CONVERSION_JSON);
-    let is_file = fs::symlink_metadata(&path).is_ok_and(|found| found.is_file());
-    let text = if is_file { fs::read(path).unwrap_or_default() } else { Vec::new() };
-    serde_json::from_slice(&text)
+    serde_json::from_slice(text)
         .is_ok_and(|Claim { schema, tool }| schema == SCHEMA && tool.starts_with("connector "))
 }
 
-fn read(path: &Path) -> Result<Conversion, String> {
-    let text = fs::read(path.join(CONVERSION_JSON))
-        .map_err(|error| format!("{CONVERSION_JSON} cannot be read: {error}"))?;
-    serde_json::from_slice(&text).map_err(|error| format!("{CONVERSION_JSON}: {error}"))
+/// The text of the record in a directory; empty if there is none, or a link in its place.
+fn record(path: &Path) -> Result<Vec<u8>> {
+    let path = path.join(CONVERSION_JSON);
+    match look(fs::symlink_metadata(&path), &path)? {
+        Some(found) if found.is_file() => {
+            let text = look(fs::read(&path), &path)?.unwrap_or_default();
+            if text.len() as u64 != found.len() {
+                return Err(Error::io("read", &path)(ErrorKind::UnexpectedEof.into()));
+            }
+            Ok(text)
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Conversion, String> {
+    if text.is_empty() {
+        return Err(format!("{CONVERSION_JSON} is missing"));
+    }
+    serde_json::from_slice(text).map_err(|error| format!("{CONVERSION_JSON}: {error}"))
 }
 
 /// The first file that is not as it was written, as far as names and lengths tell.
-fn damage(path: &Path, conversion: &Conversion) -> Option<String> {
+fn damage(path: &Path, conversion: &Conversion) -> Result<Option<String>> {
     let home = match Home::of(path, None) {
         Ok(home) => home,
-        Err(error) => return Some(error.to_string()),
+        Err(error) if error.is_io() => return Err(error),
+        Err(error) => return Ok(Some(error.to_string())),
     };
-    let shown = |file: &Path| file.strip_prefix(path).unwrap_or(file).display().to_string();
-    let weights = conversion.weights.iter().map(|file| {
-        let place = home.weights.join(&file.name);
-        let len = fs::metadata(&place).ok().map(|found| found.len());
-        (shown(&place), len == Some(file.bytes))
-    });
-    let beside = conversion
-        .copied
-        .iter()
-        .map(String::as_str)
-        .chain([MODEL_YAML])
-        .map(|name| home.beside.join(name))
-        .map(|place| (shown(&place), place.is_file()));
-    let mut wrong = weights.chain(beside).filter(|(_, is_there)| !is_there);
-    wrong.next().map(|(name, _)| format!("{name} is missing, or not of its length"))
+    let weights =
+        conversion.weights.iter().map(|file| (home.weights.join(&file.name), Some(file.bytes)));
+    let copied = conversion.copied.iter().map(String::as_str).chain([MODEL_YAML]);
+    let beside = copied.map(|name| (home.beside.join(name), None));
+    for (file, bytes) in weights.chain(beside) {
+        let found = look(fs::metadata(&file), &file)?.filter(fs::Metadata::is_file);
+        if found.is_none_or(|found| bytes.is_some_and(|bytes| bytes != found.len())) {
+            let name = file.strip_prefix(path).unwrap_or(&file).display();
+            return Ok(Some(format!("{name} is missing, or not of its length")));
+        }
+    }
+    Ok(None)
+}
+
+/// What was found at a path; `None` if nothing is there.
+fn look<T>(found: io::Result<T>, path: &Path) -> Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(None)
+        }
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
 }

@@ -103,7 +103,7 @@ impl Cache {
             if !again && let Some(entry) = found(planned, &place)? {
                 return Ok(Cached::Found(entry));
             }
-            let replaced = Overwrite::from(again || Entry::at(&place).is_some());
+            let replaced = Overwrite::from(again || Entry::at(&place)?.is_some());
             // Always on the disk before it appears: half an entry would be found again.
             match planned.run_over(&place, replaced, true, progress) {
                 Ok(record) => return Ok(Cached::Made(place, record.into())),
@@ -140,7 +140,9 @@ impl Cache {
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for model in self.models()? {
-            entries.extend(folders(&model)?.iter().filter_map(|path| Entry::at(path)));
+            for path in folders(&model)? {
+                entries.extend(Entry::at(&path)?);
+            }
         }
         Ok(entries)
     }
@@ -165,16 +167,12 @@ impl Cache {
     /// written; [`Error::Io`].
     pub fn remove(&self, entry: &Entry) -> Result<()> {
         // Looked at again: it may be old, or made by hand.
-        if !Entry::at(&entry.path).is_some_and(|now| now.is_ours) {
+        if !Entry::at(&entry.path)?.is_some_and(|now| now.is_ours) {
             return Err(Error::NotOurs { path: entry.path.clone() });
         }
         remove_output(&entry.path)?;
         // The folders of the model and its organisation, if nothing else is in them.
-        for dir in entry.path.ancestors().skip(1).take_while(|dir| *dir != self.root) {
-            if fs::remove_dir(dir).is_err() {
-                break;
-            }
-        }
+        entry.path.parent().into_iter().for_each(|dir| self.remove_empty(dir));
         Ok(())
     }
 
@@ -212,7 +210,22 @@ impl Cache {
                 Err(error) => return Err(error),
             }
         }
+        if !dry_run {
+            // What a removal that was killed left; a folder with anything in it stays.
+            for model in self.models()? {
+                self.remove_empty(&model);
+            }
+        }
         Ok(swept)
+    }
+
+    /// Removes a folder that is empty, and those above it that then are.
+    fn remove_empty(&self, dir: &Path) {
+        for dir in dir.ancestors().take_while(|dir| *dir != self.root) {
+            if fs::remove_dir(dir).is_err() {
+                break;
+            }
+        }
     }
 
     /// The folders of models.
@@ -227,7 +240,7 @@ impl Cache {
 
 /// The result of `planned` in its `place`, if it is there and whole.
 fn found(planned: &Planned, place: &Path) -> Result<Option<Entry>> {
-    let entry = Entry::at(place).filter(|entry| entry.damage.is_none());
+    let entry = Entry::at(place)?.filter(|entry| entry.damage.is_none());
     if entry.is_some() {
         planned.check_unchanged()?;
         tidy(place);

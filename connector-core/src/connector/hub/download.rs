@@ -14,12 +14,15 @@ use super::transfer::{Watch, receive};
 use super::{Address, Hub, HubError, HubErrorKind, HubProgress};
 use crate::failpoint::failpoint;
 use crate::plan::{Finding, FindingKind};
-use crate::store::{Lock, Place, available_space, sync_dir};
+use crate::store::{self, Lock, Place, available_space, sync_dir};
 use crate::{Cancel, Error, Result};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+/// The ending of a file of which not all has arrived.
+const PART: &str = "part";
 
 /// Downloads what is missing of a model, and returns its snapshot.
 pub(super) fn download(
@@ -29,9 +32,9 @@ pub(super) fn download(
     cancel: &Cancel,
 ) -> Result<PathBuf> {
     let cache = std::path::absolute(&hub.cache).map_err(Error::io("find", &hub.cache))?;
-    let locks = cache.join(".locks").join(address.folder());
-    create_dir(&locks)?;
-    let place = Place::new(&locks.join("download"))?;
+    let download = lock(&cache, address);
+    create_dir(download.parent().unwrap_or(&cache))?;
+    let place = Place::new(&download)?;
     let _lock = Lock::wait(&place, cancel, |owner| progress.waiting(owner))?;
 
     let about_list = |failure: Failure| failure.about(hub, address, LIST);
@@ -57,6 +60,22 @@ pub(super) fn download(
     run.all(&weights)?;
     run.finish(address.revision())?;
     Ok(snapshot)
+}
+
+/// What the lock and the staging folder of a model's downloads are named after.
+fn lock(cache: &Path, address: &Address) -> PathBuf {
+    cache.join(".locks").join(address.folder()).join("download")
+}
+
+/// Removes what a download left that was killed when it was done. Parts of files stay: they may be
+/// of another commit.
+pub(super) fn tidy(hub: &Hub, address: &Address) {
+    let download = lock(&hub.cache, address);
+    let Ok(place) = Place::new(&download) else { return };
+    let mut staged = fs::read_dir(place.staging()).into_iter().flatten().flatten();
+    if !staged.any(|file| file.path().extension().is_some_and(|extension| extension == PART)) {
+        store::tidy(&download);
+    }
 }
 
 /// The commit that a revision is now, asked once.
@@ -126,7 +145,7 @@ impl Run<'_> {
 
     /// Brings a file into the cache, whole and checked.
     fn fetch(&self, file: &Announced) -> Result<()> {
-        let part = self.staging.join(format!("{}.part", file.etag));
+        let part = self.staging.join(format!("{}.{PART}", file.etag));
         // After a power cut it may have what was never written, which only a hash can tell.
         let is_stale = |part: &Path| {
             let len = fs::metadata(part).map(|part| part.len());

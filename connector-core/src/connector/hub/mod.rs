@@ -158,6 +158,8 @@ impl Hub {
         if let local::Local::Whole(dir) = &local
             && !self.has_moved(address, dir, progress, cancel)?
         {
+            #[cfg(feature = "hub")]
+            download::tidy(self, address);
             return Ok(dir.clone());
         }
         let failed = match self.download(address, &local, progress, cancel) {
