@@ -47,6 +47,6 @@ pub(crate) use sink::OUTSIDE;
 pub use sink::Sink;
 pub use source::Source;
 pub use staging::{Overwrite, Staging};
-#[cfg(feature = "hub")]
+#[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use sync::sync_dir;
 pub use tensor::{Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};
