@@ -150,7 +150,7 @@ fn code_is_right(
     match code {
         0 => {
             // What is left beside it is told of.
-            let differ = unlike(scene, &without_beside(now), &scene.after);
+            let differ = unlike(scene, &without_beside(now, &scene.after), &scene.after);
             if !differ.is_empty() {
                 wrong.push(format!("exit 0, and what is there is not the result: {differ:?}"));
             }
@@ -168,16 +168,18 @@ fn code_is_right(
     wrong
 }
 
-/// A tree without what lies beside outputs, and without folders that hold nothing else.
-fn without_beside(tree: &Tree) -> Tree {
+/// A tree without what lies beside outputs, and without folders that hold nothing else and are not
+/// wanted.
+fn without_beside(tree: &Tree, wanted: &Tree) -> Tree {
     let mut now = tree.clone();
     now.retain(|name, _| !name.contains(BESIDE));
     let holds = |tree: &Tree, dir: &str| {
         let inside = format!("{dir}/");
         tree.keys().any(|name| name.starts_with(&inside))
     };
-    let alone: Vec<String> =
-        now.keys().filter(|dir| holds(tree, dir) && !holds(&now, dir)).cloned().collect();
+    let is_alone =
+        |dir: &String| !wanted.contains_key(dir) && holds(tree, dir) && !holds(&now, dir);
+    let alone: Vec<String> = now.keys().filter(|dir| is_alone(dir)).cloned().collect();
     now.retain(|name, _| !alone.contains(name));
     now
 }

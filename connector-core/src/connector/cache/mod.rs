@@ -19,6 +19,7 @@ use crate::store::{Overwrite, POLL, Staging, clear_up, is_left, remove_output, t
 use crate::{Error, Result};
 use std::env;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -172,8 +173,7 @@ impl Cache {
         }
         remove_output(&entry.path)?;
         // The folders of the model and its organisation, if nothing else is in them.
-        entry.path.parent().into_iter().for_each(|dir| self.remove_empty(dir));
-        Ok(())
+        entry.path.parent().map_or(Ok(()), |dir| self.remove_empty(dir))
     }
 
     /// Removes what runs that were killed left, entries that are damaged, and, if asked for, those
@@ -213,19 +213,26 @@ impl Cache {
         if !dry_run {
             // What a removal that was killed left; a folder with anything in it stays.
             for model in self.models()? {
-                self.remove_empty(&model);
+                self.remove_empty(&model)?;
             }
         }
         Ok(swept)
     }
 
     /// Removes a folder that is empty, and those above it that then are.
-    fn remove_empty(&self, dir: &Path) {
+    fn remove_empty(&self, dir: &Path) -> Result<()> {
         for dir in dir.ancestors().take_while(|dir| *dir != self.root) {
-            if fs::remove_dir(dir).is_err() {
-                break;
+            match fs::remove_dir(dir) {
+                Ok(()) => {}
+                Err(error) => match error.kind() {
+                    // Something is in it, or another process was faster.
+                    ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => break,
+                    ErrorKind::NotFound => {}
+                    _ => return Err(Error::io("remove", dir)(error)),
+                },
             }
         }
+        Ok(())
     }
 
     /// The folders of models.
@@ -252,7 +259,7 @@ fn found(planned: &Planned, place: &Path) -> Result<Option<Entry>> {
 /// followed: what they lead to is not in the cache.
 fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::io("read", dir))?,
     };
     let mut folders = Vec::new();
