@@ -15,8 +15,9 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Base {
     /// Its checkpoint, where it was found last.
     pub path: PathBuf,
-    /// A hash of all its tensors, in whatever container and files they are. Headers would not do:
-    /// those of a model and of what it was tuned to are the same.
+    /// A hash of the contents of all its tensors, which does not depend on the container or on how
+    /// they are spread over files. A hash of the headers is not enough: a model and its fine-tuned
+    /// version have the same headers.
     pub tensors: String,
 }
 

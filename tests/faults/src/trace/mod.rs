@@ -9,8 +9,9 @@
 //! use connector_faults::trace::{Action, Event, Session};
 //! use std::process::Command;
 //!
-//! let mut session = Session::new(["/tmp/place".into()]);
-//! session.spawn(Command::new("cp").args(["/tmp/place/a", "/tmp/place/b"]))?;
+//! let place = std::env::current_dir()?;
+//! let mut session = Session::new([place]);
+//! session.spawn(Command::new("cp").args(["a", "b"]))?;
 //! while let Some(event) = session.next_event()? {
 //!     match event {
 //!         Event::Call(call) => session.release(&call, Action::Make)?,
