@@ -90,6 +90,7 @@
 // The macros write `::connector_core::…`, which must also work inside this crate.
 extern crate self as connector_core;
 
+mod blocks;
 mod cancel;
 pub mod checkpoint;
 #[cfg(feature = "cli")]

@@ -1,6 +1,7 @@
 //! Examples packed into rows of equal length.
 
 use super::tokens::Tokens;
+use crate::blocks::Blocks;
 use blake3::Hasher;
 use std::ops::Range;
 
@@ -28,10 +29,10 @@ pub(super) struct Row {
 pub(super) struct Rows {
     seq_length: usize,
     /// Of one example after the other.
-    tokens: Vec<u32>,
-    parts: Vec<Part>,
+    tokens: Blocks<u32>,
+    parts: Blocks<Part>,
     /// Where in `parts` each row ends.
-    ends: Vec<usize>,
+    ends: Blocks<usize>,
     /// How many inputs are in the row that is being filled.
     filled: usize,
     /// Where in `tokens` the next input of a text is whose end has not come.
@@ -48,6 +49,11 @@ struct Part {
 }
 
 impl Part {
+    /// Where its inputs are.
+    fn inputs(self) -> Range<usize> {
+        self.start as usize..(self.start + self.len) as usize
+    }
+
     /// How many of its inputs are followed by what is learnt.
     fn learnt(self) -> usize {
         (self.start + self.len + 1).saturating_sub(self.learnt_from.max(self.start + 1)) as usize
@@ -56,7 +62,7 @@ impl Part {
 
 impl Rows {
     pub fn new(seq_length: usize) -> Self {
-        let (tokens, parts, ends) = (Vec::new(), Vec::new(), Vec::new());
+        let (tokens, parts, ends) = (Blocks::default(), Blocks::default(), Blocks::default());
         Rows { seq_length, tokens, parts, ends, filled: 0, next: 0 }
     }
 
@@ -67,7 +73,7 @@ impl Rows {
         }
         let start = if tokens.goes_on { self.next } else { self.tokens.len() };
         let learnt_from = self.tokens.len() + tokens.learnt_from;
-        self.tokens.extend_from_slice(&tokens.ids);
+        tokens.ids.iter().for_each(|&token| self.tokens.push(token));
         // The last token is only ever said.
         let count = (self.tokens.len() - start).saturating_sub(1);
         let mut from = 0;
@@ -89,22 +95,33 @@ impl Rows {
     /// Adds inputs to the row that is being filled.
     fn add(&mut self, start: usize, len: usize, learnt_from: usize) {
         self.filled += len;
-        let first = self.ends.last().copied().unwrap_or(0);
         let (start, len, learnt_from) = (start as u32, len as u32, learnt_from as u32);
-        match self.parts[first..].last_mut() {
-            // The text goes on.
-            Some(last) if last.start + last.len == start => last.len += len,
-            _ => self.parts.push(Part { start, len, learnt_from }),
+        let Range { start: first, end } = self.parts_of(self.len());
+        if first < end {
+            let last = self.parts.get_mut(end - 1);
+            if last.start + last.len == start {
+                // The text goes on.
+                last.len += len;
+                return;
+            }
         }
+        self.parts.push(Part { start, len, learnt_from });
+    }
+
+    /// Where in `parts` those of a row are. The row that is being filled is the one after the last.
+    fn parts_of(&self, number: usize) -> Range<usize> {
+        let end =
+            |number| if number < self.len() { self.ends.get(number) } else { self.parts.len() };
+        number.checked_sub(1).map_or(0, end)..end(number)
     }
 
     /// Ends the row that is being filled.
     pub fn close(&mut self) {
         self.filled = 0;
-        let first = self.ends.last().copied().unwrap_or(0);
+        let parts = self.parts_of(self.len());
         // A row of prompts alone teaches nothing.
-        if self.parts[first..].iter().all(|part| part.learnt() == 0) {
-            self.parts.truncate(first);
+        if self.parts.range(parts.clone()).all(|part| part.learnt() == 0) {
+            self.parts.truncate(parts.start);
         } else {
             self.ends.push(self.parts.len());
         }
@@ -117,14 +134,13 @@ impl Rows {
 
     pub fn row(&self, number: usize) -> Row {
         let mut row = Row::default();
-        let first = number.checked_sub(1).map_or(0, |before| self.ends[before]);
-        for part in &self.parts[first..self.ends[number]] {
-            let inputs = self.range(*part);
+        for part in self.parts.range(self.parts_of(number)) {
+            let inputs = part.inputs();
             let labels = inputs.start + 1..inputs.end + 1;
             row.learnt.extend(labels.clone().map(|at| at >= part.learnt_from as usize));
             row.lengths.push(inputs.len());
-            row.labels.extend_from_slice(&self.tokens[labels]);
-            row.inputs.extend_from_slice(&self.tokens[inputs]);
+            row.labels.extend(self.tokens.range(labels));
+            row.inputs.extend(self.tokens.range(inputs));
         }
         row
     }
@@ -135,19 +151,15 @@ impl Rows {
 
     /// How many tokens are read, and how many of those behind them learnt.
     pub fn count(&self) -> (usize, usize) {
-        let inputs = self.parts.iter().map(|part| part.len as usize).sum();
-        (inputs, self.parts.iter().map(|part| part.learnt()).sum())
+        let parts = || self.parts.range(0..self.parts.len());
+        (parts().map(|part| part.len as usize).sum(), parts().map(Part::learnt).sum())
     }
 
     /// The largest token, read or learnt.
     pub fn largest_token(&self) -> u32 {
-        let parts = self.parts.iter().map(|part| self.range(*part));
-        let all = parts.flat_map(|inputs| &self.tokens[inputs.start..=inputs.end]);
-        all.copied().max().unwrap_or(0)
-    }
-
-    fn range(&self, part: Part) -> Range<usize> {
-        part.start as usize..(part.start + part.len) as usize
+        let parts = self.parts.range(0..self.parts.len()).map(Part::inputs);
+        let all = parts.flat_map(|inputs| self.tokens.range(inputs.start..inputs.end + 1));
+        all.max().unwrap_or(0)
     }
 }
 

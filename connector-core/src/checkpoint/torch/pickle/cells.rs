@@ -1,6 +1,7 @@
 //! Where the values of a pickle are kept: in a third of what structures of their own would take, since
 //! metadata of large runs has some hundred megabytes and many values to each of its bytes.
 
+use crate::blocks::Blocks;
 use std::iter::FusedIterator;
 
 /// A value. It is where in the pickle the instruction stands that makes it, if that says all of it, as
@@ -69,42 +70,28 @@ const PERSISTENT: u32 = 5;
 /// The bits of the first cell that say what it is. The others count its values.
 const TAG: u32 = 3;
 
-/// The cells, in blocks that never move: one vector that grows would be there twice now and then.
+/// The cells.
 ///
 /// A collection that can grow has the cells of its first and last stretch of values behind its own. A
 /// stretch is their number, where the next stretch is, and the values.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
-    blocks: Vec<Vec<u32>>,
-}
-
-const BLOCK: usize = 1 << 14;
+pub(super) struct Cells(Blocks<u32>);
 
 impl Cells {
     pub fn len(&self) -> usize {
-        let before = self.blocks.len().saturating_sub(1) * BLOCK;
-        before + self.blocks.last().map_or(0, Vec::len)
+        self.0.len()
     }
 
     fn get(&self, cell: usize) -> u32 {
-        self.blocks[cell / BLOCK][cell % BLOCK]
+        self.0.get(cell)
     }
 
     fn set(&mut self, cell: usize, word: u32) {
-        self.blocks[cell / BLOCK][cell % BLOCK] = word;
+        *self.0.get_mut(cell) = word;
     }
 
     fn push(&mut self, word: u32) {
-        match self.blocks.last_mut() {
-            Some(last) if last.len() < BLOCK => last.push(word),
-            _ => {
-                // Most pickles are those of a single tensor.
-                let room = if self.blocks.is_empty() { 64 } else { BLOCK };
-                let mut block = Vec::with_capacity(room);
-                block.push(word);
-                self.blocks.push(block);
-            }
-        }
+        self.0.push(word);
     }
 
     fn value(&self, cell: usize) -> Value {
@@ -266,7 +253,7 @@ mod tests {
             Kind::Object(cell) => cell,
             _ => panic!("no object"),
         });
-        let count = 3 * BLOCK;
+        let count = 50_000;
         for number in 0..count {
             cells.extend(one, &[Value::literal(number)]);
             if number % 7 == 0 {
