@@ -106,7 +106,6 @@ mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
-#[cfg(feature = "candle")]
 mod panics;
 mod parallel;
 pub mod plan;

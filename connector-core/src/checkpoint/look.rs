@@ -87,16 +87,16 @@ fn has(path: &Path, what: impl FnOnce(&Metadata) -> bool) -> Result<bool> {
     Ok(at(path).map_err(Error::io("read", path))?.is_some_and(|found| what(&found)))
 }
 
-/// Passes if what is at `path` can be read as a file: to open a pipe would wait for its other end,
-/// and a device has no end.
+/// What is at `path`, if it can be read as a file: to open a pipe would wait for its other end, and a
+/// device has no end.
 ///
 /// # Errors
 /// [`Error::NotAFile`]; [`Error::Io`], also if nothing is there.
-pub(crate) fn check_file(path: &Path) -> Result<()> {
+pub(crate) fn check_file(path: &Path) -> Result<Metadata> {
     let found = at(path).map_err(Error::io("read", path))?;
     let found = found.ok_or_else(|| Error::io("read", path)(ErrorKind::NotFound.into()))?;
     match found.is_file() {
-        true => Ok(()),
+        true => Ok(found),
         false => Err(Error::NotAFile { path: path.into(), what: what_is(found.file_type()) }),
     }
 }

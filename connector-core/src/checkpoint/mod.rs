@@ -38,7 +38,7 @@ pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
-pub(crate) use sidecar::{Sidecars, copy_sidecars, is_tokenizer};
+pub(crate) use sidecar::{Sidecar, Sidecars, is_tokenizer};
 pub(crate) use small::Small;
 pub use tensors::Tensors;
 

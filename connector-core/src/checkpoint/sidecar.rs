@@ -1,6 +1,6 @@
 use super::directory::Snapshot;
 use super::look;
-use crate::store::close;
+use crate::store::{Stamp, close, settled};
 use crate::{Cancel, Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
@@ -55,79 +55,147 @@ const DEPTH: usize = 3;
 const BLOBS: &str = "blobs";
 
 /// The files of a checkpoint that hold no weights: tokenizer files whatever their names, the
-/// configs, templates, the licence.
+/// configs, templates, the licence; as they were when they were listed. What is copied in the end
+/// must be that, or the copy is of files that were never there together.
 ///
 /// Hidden files are none of them, nor are those called as in a list of exceptions. A link to a file
 /// counts as the file. One that leads out of the checkpoint may be its owner's way to save space, or
 /// a stranger's to a private file: it is announced. What is neither a file nor a folder is refused.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sidecars {
-    /// Their names, sorted, with `/` between folder and name.
-    pub names: Vec<String>,
+    from: PathBuf,
+    folders: Vec<String>,
+    but: Vec<&'static str>,
+    /// Sorted by name.
+    files: Vec<Sidecar>,
     /// What a user should know of them.
     pub warnings: Vec<String>,
+}
+
+/// A file beside the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Sidecar {
+    /// Its name, with `/` between folder and name.
+    pub name: String,
+    pub path: PathBuf,
+    pub stamp: Stamp,
+    /// The stamp of the link that leads there, if it is one: it may be sent elsewhere and back.
+    link: Stamp,
 }
 
 impl Sidecars {
     /// Those in `from`, but for the files called as in `but`.
     ///
     /// # Errors
-    /// If one cannot be looked at: left out, it would be lost. [`Error::NotAFile`].
-    pub fn list(from: &Path, but: &[&str]) -> Result<Self> {
-        let root = from.canonicalize().map_err(Error::io("read", from))?;
-        let blobs = Snapshot::around(&root).map(|snapshot| snapshot.folder.join(BLOBS));
-        let mut listing = Listing { homes: [Some(root), blobs], found: Sidecars::default() };
-        listing.folder(from, "", but, DEPTH)?;
-        listing.found.names.sort();
-        Ok(listing.found)
+    /// If one cannot be looked at: left out, it would be lost. [`Error::NotAFile`];
+    /// [`Error::SourceChanged`] if they do not come to rest.
+    pub fn list(from: &Path, but: &[&'static str]) -> Result<Self> {
+        Sidecars::with_folders(from, &[], but)
     }
 
-    /// Those in `from`, and in its `folders`, whose files lie beside the others elsewhere.
+    /// Those in `from`, and in its `folders`, whose files lie beside the others elsewhere. Of two
+    /// with one name the outer one counts.
     ///
     /// # Errors
     /// As [`list`](Self::list).
-    pub fn with_folders(from: &Path, folders: &[String], but: &[&str]) -> Result<Self> {
-        let outer = [but, &folders.iter().map(String::as_str).collect::<Vec<_>>()].concat();
-        let mut all = Sidecars::list(from, &outer)?;
-        for folder in folders {
-            let inner = Sidecars::list(&from.join(folder), but)?;
-            all.names.extend(inner.names);
-            all.warnings.extend(inner.warnings);
+    pub fn with_folders(from: &Path, folders: &[String], but: &[&'static str]) -> Result<Self> {
+        let stamps = |found: &Found| {
+            Ok(found.files.values().map(|file| (file.path.clone(), file.stamp.clone())).collect())
+        };
+        let Found { files, warnings } = settled(|| look_into(from, folders, but), stamps)?;
+        Ok(Sidecars {
+            from: from.into(),
+            folders: folders.into(),
+            but: but.into(),
+            files: files.into_values().collect(),
+            warnings,
+        })
+    }
+
+    /// The folder that they are in.
+    pub fn from(&self) -> &Path {
+        &self.from
+    }
+
+    /// All of them, sorted by name.
+    pub fn files(&self) -> &[Sidecar] {
+        &self.files
+    }
+
+    /// Their names.
+    pub fn names(&self) -> Vec<String> {
+        self.files.iter().map(|file| file.name.clone()).collect()
+    }
+
+    /// Passes if the same files are there, unchanged.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] with the first that is not; as [`list`](Self::list).
+    pub fn check_unchanged(&self) -> Result<()> {
+        let now = look_into(&self.from, &self.folders, &self.but)?.files;
+        let known = |name: &str| self.files.iter().find(|file| file.name == name);
+        let changed = self.files.iter().find(|file| now.get(&file.name) != Some(file));
+        match changed.or_else(|| now.values().find(|file| known(&file.name).is_none())) {
+            Some(file) => Err(Error::SourceChanged { path: file.path.clone() }),
+            None => Ok(()),
         }
-        Ok(all)
+    }
+
+    /// Copies them into `to`, and returns the names of the copies: the same, but for those that are
+    /// `moved`.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`]; [`Error::Io`]; [`Error::Cancelled`].
+    pub fn copy(
+        &self,
+        to: &Path,
+        moved: &BTreeMap<String, String>,
+        cancel: &Cancel,
+    ) -> Result<Vec<String>> {
+        let mut copies = Vec::new();
+        for file in &self.files {
+            let copy = moved.get(&file.name).unwrap_or(&file.name);
+            let target = to.join(copy);
+            let parent = target.parent().unwrap_or(to);
+            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            copy_file(file, &target, cancel)?;
+            copies.push(copy.clone());
+        }
+        copies.sort();
+        Ok(copies)
     }
 }
 
-/// Copies every [sidecar](Sidecars), and returns the names of the copies: the same, but for those
-/// that are `moved`.
-pub(crate) fn copy_sidecars(
-    from: &Path,
-    to: &Path,
-    but: &[&str],
-    moved: &BTreeMap<String, String>,
-    cancel: &Cancel,
-) -> Result<Vec<String>> {
-    let mut copies = Vec::new();
-    for name in Sidecars::list(from, but)?.names {
-        let copy = moved.get(&name).unwrap_or(&name);
-        let target = to.join(copy);
-        let parent = target.parent().unwrap_or(to);
-        fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-        copy_file(&from.join(&name), &target, cancel)?;
-        copies.push(copy.clone());
-    }
-    copies.sort();
-    Ok(copies)
+/// What a look found.
+#[derive(Default)]
+struct Found {
+    /// By name.
+    files: BTreeMap<String, Sidecar>,
+    warnings: Vec<String>,
+}
+
+fn look_into(from: &Path, folders: &[String], but: &[&str]) -> Result<Found> {
+    let outer: Vec<&str> = but.iter().copied().chain(folders.iter().map(String::as_str)).collect();
+    let mut all = Found::default();
+    look_into_one(from, &outer, &mut all)?;
+    folders.iter().try_for_each(|folder| look_into_one(&from.join(folder), but, &mut all))?;
+    Ok(all)
+}
+
+fn look_into_one(dir: &Path, but: &[&str], found: &mut Found) -> Result<()> {
+    let root = dir.canonicalize().map_err(Error::io("read", dir))?;
+    let blobs = Snapshot::around(&root).map(|snapshot| snapshot.folder.join(BLOBS));
+    Listing { homes: [Some(root), blobs], found }.folder(dir, "", but, DEPTH)
 }
 
 /// Sidecars being listed.
-struct Listing {
+struct Listing<'a> {
     /// Where links may lead: the checkpoint, and the files of its cache if it is a snapshot of one.
     homes: [Option<PathBuf>; 2],
-    found: Sidecars,
+    found: &'a mut Found,
 }
 
-impl Listing {
+impl Listing<'_> {
     fn folder(&mut self, dir: &Path, prefix: &str, but: &[&str], depth: usize) -> Result<()> {
         let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
         for entry in entries {
@@ -150,8 +218,11 @@ impl Listing {
             } else if kind.is_dir() {
                 self.left_out(&path, "it lies too deep");
             } else if !kind.is_symlink() || self.leads_to_file(&path)? {
-                look::check_file(&path)?;
-                self.found.names.push(format!("{prefix}{name}"));
+                let name = format!("{prefix}{name}");
+                let stamp = Stamp::of(&look::check_file(&path)?);
+                let link = fs::symlink_metadata(&path).map_err(Error::io("read", &path))?;
+                let file = Sidecar { name: name.clone(), path, stamp, link: Stamp::of(&link) };
+                self.found.files.entry(name).or_insert(file);
             }
         }
         Ok(())
@@ -183,9 +254,14 @@ impl Listing {
 ///
 /// Not `fs::copy`: that cannot be stopped, and would make a copy that its owner cannot replace of
 /// the read-only files of a hub cache.
-fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
+fn copy_file(file: &Sidecar, target: &Path, cancel: &Cancel) -> Result<()> {
+    let source = &file.path;
     let mut reader = fs::File::open(source).map_err(Error::io("read", source))?;
     let metadata = reader.metadata().map_err(Error::io("read", source))?;
+    let changed = || Err(Error::SourceChanged { path: source.clone() });
+    if Stamp::of(&metadata) != file.stamp {
+        return changed();
+    }
     let mut writer = create_like(&metadata, target).map_err(Error::io("create", target))?;
     let mut buffer = vec![0; 1 << 20];
     let mut copied = 0;
@@ -195,12 +271,9 @@ fn copy_file(source: &Path, target: &Path, cancel: &Cancel) -> Result<()> {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             read => read.map_err(Error::io("read", source))?,
         };
-        if len == 0 && copied != metadata.len() {
-            // Cut short or written to meanwhile; some network file systems end early, too.
-            return Err(Error::SourceChanged { path: source.into() });
-        }
         if len == 0 {
-            return close(writer, target);
+            // Some network file systems end early.
+            return if copied == metadata.len() { close(writer, target) } else { changed() };
         }
         writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
         copied += len as u64;
@@ -249,7 +322,8 @@ mod tests {
         }
         let moved = [("tokenizer.model".to_string(), "t/tokenizer.model".to_string())];
         let but = ["model.yaml"];
-        let copied = copy_sidecars(&from, &to, &but, &moved.into(), &Cancel::default()).unwrap();
+        let sidecars = Sidecars::list(&from, &but).unwrap();
+        let copied = sidecars.copy(&to, &moved.into(), &Cancel::default()).unwrap();
         let want = ["config.json", "original/params.json", "t/tokenizer.model", "weird name.txt"];
         assert_eq!(copied, want);
         for name in want {
@@ -280,7 +354,8 @@ mod tests {
         ] {
             let link = snapshot.join("b");
             symlink(target, &link).unwrap();
-            let Sidecars { names, warnings } = list().unwrap();
+            let listed = list().unwrap();
+            let (names, warnings) = (listed.names(), &listed.warnings);
             let is_taken = target != "../../../elsewhere";
             assert_eq!(names, if is_taken { &["a", "b"][..] } else { &["a"] }, "{target}");
             assert_eq!(warnings.len(), usize::from(told.is_some()), "{target}: {warnings:?}");
@@ -314,7 +389,8 @@ mod tests {
             fs::write(&file, "").unwrap();
             fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
         }
-        copy_sidecars(&from, &to, &[], &BTreeMap::new(), &Cancel::default()).unwrap();
+        let sidecars = Sidecars::list(&from, &[]).unwrap();
+        sidecars.copy(&to, &BTreeMap::new(), &Cancel::default()).unwrap();
         for (mode, want) in modes {
             let copy = to.join(format!("{mode:o}"));
             let found = fs::metadata(copy).unwrap().permissions().mode() & 0o7777;

@@ -21,24 +21,21 @@ impl Small {
     /// # Errors
     /// As [`look::at`], and if the system refuses to read.
     pub fn read(path: &Path) -> Result<Small> {
+        Small::up_to(path, LONGEST)
+    }
+
+    /// The same of a file that may have so many bytes.
+    ///
+    /// # Errors
+    /// As [`read`](Small::read).
+    pub fn up_to(path: &Path, longest: u64) -> Result<Small> {
         // Looked at before it is opened: opening a pipe would wait for its other end.
         match look::at(path).map_err(Error::io("read", path))? {
             None => Ok(Small::Absent),
-            Some(found) if found.is_file() && found.len() <= LONGEST => {
+            Some(found) if found.is_file() && found.len() <= longest => {
                 Ok(Small::Read(std::fs::read(path).map_err(Error::io("read", path))?))
             }
             Some(_) => Ok(Small::Unreasonable),
         }
-    }
-
-    /// What the file at `path` says, if it is JSON; `Null` if it is not, or there is none.
-    ///
-    /// # Errors
-    /// As [`read`](Small::read).
-    pub fn json(path: &Path) -> Result<serde_json::Value> {
-        Ok(match Small::read(path)? {
-            Small::Read(text) => crate::json::config(&text).unwrap_or_default(),
-            Small::Absent | Small::Unreasonable => serde_json::Value::Null,
-        })
     }
 }

@@ -8,10 +8,10 @@ use super::style::BAD;
 use super::{overview, signals, source, text};
 use crate::Cancel;
 use crate::checkpoint::{Checked, Small, Tensors};
+use crate::connector::Recorded;
 use crate::engine::EngineOptions;
 use crate::plan::{group_keys, natural_order};
 use crate::store::{Dtype, Source, TensorInfo};
-use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,17 +96,16 @@ pub(super) fn run(
 /// What the files beside the tensors say of the model.
 fn about(path: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
     let mut about = Vec::new();
-    let config = Small::json(&path.join("config.json"))?;
-    if let Some(names) = config["architectures"].as_array() {
+    if let Small::Read(text) = Small::read(&path.join("config.json"))?
+        && let Ok(config) = crate::json::config::<Value>(&text)
+        && let Some(names) = config["architectures"].as_array()
+    {
         let names = names.iter().filter_map(Value::as_str);
         about.push(("model", names.collect::<Vec<_>>().join(", ")));
     }
-    // Typed, so that the hashes of its tensors are passed over.
-    if let Small::Read(text) = Small::read(&path.join("conversion.json"))?
-        && let Ok(made) = serde_json::from_slice::<Made>(&text)
-    {
-        let Made { tool, model, format, direction, complete } = made;
-        let part = if complete { "" } else { ", not the whole model" };
+    if let Some(made) = Recorded::read(path)? {
+        let part = if made.is_complete() { "" } else { ", not the whole model" };
+        let Recorded { tool, model, format, direction, .. } = made;
         let text = match direction.as_str() {
             "export" => format!("{tool}: {format} from {model}{part}"),
             "convert" => format!("{tool}: {model}, converted from another container{part}"),
@@ -115,22 +114,6 @@ fn about(path: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
         about.push(("made by", text));
     }
     Ok(about)
-}
-
-/// What a `conversion.json` says of how something was made.
-#[derive(Deserialize)]
-struct Made {
-    tool: String,
-    model: String,
-    format: String,
-    direction: String,
-    #[serde(default = "whole")]
-    complete: bool,
-}
-
-/// What is not said to be a part is whole.
-fn whole() -> bool {
-    true
 }
 
 /// Reads every byte.

@@ -10,11 +10,10 @@ use crate::failpoint::failpoint;
 use crate::parallel::{self, in_parallel};
 use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::stage::stage;
-use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, close};
+use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, write_new};
 use crate::{Error, Result, json};
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 /// The record of the conversion.
@@ -244,11 +243,4 @@ pub(crate) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Re
         }
     }
     Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// Writes a small file whole.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut file = File::create_new(path).map_err(Error::io("create", path))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    close(file, path)
 }

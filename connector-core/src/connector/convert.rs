@@ -1,20 +1,19 @@
-use super::conversion::{CONVERSION_JSON, Conversion, Target};
+use super::conversion::{Conversion, Target};
 use super::planned::{Files, MAX_SHARD_SIZE, settled};
 use super::record::{OptionsRecord, Subject};
+use super::recorded::Recorded;
 use super::same_names::SameNames;
-use super::stamped::Stamped;
 use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, Small,
-    Surroundings, is_tokenizer, look,
+    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, Surroundings,
+    is_tokenizer, look,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
 use crate::plan::{FindingKind, PlanOptions};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
 use serde_json::Value;
-use std::collections::BTreeMap;
 use std::path::Path;
 
 /// How a checkpoint is stored in another container.
@@ -63,9 +62,9 @@ pub struct PlannedConvert {
     conversion: Conversion,
     same: SameNames,
     files: Files,
-    stamped: Stamped,
     container: Container,
-    before: Before,
+    /// What the record of the conversion that made the checkpoint says.
+    before: Recorded,
     options: ConvertOptions,
 }
 
@@ -134,17 +133,8 @@ impl PlannedConvert {
             &options.engine,
             &same.context(),
         )?;
-        let (before, stamped) = (Before::read(path)?, Stamped::look(&files)?);
-        Ok(PlannedConvert {
-            checkpoint,
-            conversion,
-            same,
-            files,
-            stamped,
-            container,
-            before,
-            options,
-        })
+        let before = Recorded::read(path)?.unwrap_or_default();
+        Ok(PlannedConvert { checkpoint, conversion, same, files, container, before, options })
     }
 
     /// The checkpoint.
@@ -196,14 +186,14 @@ impl PlannedConvert {
             format: String::new(),
             connector: String::new(),
         };
-        let Before { revision, options, complete } = self.before.clone();
+        let (revision, complete) = (self.before.revision(), self.before.is_complete());
+        let [ignore, only] = [self.before.ignored(), self.before.only()].map(<[_]>::to_vec);
+        let options = OptionsRecord::new(&PlanOptions { dtype: None, ignore, only });
         let plan = &self.conversion.plan;
         let mut record = Record::new(subject, plan, source, revision, options, Default::default())?;
         record.complete &= complete;
-        let finish = |dir: &Path, record: &mut Record| {
-            self.files.write(dir, record, &self.options.cancel)?;
-            self.stamped.check_unchanged(&self.files)
-        };
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.options.cancel);
         let (path, target) = (self.checkpoint.path(), self.target(output, progress));
         let context = self.same.context();
         self.conversion
@@ -257,11 +247,11 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
     let as_they_are = options.trained.hf_config.is_none()
         && has(MODEL_YAML)?
         && (dist.is_none() || is_nemo && has(IO_JSON)?);
-
-    let but = vec![MODEL_YAML, IO_JSON];
     let folders = checkpoint.folders()?;
+    let but = [MODEL_YAML, IO_JSON];
     let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
-    let Sidecars { names, warnings: told } = beside.transpose()?.unwrap_or_default();
+    let beside = beside.transpose()?;
+    let names = beside.as_ref().map(Sidecars::names).unwrap_or_default();
     // A model that no connector is for has no names in frameworks.
     let known = Registry::get()?.exporter(&options.format, model).ok().map(|known| known.connector);
     let plain = || names.iter().filter(|name| is_tokenizer(name)).cloned().collect();
@@ -280,50 +270,22 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
         Some(dist) => dist.container(&mut around, config),
         None => Container::Safetensors,
     };
-    let Surroundings { directory, made, moved, warnings, .. } = around;
+    let Surroundings { directory, mut made, mut moved, mut warnings, .. } = around;
+    let beside = if as_they_are {
+        (made, moved, warnings) = Default::default();
+        context.map(|context| Sidecars::list(context, &[])).transpose()?
+    } else {
+        beside
+    };
+    warnings.extend(beside.iter().flat_map(|beside| beside.warnings.clone()));
     let files = Files {
         weights: directory.weights,
-        from: context.map(Path::to_path_buf),
         to: directory.beside,
-        folders,
         read: checkpoint.files_read(),
-        but,
+        beside,
         moved,
         made,
-        warnings: [warnings, told.clone()].concat(),
+        warnings,
     };
-    if !as_they_are {
-        return Ok((files, container));
-    }
-    let (folders, moved) = (Vec::new(), BTreeMap::new());
-    let (but, made) = (Vec::new(), Vec::new());
-    Ok((Files { folders, but, moved, made, warnings: told, ..files }, container))
-}
-
-/// What the record of the conversion that made the checkpoint says, and stays true of it.
-#[derive(Clone)]
-struct Before {
-    /// Where on the hub it came from.
-    revision: Option<(String, String)>,
-    /// What was left out.
-    options: OptionsRecord,
-    complete: bool,
-}
-
-impl Before {
-    /// Without a record, or one of ours, nothing is known.
-    fn read(path: &Path) -> Result<Self> {
-        let record = Small::json(&path.join(CONVERSION_JSON))?;
-        let text = |value: &Value| value.as_str().map(String::from);
-        let list = |name: &str| {
-            record["options"][name].as_array().into_iter().flatten().filter_map(text).collect()
-        };
-        let source = &record["source"];
-        let plan = PlanOptions { dtype: None, ignore: list("ignore"), only: list("only") };
-        Ok(Before {
-            revision: text(&source["repository"]).zip(text(&source["revision"])),
-            options: OptionsRecord::new(&plan),
-            complete: record["complete"].as_bool().unwrap_or(true),
-        })
-    }
+    Ok((files, container))
 }

@@ -1,6 +1,6 @@
 use super::format_config::{DTYPE, FormatConfig, Translation};
 use super::planned::{
-    Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, settled, torch_name,
+    Draft, Files, Input, MAX_SHARD_SIZE, Work, name_subject, settled, torch_name,
 };
 use super::record::OptionsRecord;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
@@ -11,6 +11,7 @@ use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpo
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
+use crate::panics::catch;
 use crate::plan::PlanOptions;
 use crate::stage::stage;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
@@ -167,9 +168,9 @@ impl PlannedExport {
             json::pretty(&value)?
         };
         let (context, folders) = (checkpoint.context(), checkpoint.folders()?);
-        let but = vec![MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];
+        let but = [MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];
         let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
-        let warnings = beside.transpose()?.unwrap_or_default().warnings;
+        let beside = beside.transpose()?;
         let draft = Draft {
             direction: Direction::Export,
             registration,
@@ -179,14 +180,12 @@ impl PlannedExport {
             report,
             files: Files {
                 weights: "",
-                from: context.map(Path::to_path_buf),
                 to: "",
-                folders,
                 read: checkpoint.files_read(),
-                but,
                 moved: BTreeMap::new(),
                 made: vec![(CONFIG_JSON.into(), config_json)],
-                warnings,
+                warnings: beside.as_ref().map(|files| files.warnings.clone()).unwrap_or_default(),
+                beside,
             },
             work: options.work(),
             input: Input::Model(Box::new(checkpoint)),

@@ -1,6 +1,6 @@
 use super::cache::Cache;
 use super::planned::{
-    Draft, Files, Input, MAX_SHARD_SIZE, Work, catch, name_subject, settled, torch_name,
+    Draft, Files, Input, MAX_SHARD_SIZE, Work, name_subject, settled, torch_name,
 };
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
@@ -14,6 +14,7 @@ use crate::checkpoint::{
 use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
+use crate::panics::catch;
 use crate::plan::PlanOptions;
 use crate::stage::stage;
 use crate::store::Overwrite;
@@ -228,12 +229,13 @@ impl PlannedImport {
             }
         }
         let beside = Sidecars::list(source, &but)?;
+        let names = beside.names();
         let described = Described {
             model: registration.model,
             config: &config,
             frameworks: connector.frameworks(),
-            files: &beside.names,
-            tokenizer: &connector.tokenizer(&beside.names),
+            files: &names,
+            tokenizer: &connector.tokenizer(&names),
         };
         let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
             .torch_dist
@@ -253,14 +255,12 @@ impl PlannedImport {
             report: checkpoint.field_report(),
             files: Files {
                 weights: directory.weights,
-                from: Some(source.into()),
                 to: directory.beside,
-                folders: Vec::new(),
                 read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
-                but,
                 moved,
                 made,
-                warnings: [warnings, beside.warnings].concat(),
+                warnings: [&warnings[..], &beside.warnings].concat(),
+                beside: Some(beside),
             },
             work: options.work(container),
             input: Input::Format(Box::new(checkpoint)),

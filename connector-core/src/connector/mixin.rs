@@ -289,7 +289,7 @@ impl<M: Model> Pretrained<M> {
             true => read(&place.import(planned)?, planned.context().device)?,
         };
         let path = planned.path().to_path_buf();
-        let names: Vec<_> = planned.stamped().iter().map(|file| file.name.clone()).collect();
+        let names: Vec<_> = planned.sidecars().iter().map(|file| file.name.clone()).collect();
         let tokenizer = registration.connector.tokenizer(&names);
         let tokenizer = tokenizer.iter().map(|name| path.join(name)).collect();
         Ok(Pretrained { config, tensors, tokenizer, path })

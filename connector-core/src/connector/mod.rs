@@ -15,10 +15,10 @@ mod in_memory;
 mod mixin;
 mod planned;
 mod record;
+mod recorded;
 mod registry;
 mod resume;
 mod same_names;
-mod stamped;
 #[cfg(feature = "candle")]
 mod state;
 mod trained;
@@ -33,9 +33,9 @@ pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, imp
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};
-pub(crate) use planned::catch;
 pub use planned::{Job, Planned};
 pub use record::Record;
+pub(crate) use recorded::Recorded;
 pub use registry::{Connect, Erased, Registration, Registry, Wish};
 #[cfg(feature = "train")]
 pub(crate) use resume::CHECKPOINTS;
@@ -47,7 +47,7 @@ pub use verify::{CastCount, Difference, Element, Verification, VerifyOptions, di
 #[cfg(feature = "candle")]
 pub(crate) use {conversion::hash, resume::imported};
 #[cfg(feature = "train")]
-pub(crate) use {conversion::write_new, planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
+pub(crate) use {planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
 
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};

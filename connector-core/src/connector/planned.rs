@@ -1,20 +1,21 @@
 //! What import and export share: a plan with all that it takes to run it.
 
-use super::conversion::{Conversion, Target, write_new};
+use super::conversion::{Conversion, Target};
 use super::record::{OptionsRecord, Subject, TOOL};
-use super::stamped::{Stamped, StampedFile};
 use super::{Configuration, Direction, Record, Registration, State};
 use crate::cancel::Cancel;
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, copy_sidecars, look,
+    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecar, Sidecars,
+    look,
 };
 use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
+use crate::panics::catch;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
 use crate::stage::stage;
-use crate::store::{self, Dtype, Overwrite, Source, Staging, Stamp, landings};
+use crate::store::{self, Dtype, Overwrite, Source, Staging, Stamp, landings, write_new};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -36,7 +37,6 @@ pub struct Planned {
     conversion: Conversion,
     report: FieldReport,
     files: Files,
-    stamped: Stamped,
     work: Work,
     /// What the cache knows the source by, once it asked.
     pub(super) source_key: OnceLock<Value>,
@@ -70,16 +70,12 @@ pub(super) struct Work {
 pub(super) struct Files {
     /// The folder of the tensors in the output; empty for the output itself.
     pub weights: &'static str,
-    /// Where files are copied from, if there are any.
-    pub from: Option<PathBuf>,
+    /// Files that are copied.
+    pub beside: Option<Sidecars>,
     /// The folder in the output to which they are copied; empty for the output itself.
     pub to: &'static str,
-    /// Folders there whose files are copied into `to` itself.
-    pub folders: Vec<String>,
     /// Files that were read, and their bytes: they must not have changed meanwhile.
     pub read: Vec<(PathBuf, Vec<u8>)>,
-    /// Files that are not copied.
-    pub but: Vec<&'static str>,
     /// What the user should know of them.
     pub warnings: Vec<String>,
     /// Files that are copied to another place in `to` than their own.
@@ -151,7 +147,6 @@ impl Draft {
             &context,
         )
         .map_err(named)?;
-        let stamped = Stamped::look(&files)?;
         Ok(Planned {
             input,
             direction,
@@ -161,7 +156,6 @@ impl Draft {
             conversion,
             report,
             files,
-            stamped,
             work,
             source_key: OnceLock::new(),
             #[cfg(feature = "candle")]
@@ -284,7 +278,7 @@ impl Planned {
 
     /// The folder from which files are copied, if there is one.
     pub fn copied_from(&self) -> Option<&Path> {
-        self.files.from.as_deref()
+        self.files.beside.as_ref().map(Sidecars::from)
     }
 
     /// The container that the tensors are written in.
@@ -365,10 +359,8 @@ impl Planned {
             self.guarded("convert_state", || connector.convert_state(&mut state))?;
             state.finish()
         };
-        let finish = |dir: &Path, record: &mut Record| {
-            self.files.write(dir, record, &self.work.cancel)?;
-            self.stamped.check_unchanged(&self.files)
-        };
+        let finish =
+            |dir: &Path, record: &mut Record| self.files.write(dir, record, &self.work.cancel);
         let run = self.conversion.run(
             (self.path(), self.source()),
             self.context(),
@@ -403,14 +395,14 @@ impl Planned {
     }
 
     /// The files of the source that are copied, as they were when this was planned.
-    pub(super) fn stamped(&self) -> &[StampedFile] {
-        &self.stamped.files
+    pub(super) fn sidecars(&self) -> &[Sidecar] {
+        self.files.beside.as_ref().map_or(&[], Sidecars::files)
     }
 
     /// Passes if the source is what it was when this was planned.
     pub(super) fn check_unchanged(&self) -> Result<()> {
         self.source().check_unchanged()?;
-        self.stamped.check_unchanged(&self.files)
+        self.files.check_unchanged()
     }
 
     /// How many threads it may take.
@@ -543,15 +535,16 @@ impl Input {
 }
 
 impl Files {
-    /// Writes them into the new directory `dir`.
+    /// Writes them into the new directory `dir`; those that are copied must not have changed.
     pub fn write(&self, dir: &Path, record: &mut Record, cancel: &Cancel) -> Result<()> {
         let to = dir.join(self.to);
-        if let Some(from) = &self.from {
-            record.copied = self.copy(from, &to, cancel)?;
+        if let Some(beside) = &self.beside {
+            record.copied = beside.copy(&to, &self.moved, cancel)?;
         }
         for (file, bytes) in &self.read {
             // What is published is the copy; of what is not copied, the file itself.
-            let inside = self.from.as_ref().and_then(|from| file.strip_prefix(from).ok());
+            let from = self.beside.as_ref().map(Sidecars::from);
+            let inside = from.and_then(|from| file.strip_prefix(from).ok());
             let copy = inside.map(|name| to.join(name));
             let is_copied = copy.as_ref().map_or(Ok(false), |copy| look::exists(copy))?;
             let now = copy.as_ref().filter(|_| is_copied).unwrap_or(file);
@@ -564,39 +557,18 @@ impl Files {
             let folder = file.parent().unwrap_or(dir);
             std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
             write_new(&file, bytes)
-        })
+        })?;
+        self.check_unchanged()
     }
-}
 
-impl Files {
-    /// Copies the files in `from`, and in its folders, to `to`; returns their names.
-    fn copy(&self, from: &Path, to: &Path, cancel: &Cancel) -> Result<Vec<String>> {
-        let mut but: Vec<&str> = self.but.clone();
-        but.extend(self.folders.iter().map(String::as_str));
-        let mut names = copy_sidecars(from, to, &but, &self.moved, cancel)?;
-        for folder in &self.folders {
-            // Of two files with one name the outer one counts.
-            let mut but = self.but.clone();
-            but.extend(names.iter().map(String::as_str));
-            let copied = copy_sidecars(&from.join(folder), to, &but, &self.moved, cancel)?;
-            names.extend(copied);
-        }
-        names.sort();
-        Ok(names)
+    /// Passes if what is copied is as it was when it was listed.
+    fn check_unchanged(&self) -> Result<()> {
+        self.beside.as_ref().map_or(Ok(()), Sidecars::check_unchanged)
     }
 }
 
 fn hex(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
-}
-
-/// Runs a connector's own code, whose mistakes (a division by a missing number, a shape that
-/// overflows) are errors and not the end of the program. `Err` has the text of the panic.
-pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> std::result::Result<T, String> {
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).map_err(|panic| {
-        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
-    })
 }
 
 /// What PyTorch calls a type that can be cast to.

@@ -1,9 +1,10 @@
 //! Opening a checkpoint of the model's side: which iteration, and what says which model it is.
 
-use super::planned::{Input, catch, name_subject};
+use super::planned::{Input, name_subject};
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Direction, Registry};
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
+use crate::panics::catch;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -136,7 +136,7 @@ impl TextStream<'_> {
 
 /// Calls the crate.
 fn caught<T>(path: &Path, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, ModelError> {
-    let reason = match panics::catch(call) {
+    let reason = match panics::catch_quietly(call) {
         Ok(Ok(result)) => return Ok(result),
         Ok(Err(error)) => error.to_string(),
         Err(panic) => format!("the crate tokenizers cannot take it: {panic}"),

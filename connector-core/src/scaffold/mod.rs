@@ -28,7 +28,8 @@ mod source;
 mod write;
 
 use crate::checkpoint::Checkpoint;
-use crate::connector::{Direction, Registration, Registry, catch};
+use crate::connector::{Direction, Registration, Registry};
+use crate::panics::catch;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use config::Config;

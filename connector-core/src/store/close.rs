@@ -1,4 +1,4 @@
-//! Closes files that were written.
+//! Files that were written, closed.
 //!
 //! A server, or a disk quota, may refuse bytes long after `write` took them: NFS sends them when the
 //! file is closed. Who does not wait for the disk hears of it there and nowhere else, and dropping a
@@ -7,7 +7,7 @@
 use crate::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Closes `file`, which was written at `path`.
@@ -19,6 +19,16 @@ pub(crate) fn close(file: File, path: &Path) -> Result<()> {
     // This failpoint plays a server on which there is no room left.
     let refused = failpoint("store.close").map_err(|_| io::ErrorKind::QuotaExceeded.into());
     closed.and(refused).map_err(Error::io("close", path))
+}
+
+/// Writes the small file `path`, which is not there yet.
+///
+/// # Errors
+/// [`Error::Io`].
+pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut file = File::create_new(path).map_err(Error::io("create", path))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    close(file, path)
 }
 
 #[cfg(unix)]

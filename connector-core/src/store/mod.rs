@@ -22,7 +22,7 @@ mod sync;
 mod tensor;
 
 pub(crate) use allocate::allocate;
-pub(crate) use close::close;
+pub(crate) use close::{close, write_new};
 #[cfg(feature = "train")]
 pub(crate) use file::replace_file;
 #[cfg(feature = "cli")]

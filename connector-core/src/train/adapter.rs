@@ -5,12 +5,12 @@ use super::checkpoint::{Context, Named, RunState, to_json, types, write_tensors}
 use super::lora::merged;
 use super::peft;
 use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
-use crate::connector::{TOOL, write_new};
+use crate::connector::TOOL;
 use crate::model::{
     AdapterMetadata, GPTModel, IN, LoadOptions, Loaded, LoadedAdapter, OUT, refused,
 };
 use crate::plan::{Finding, FindingKind};
-use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate};
+use crate::store::{CONVERSION_JSON, Overwrite, Staging, check_separate, write_new};
 use crate::{DeviceChoice, Error, Result};
 use candle_core::{DType, Tensor};
 use serde::Serialize;

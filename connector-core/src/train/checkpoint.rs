@@ -10,16 +10,16 @@
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
 use crate::checkpoint::{
-    CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, copy_sidecars, look, model_yaml,
+    CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, look, model_yaml,
 };
-use crate::connector::{MAX_SHARD_SIZE, TOOL, write_new};
+use crate::connector::{MAX_SHARD_SIZE, TOOL};
 use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
 use crate::failpoint::failpoint;
 use crate::model::{
     ADAPTER_METADATA, AdapterMetadata, Base, Loaded, Parameters, parse, read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
-use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo};
+use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo, write_new};
 use crate::{Cancel, Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
@@ -169,7 +169,8 @@ impl Context {
     pub fn write(&self, to: &Path) -> Result<()> {
         fs::create_dir(to).map_err(Error::io("create", to))?;
         if let Some(from) = &self.from {
-            copy_sidecars(from, to, &[], &BTreeMap::new(), &Cancel::default())?;
+            // Listed anew: a run lasts, and its model's folder may be tidied meanwhile.
+            Sidecars::list(from, &[])?.copy(to, &BTreeMap::new(), &Cancel::default())?;
         }
         let Some(model_yaml) = &self.model_yaml else { return Ok(()) };
         write_new(&to.join(MODEL_YAML), model_yaml)

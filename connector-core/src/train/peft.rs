@@ -2,11 +2,10 @@
 
 use super::Lora;
 use super::checkpoint::to_json;
-use crate::checkpoint::Small;
-use crate::connector::{ModelState, convert, write_new};
+use crate::connector::{ModelState, Recorded, convert};
 use crate::mapping::FlatMapping;
 use crate::model::Loaded;
-use crate::store::CONVERSION_JSON;
+use crate::store::write_new;
 use crate::{Error, Result};
 use candle_core::Tensor;
 use serde_json::{Value, json};
@@ -86,6 +85,5 @@ pub(super) fn write(dir: &Path, lora: &Lora, base: &Path, modules: &[Module]) ->
 
 /// The model's name on the hub, if it was imported from there.
 fn repository(base: &Path) -> Result<Option<String>> {
-    let record = Small::json(&base.join(CONVERSION_JSON))?;
-    Ok(record["source"]["repository"].as_str().map(Into::into))
+    Ok(Recorded::read(base)?.and_then(Recorded::repository))
 }

@@ -3,9 +3,9 @@
 use super::{Layout, ShardFile};
 use crate::Error;
 use crate::store::positioned::write_all_at;
-use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Writer {
         let mut files = Vec::with_capacity(layout.files().len());
         for ShardFile { name, header, len } in layout.files() {
             let path = dir.join(name);
-            let file = create_new(&path)?;
+            let file = File::create_new(&path).map_err(Error::io("create", &path))?;
             allocate(&file, *len).map_err(Error::io("reserve space for", &path))?;
             write_all_at(&file, header, 0).map_err(Error::io("write", &path))?;
             files.push(file);
@@ -54,10 +54,7 @@ impl Writer {
             close(file, &dir.join(name))?;
         }
         if let Some((name, bytes)) = layout.index() {
-            let path = dir.join(name);
-            let mut file = create_new(&path)?;
-            file.write_all(bytes).map_err(Error::io("write", &path))?;
-            close(file, &path)?;
+            write_new(&dir.join(name), bytes)?;
         }
         Ok(())
     }
@@ -96,10 +93,6 @@ impl Sink for Writer {
     fn local_file(&self, file: FileId) -> Option<&File> {
         self.files.get(file)
     }
-}
-
-fn create_new(path: &Path) -> Result<File, Error> {
-    OpenOptions::new().write(true).create_new(true).open(path).map_err(Error::io("create", path))
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use crate::checkpoint::checksums::{Stretches, crc_of};
 use crate::checkpoint::torch::zip::Crc;
 use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
-use crate::store::{FileId, OUTSIDE, Sink, allocate, close};
+use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
 use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -81,10 +81,7 @@ impl Writer {
         for (name, bytes) in
             [(METADATA, &metadata[..]), (COMMON, common), (METADATA_JSON, BACKENDS)]
         {
-            let path = dir.join(name);
-            let mut file = File::create_new(&path).map_err(Error::io("create", &path))?;
-            file.write_all(bytes).map_err(Error::io("write", &path))?;
-            close(file, &path)?;
+            write_new(&dir.join(name), bytes)?;
         }
         Ok(())
     }

@@ -99,7 +99,7 @@ fn is_hex(text: &str, digits: usize) -> bool {
 /// files may be there than before.
 fn source(planned: &Planned, revision: Option<&(String, String)>) -> Result<Value> {
     if let Some((repository, revision)) = revision {
-        let names: Vec<_> = planned.stamped().iter().map(|file| &file.name).collect();
+        let names: Vec<_> = planned.sidecars().iter().map(|file| &file.name).collect();
         return Ok(json!({ "repository": repository, "revision": revision, "files": names }));
     }
     // Of what was planned, once: hashes may take their time.
@@ -119,7 +119,7 @@ fn source(planned: &Planned, revision: Option<&(String, String)>) -> Result<Valu
             })?,
         });
     }
-    for side in planned.stamped() {
+    for side in planned.sidecars() {
         let file = File::open(&side.path).map_err(Error::io("open", &side.path))?;
         let found = file.metadata().map_err(Error::io("read", &side.path))?;
         if Stamp::of(&found) != side.stamp {

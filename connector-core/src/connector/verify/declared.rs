@@ -2,13 +2,12 @@
 
 use super::compare::Compared;
 use super::{Difference, Verification, VerifyOptions};
-use crate::checkpoint::{NemoCheckpoint, Small};
+use crate::checkpoint::NemoCheckpoint;
 use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
-use crate::connector::{ImportOptions, PlannedImport, Registration, Registry};
+use crate::connector::{ImportOptions, PlannedImport, Recorded, Registration, Registry};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, PlanOptions, group_keys, parse_patterns};
-use crate::store::CONVERSION_JSON;
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -78,15 +77,14 @@ impl Declared {
     /// If the system refuses to read it.
     pub fn record(&mut self, path: &Path) -> Result<Vec<String>> {
         // Without a record, or one of ours, nothing is said.
-        let record = Small::json(&path.join(CONVERSION_JSON))?;
-        let list = |name: &str| -> Vec<String> {
-            let list = record["options"][name].as_array().into_iter().flatten();
-            let texts = list.filter_map(|pattern| pattern.as_str().map(String::from));
-            texts.filter(|text| Pattern::parse(text).is_ok()).collect()
+        let record = Recorded::read(path)?.unwrap_or_default();
+        let patterns = |list: &[String]| -> Vec<String> {
+            list.iter().filter(|text| Pattern::parse(text).is_ok()).cloned().collect()
         };
         let why = "--ignore when it was converted";
-        self.patterns.extend(list("ignore").into_iter().map(|pattern| (pattern, why)));
-        Ok(if record["direction"] == "export" { Vec::new() } else { list("only") })
+        let ignored = patterns(record.ignored()).into_iter();
+        self.patterns.extend(ignored.map(|pattern| (pattern, why)));
+        Ok(if record.direction == "export" { Vec::new() } else { patterns(record.only()) })
     }
 
     /// All patterns.
