@@ -11,7 +11,8 @@ use connector_core::{
     ImportOptions, Mapping, ModelConnector, PlannedImport, Result, Tensor, mapping, model_importer,
     ops, state_transform,
 };
-use connector_tests::{Bench, Counting, Fill, Model, export_options, options, peak};
+use connector_tests::{Bench, Counting, Fill, Model, config_of, export_options, options, peak};
+use serde_json::json;
 use std::fs;
 use std::sync::Mutex;
 
@@ -242,4 +243,17 @@ fn a_config_takes_no_more_than_its_length_and_some() {
     let problem = refused.unwrap().to_string();
     assert!(problem.contains("config.json") && problem.contains("262144 values"), "{problem}");
     assert!(most < 4 * config.len() as u64, "{most}");
+}
+
+/// What it says that the model is, is not believed beyond what the tensors can be.
+#[test]
+fn a_config_of_many_layers_takes_no_more_than_the_checkpoint_has() {
+    let _alone = ALONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let bench = Bench::new(&Model::fixture("mixtral"));
+    let config = config_of("mixtral", json!({ "num_hidden_layers": 4096 }));
+    fs::write(bench.source().join("config.json"), config.to_string()).unwrap();
+    let (refused, most) = peak(|| PlannedImport::new(&bench.source(), options(|_| {})).err());
+    let problem = refused.unwrap().to_string();
+    assert!(problem.contains("layer has 4096") && problem.contains("has 41 tensors"), "{problem}");
+    assert!(most < 16 << 20, "{most}");
 }

@@ -1,5 +1,7 @@
-//! The memory of this process.
+//! The memory of this process, and what a plan says that it will be.
 
+use super::text;
+use crate::engine::Bound;
 use libmimalloc_sys::{
     mi_option_eager_commit_delay, mi_option_set_default, mi_option_t, mi_option_use_numa_nodes,
 };
@@ -7,6 +9,14 @@ use libmimalloc_sys::{
 /// mimalloc's option for how many milliseconds it keeps what is free, which its crate does not name.
 const PURGE_DELAY: mi_option_t = mi_option_eager_commit_delay + 1;
 const _: () = assert!(PURGE_DELAY == mi_option_use_numa_nodes - 1);
+
+/// The bound of a conversion, and the limit that was set, in words.
+pub(super) fn bound(bound: &Bound, limit: &impl std::fmt::Display) -> String {
+    let [total, pool, tables] = [bound.total(), bound.pool, bound.tables].map(text::bytes);
+    format!(
+        "at most {total} beside the program (--max-memory {limit}): {pool} of buffers, {tables} of tables"
+    )
+}
 
 /// Makes mimalloc give memory back to the system as soon as it is free, unless its variables say
 /// otherwise: so a function's peak is what its step takes, and not also what the steps before it took,

@@ -4,7 +4,7 @@ use super::failure::Failure;
 use super::page::{Column, Page};
 use super::screen::Screen;
 use super::text::{self, JOINED};
-use super::{overview, source};
+use super::{memory, overview, source};
 use crate::connector::{Direction, Planned, Registration};
 use crate::plan::{PlanOptions, RuleUse, Summary};
 use serde_json::{Value, json};
@@ -80,7 +80,7 @@ pub(super) fn show(page: &mut Page, planned: &Planned, how: &How, summary: &Summ
         ),
     );
     page.more(&text::some(&each, MOST));
-    page.field("memory", &memory(planned, how));
+    page.field("memory", &bound(planned, how));
     show_config(page, planned);
 }
 
@@ -124,15 +124,9 @@ fn show_rules(page: &mut Page, rules: &[RuleUse]) {
 }
 
 /// The bound, and the rule that sets it.
-fn memory(planned: &Planned, how: &How) -> String {
+fn bound(planned: &Planned, how: &How) -> String {
     let bound = planned.bound();
-    let mut text = format!(
-        "at most {} beside the program (--max-memory {}): {} of buffers, {} of tables",
-        text::bytes(bound.total()),
-        how.resources.max_memory,
-        text::bytes(bound.pool),
-        text::bytes(bound.tables)
-    );
+    let mut text = memory::bound(bound, &how.resources.max_memory);
     if let Some((rule, key)) = largest(planned) {
         let step = text::bytes(bound.step);
         text += &format!(", {step} for {} of {key} ({})", rule.operation, rule.at);

@@ -38,6 +38,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
     let mut page = screen.page();
     let done = if publish.dry_run {
         planned.check(output)?;
+        page.field("memory", &memory::bound(planned.bound(), &args.how.resources.max_memory));
         let line = format!("{} can be written; nothing was", output.display());
         page.styled_field("dry run", GOOD, &line);
         None
@@ -60,6 +61,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
             "from": from,
             "to": to,
             "files": files.collect::<Vec<_>>(),
+            "memory": planned.bound().total(),
             "result": done.as_ref().map(Done::json),
         })
     });

@@ -7,6 +7,7 @@ use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
 use crate::parallel;
 use crate::schema::{self, Existing, Instance, Parameter};
+use crate::store::TensorInfo;
 use crate::transform::Shape;
 use foldhash::{HashMap, HashMapExt};
 
@@ -61,8 +62,20 @@ pub(super) struct Candidate {
 /// The most parameters that a plan is made for: a hundred times what the largest models have. A
 /// config from a file may name any number of layers.
 const MOST_PARAMETERS: u64 = 10_000_000;
+/// The most that are listed as missing. Beyond, the config is not the checkpoint's, and a few bytes of
+/// it must not take memory without end.
+const MOST_MISSING: u64 = 1 << 15;
 
-/// Whether the config's axes are longer than any model's, which is then a finding.
+/// The most parameters that these tensors can make: one of each, or one of each of its first rows where
+/// it holds those of all experts or layers.
+fn most_of(tensors: &[TensorInfo]) -> u64 {
+    let rows = |tensor: &TensorInfo| tensor.shape.first().map_or(1, |&rows| rows as u64);
+    let of = |tensor: &TensorInfo| rows(tensor).min(tensor.elements()).max(1);
+    tensors.iter().map(of).fold(0, u64::saturating_add)
+}
+
+/// Whether the config has more parameters than any model, or than the checkpoint's tensors can make
+/// by far; that is then a finding.
 pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bool {
     let schema = instance.schema();
     let axis = |name: &str| schema.axes.iter().position(|axis| *axis == name);
@@ -70,7 +83,9 @@ pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bo
         let lengths = parameter.pattern.names().filter_map(axis).map(|n| instance.axis(n) as u64);
         lengths.fold(1, u64::saturating_mul)
     });
-    if counts.fold(0, u64::saturating_add) <= MOST_PARAMETERS {
+    let count = counts.fold(0, u64::saturating_add);
+    let tensors = builder.request.tensors;
+    if count <= MOST_PARAMETERS.min(most_of(tensors).saturating_add(MOST_MISSING)) {
         return false;
     }
     let lengths: Vec<String> = schema
@@ -79,7 +94,12 @@ pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bo
         .enumerate()
         .map(|(number, axis)| format!("{axis} has {}", instance.axis(number)))
         .collect();
-    let note = format!("under this config the axes are too long: {}", lengths.join(", "));
+    let note = format!(
+        "under this config the axes are too long: {}; that makes up to {count} parameters, and the \
+         checkpoint has {} tensors",
+        lengths.join(", "),
+        tensors.len()
+    );
     builder.finding(FindingKind::Config, Problem::Unable, schema.model, None, vec![note]);
     true
 }
