@@ -90,29 +90,21 @@
 // The macros write `::connector_core::…`, which must also work inside this crate.
 extern crate self as connector_core;
 
-mod blocks;
-mod cancel;
+mod base;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod connector;
-mod device;
 pub mod engine;
 mod error;
-mod failpoint;
 pub mod families;
-mod json;
-mod location;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
-mod panics;
-mod parallel;
 pub mod plan;
 mod proof;
 pub mod scaffold;
 pub mod schema;
-mod stage;
 pub mod store;
 pub mod testing;
 #[cfg(feature = "train")]
@@ -128,7 +120,7 @@ pub mod __private_v0_1_0;
 #[path = "fuzzing.rs"]
 pub mod __fuzzing;
 
-pub use cancel::Cancel;
+pub use base::{Cancel, DeviceChoice, Location};
 pub use connector::{
     AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,
     ModelConnector, Planned, PlannedExport, PlannedImport, export_ckpt, import_ckpt,
@@ -140,8 +132,6 @@ pub use connector_key as key;
 pub use connector_macros::{
     mapping, model_exporter, model_importer, param_schema, state_transform,
 };
-pub use device::DeviceChoice;
 pub use error::{Error, Refusal, Result};
-pub use location::Location;
 pub use mapping::Mapping;
 pub use transform::{Tensor, TransformCtx, ops};

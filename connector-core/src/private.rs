@@ -57,16 +57,12 @@ pub const fn fingerprint(text: u64, version: Option<&str>) -> u64 {
     hash
 }
 
-pub(crate) const fn takes_group(operation: &Operation) -> bool {
-    matches!(operation.kernel, Kernel::Function(Function { group: true, .. }))
-}
-
 /// Refuses an operation that does not fit the keys of its row: their number, or the axis that only
 /// one side has.
 #[track_caller]
 pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fold: Fold) {
     let keyed = matches!(operation.kernel, Kernel::Function(Function { keyed: true, .. }));
-    let group = takes_group(operation);
+    let group = operation.takes_group();
     let spread = operation.targets == SPREAD;
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
     let which = if sources == 1 { "source key" } else { "last source key" };
@@ -127,11 +123,11 @@ pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fo
 #[track_caller]
 pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
     let back = if operation.targets == SPREAD {
-        takes_group(inverse) && inverse.sources == 0
+        inverse.takes_group() && inverse.sources == 0
     } else {
-        !takes_group(inverse) && inverse.sources == operation.targets
+        !inverse.takes_group() && inverse.sources == operation.targets
     };
-    let forth = if takes_group(operation) {
+    let forth = if operation.takes_group() {
         inverse.targets == SPREAD && operation.sources == 0
     } else {
         inverse.targets == operation.sources

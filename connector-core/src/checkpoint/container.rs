@@ -2,7 +2,7 @@
 
 use super::safetensors::{self, OutputTensor};
 use super::torch_dist::{self, DistOptions};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
 use crate::store::{Part, Sink};
 use crate::{Error, Result};
 use std::path::Path;

@@ -1,4 +1,4 @@
-use crate::plan::{Finding, FindingKind};
+use crate::base::{Finding, FindingKind};
 use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

@@ -4,9 +4,10 @@
 use super::directory::json_object;
 use super::small::Small;
 use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
-use crate::plan::{Finding, FindingKind};
+use crate::Result;
+use crate::base::json;
+use crate::base::{Finding, FindingKind};
 use crate::store::{Source, TensorInfo};
-use crate::{Result, json};
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

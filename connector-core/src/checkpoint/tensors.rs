@@ -1,9 +1,9 @@
 use super::checksums::{self, Checked};
 use super::files::{Form, Found, OpenError, OpenErrorKind};
 use super::{form_at, safetensors, torch_dist, torch_save};
-use crate::cancel::Cancel;
-use crate::engine::Progress;
-use crate::plan::{Finding, FindingKind};
+use crate::base::Cancel;
+use crate::base::Progress;
+use crate::base::{Finding, FindingKind};
 use crate::store::{Checksum, FileId, Source, TensorInfo};
 use crate::{Error, Result};
 use std::fs::File;

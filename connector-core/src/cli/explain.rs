@@ -32,7 +32,10 @@ fn follow(planned: &Planned, asked: &str, screen: &mut Screen) -> Result<Exit, F
     let outputs = planned.plan().outputs.iter().map(|output| output.name.as_str());
     let keys: Vec<&str> = source.tensors().iter().map(|t| t.name.as_str()).chain(outputs).collect();
     let key = nearest::find(&keys, asked).ok_or_else(|| unknown(&keys, asked))?;
-    let explanations = planned.plan().explain(key, source).unwrap_or_default();
+    let explanations = planned
+        .plan()
+        .explain(key, source.tensors(), &|file| source.path(file).display().to_string());
+    let explanations = explanations.unwrap_or_default();
 
     let mut page = screen.page();
     page.subject(key, &describe(key, &explanations));

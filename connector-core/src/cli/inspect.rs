@@ -97,7 +97,7 @@ pub(super) fn run(
 fn about(path: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
     let mut about = Vec::new();
     if let Small::Read(text) = Small::read(&path.join("config.json"))?
-        && let Ok(config) = crate::json::config::<Value>(&text)
+        && let Ok(config) = crate::base::json::config::<Value>(&text)
         && let Some(names) = config["architectures"].as_array()
     {
         let names = names.iter().filter_map(Value::as_str);

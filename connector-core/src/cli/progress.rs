@@ -1,7 +1,7 @@
 use super::screen::Screen;
 use super::text;
+use crate::base::parallel;
 use crate::engine::Progress;
-use crate::parallel;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use std::fmt::Write;
 use std::io::Write as _;

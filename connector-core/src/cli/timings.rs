@@ -2,7 +2,7 @@
 
 use super::page::{Column, Page};
 use super::text;
-use crate::stage;
+use crate::base::stage;
 use serde_json::{Value, json};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -120,7 +120,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Timings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stage::stage;
+    use crate::base::stage::stage;
     use tracing_subscriber::layer::SubscriberExt;
 
     #[test]

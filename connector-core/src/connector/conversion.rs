@@ -2,16 +2,17 @@
 
 use super::hashing::Hashing;
 use super::record::{FileRecord, Record};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::json;
+use crate::base::parallel::{self, in_parallel};
+use crate::base::stage::stage;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Checking, Container, Layout, Tensors};
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
-use crate::failpoint::failpoint;
-use crate::parallel::{self, in_parallel};
 use crate::plan::{Finding, FindingKind, Output, Plan};
-use crate::stage::stage;
+use crate::store::failpoint::failpoint;
 use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, write_new};
-use crate::{Error, Result, json};
+use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;

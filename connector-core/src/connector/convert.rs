@@ -4,7 +4,7 @@ use super::record::{OptionsRecord, Subject};
 use super::recorded::Recorded;
 use super::same_names::SameNames;
 use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
 use crate::checkpoint::{
     Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, Surroundings,
     is_tokenizer, look,

@@ -5,18 +5,18 @@ use super::planned::{
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::DeviceChoice;
+use crate::base::panics::catch;
+use crate::base::stage::stage;
 use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Sidecars,
     Surroundings, look,
 };
-use crate::device::DeviceChoice;
 use crate::engine::{EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
-use crate::panics::catch;
 use crate::plan::PlanOptions;
-use crate::stage::stage;
 use crate::store::Overwrite;
 use crate::transform::Config;
 use crate::{Error, Result};

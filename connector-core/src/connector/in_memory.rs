@@ -1,8 +1,9 @@
 //! A conversion whose result stays in memory.
 
 use super::Planned;
+use crate::base::parallel;
 use crate::checkpoint::Checking;
-use crate::{Error, Result, Tensor, engine, parallel};
+use crate::{Error, Result, Tensor, engine};
 use std::collections::BTreeMap;
 
 impl Planned {

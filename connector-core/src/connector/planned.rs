@@ -3,18 +3,18 @@
 use super::conversion::{Conversion, Target};
 use super::record::{OptionsRecord, Subject, TOOL};
 use super::{Configuration, Direction, Record, Registration, State};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::DeviceChoice;
+use crate::base::panics::catch;
+use crate::base::stage::stage;
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecar, Sidecars,
     look,
 };
-use crate::device::DeviceChoice;
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
-use crate::panics::catch;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
-use crate::stage::stage;
 use crate::store::{self, Dtype, Overwrite, Source, Staging, Stamp, landings, write_new};
 use crate::transform::Config;
 use crate::{Error, Result};

@@ -3,8 +3,8 @@
 use super::planned::{Input, name_subject};
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Direction, Registry};
+use crate::base::panics::catch;
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
-use crate::panics::catch;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -4,9 +4,9 @@ use super::extents::{Extent, Queue};
 use super::flush::Flusher;
 use super::kernel::{self, KernelCopy};
 use super::{Io, Job};
-use crate::failpoint::failpoint;
-use crate::parallel;
-use crate::stage::stage;
+use crate::base::parallel;
+use crate::base::stage::stage;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 

@@ -7,7 +7,7 @@
 //! which reads ahead. So does every byte of what cannot be opened, or once the system refuses.
 
 use super::buffer::{BLOCK, Buffer};
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::store::{Checksum, FileId, Sink, Source, TensorInfo};
 use crate::{Error, Result};
 use std::fs::File;

@@ -1,4 +1,4 @@
-use crate::parallel;
+use crate::base::parallel;
 use crate::plan::{Plan, Work};
 use crate::store::{Dtype, FileId, Landing, Part, Rows, Source, landings, room};
 use std::ops::Range;

@@ -1,9 +1,9 @@
 use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
-use crate::parallel;
+use crate::base::parallel;
+use crate::base::stage::stage;
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
-use crate::stage::stage;
 use crate::store::{Dtype, Source, TensorInfo};
 use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
 use crate::{Error, Result};

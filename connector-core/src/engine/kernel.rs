@@ -4,8 +4,8 @@
 
 use super::extents::Extent;
 use crate::Result;
-use crate::failpoint::failpoint;
-use crate::stage::stage;
+use crate::base::stage::stage;
+use crate::store::failpoint::failpoint;
 use crate::store::{Sink, Source};
 use std::fs::File;
 use std::io;

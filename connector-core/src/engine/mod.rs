@@ -19,15 +19,14 @@ mod kernel;
 #[cfg(feature = "candle")]
 mod memory;
 mod prepare;
-mod progress;
 mod put;
 mod whole;
 
+pub use crate::base::{NoProgress, Progress};
 pub(crate) use against::{Against, Mismatch};
 pub use cast::{Loss, cast};
 pub(crate) use extents::origins;
 pub use prepare::{Bound, EngineOptions, Io, Prepared};
-pub use progress::{NoProgress, Progress};
 pub(crate) use put::{put, read};
 #[cfg(feature = "candle")]
 pub(crate) use {
@@ -37,10 +36,10 @@ pub(crate) use {
 
 use direct::{DirectSink, DirectSource};
 
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::stage::stage;
 use crate::plan::Plan;
 use crate::schema::Instance;
-use crate::stage::stage;
 use crate::store::{Part, Sink, Source, file_count};
 use crate::transform::Config;
 use crate::{Error, Result};

@@ -1,8 +1,8 @@
 use super::Job;
 use super::cast::{Tally, cast};
 use crate::Result;
+use crate::base::stage::stage;
 use crate::plan::{Input, Plan, Work};
-use crate::stage::stage;
 use crate::store::{Rows, Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
 

@@ -1,11 +1,12 @@
 //! Checkpoints of low-rank adapters: `weights/` has the adapter alone, and says where its model is.
 
 use super::{Base, GPTModel, Lora, ModelError};
+use crate::base::json;
 use crate::checkpoint::{Small, Tensors, WEIGHTS, look};
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind};
 use crate::store::Source;
-use crate::{Cancel, Error, Result, json};
+use crate::{Cancel, Error, Result};
 use candle_core::{DType, Device, Tensor};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};

@@ -1,9 +1,9 @@
 //! The model that a run began with, or an adapter is on: where it is, and how it is known again.
 
 use super::refused;
+use crate::base::parallel::{cores, in_parallel};
 use crate::checkpoint::{NemoCheckpoint, Small, Tensors};
 use crate::connector::{ImportOptions, hash, imported};
-use crate::parallel::{cores, in_parallel};
 use crate::store::{Source, TRAINING_JSON};
 use crate::{Cancel, Error, Result};
 use serde::{Deserialize, Serialize};

@@ -9,9 +9,10 @@ use super::mlp::{Activation, GatedMlp, Mlp};
 use super::norm::RmsNorm;
 use super::parameters::Parameters;
 use super::rotary::Rotary;
+use crate::base::parallel;
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
-use crate::{Error, Result, parallel};
+use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
 use half::{bf16, f16};
 

@@ -3,6 +3,7 @@
 use super::adapter::{AdapterMetadata, LoadedAdapter};
 use super::gpt::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer, refused};
+use crate::base::json;
 use crate::checkpoint::{NemoCheckpoint, look};
 use crate::connector::{
     ImportOptions, PlannedImport, Pretrained, Registration, Registry, TrainedOptions,
@@ -10,7 +11,7 @@ use crate::connector::{
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
-use crate::{Cancel, DeviceChoice, Error, Result, json};
+use crate::{Cancel, DeviceChoice, Error, Result};
 use candle_core::{DType, Device};
 use serde_json::Value;
 use std::any::TypeId;

@@ -1,9 +1,9 @@
 //! The parameters of a model: read from a checkpoint, held against its schema, made variables.
 
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::parallel;
 use crate::checkpoint::Checking;
 use crate::engine::read_tensor;
-use crate::parallel;
 use crate::plan::{Finding, FindingKind, group_keys};
 use crate::schema::{Instance, existing, names};
 use crate::store::Source;

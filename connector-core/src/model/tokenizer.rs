@@ -8,7 +8,8 @@ mod growth;
 
 use self::growth::Growth;
 use super::ModelError;
-use crate::{Error, Result, panics};
+use crate::base::panics;
+use crate::{Error, Result};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokenizers::{

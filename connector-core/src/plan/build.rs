@@ -5,10 +5,10 @@ use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
     natural_order, origins, parse_patterns, sources, targets,
 };
+use crate::base::TensorInfo;
+use crate::base::parallel;
 use crate::key::{Captures, Pattern};
 use crate::mapping::{Direction, FlatRule, Fold};
-use crate::parallel;
-use crate::store::TensorInfo;
 use crate::transform::{Numbers, Shape};
 use foldhash::{HashMap, HashMapExt};
 use std::collections::{BTreeSet, HashSet};

@@ -1,5 +1,5 @@
 use super::{IgnoredBy, Plan};
-use crate::store::{Dtype, Source};
+use crate::base::{Dtype, FileId, TensorInfo};
 use serde::Serialize;
 
 /// What the plan does with one tensor, of either side.
@@ -57,21 +57,27 @@ pub struct OutputView {
 }
 
 impl Plan {
-    /// What happens to `key`, a name of either side; `None` if neither has it.
-    pub fn explain(&self, key: &str, source: &dyn Source) -> Option<Vec<Explanation>> {
-        let tensors = source.tensors();
+    /// What happens to `key`, a name of either side; `None` if neither has it. The plan was made for
+    /// `tensors`; `file` says what a file of theirs is called.
+    pub fn explain(
+        &self,
+        key: &str,
+        tensors: &[TensorInfo],
+        file: &dyn Fn(FileId) -> String,
+    ) -> Option<Vec<Explanation>> {
+        let view = |tensor: usize, index| input_view(&tensors[tensor], index, file);
         let tensor = tensors.iter().position(|tensor| tensor.name == key);
         let steps = self.steps.iter().enumerate().filter(|(number, step)| {
             step.inputs.iter().any(|input| Some(input.tensor) == tensor)
                 || self.outputs.iter().any(|output| output.step == *number && output.name == key)
         });
         let mut found: Vec<Explanation> =
-            steps.map(|(number, _)| self.explain_step(number, source)).collect();
+            steps.map(|(number, _)| self.explain_step(number, &view)).collect();
         let remark = |remark: String| Explanation {
             operation: String::new(),
             at: String::new(),
             captures: String::new(),
-            inputs: tensor.into_iter().map(|t| input_view(t, None, source)).collect(),
+            inputs: tensor.into_iter().map(|tensor| view(tensor, None)).collect(),
             outputs: Vec::new(),
             moves: 0,
             remark: Some(remark),
@@ -105,7 +111,11 @@ impl Plan {
         (!found.is_empty()).then_some(found)
     }
 
-    fn explain_step(&self, number: usize, source: &dyn Source) -> Explanation {
+    fn explain_step(
+        &self,
+        number: usize,
+        view: &dyn Fn(usize, Option<usize>) -> InputView,
+    ) -> Explanation {
         let step = &self.steps[number];
         let rule = &self.mapping.rules[step.rule];
         let cast = |made: Dtype, dtype: Dtype| (made != dtype).then(|| made.to_string());
@@ -113,7 +123,7 @@ impl Plan {
             operation: rule.operation.name.into(),
             at: rule.rule.at.to_string(),
             captures: step.captures.to_string(),
-            inputs: step.inputs.iter().map(|i| input_view(i.tensor, i.index, source)).collect(),
+            inputs: step.inputs.iter().map(|input| view(input.tensor, input.index)).collect(),
             outputs: step
                 .outputs
                 .iter()
@@ -138,13 +148,16 @@ impl Plan {
     }
 }
 
-fn input_view(tensor: usize, index: Option<usize>, source: &dyn Source) -> InputView {
-    let tensor = &source.tensors()[tensor];
+fn input_view(
+    tensor: &TensorInfo,
+    index: Option<usize>,
+    file: &dyn Fn(FileId) -> String,
+) -> InputView {
     let places = tensor.boxes();
     let places = places.iter().map(|piece| {
         let elements = piece.size.iter().map(|&n| n as u64).product();
         let bytes = tensor.dtype.size(elements).unwrap_or(0);
-        (source.path(piece.file).display().to_string(), piece.offset, piece.offset + bytes)
+        (file(piece.file), piece.offset, piece.offset + bytes)
     });
     InputView {
         name: tensor.name.clone(),

@@ -1,59 +1,5 @@
-use super::group::{group_keys, indices_as, natural_order};
-use crate::Location;
-use serde::Serialize;
+use crate::base::{Finding, FindingKind, Location, group_keys, indices_as, natural_order};
 use std::collections::BTreeMap;
-use std::fmt;
-
-/// Something that keeps a checkpoint from being converted.
-///
-/// Findings are collected, not thrown: a refusal lists all of them, grouped.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct Finding {
-    /// What kind of thing is wrong.
-    pub kind: FindingKind,
-    /// What it is about: grouped keys, a file, a config field.
-    pub subject: String,
-    /// The keys it is about; empty if it is about something else.
-    pub keys: Vec<String>,
-    /// What is wrong, in one line.
-    pub problem: String,
-    /// What was expected and found, what to do: lines of their own.
-    pub notes: Vec<String>,
-    /// The rule, parameter or connector that speaks, `src/llama.rs:41`.
-    pub rule: Option<String>,
-}
-
-/// The kinds of findings. The names are stable: `--json` prints them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum FindingKind {
-    /// The files of the checkpoint do not fit together, or one is malformed.
-    Files,
-    /// A config field is missing, malformed or not understood.
-    Config,
-    /// A source tensor that no rule uses.
-    UnusedTensor,
-    /// A parameter whose source is not in the checkpoint.
-    MissingSource,
-    /// A parameter that no rule produces under this config.
-    NoRule,
-    /// Two rules produce one tensor.
-    Ambiguous,
-    /// A shape that does not fit the config or the other sources of its rule.
-    Shape,
-    /// A type that does not fit the other sources of its rule, or the device.
-    Dtype,
-    /// Two tensors that must hold the same bytes and do not.
-    Unequal,
-    /// A rule that cannot be carried out: an unknown flag, a missing number.
-    Rule,
-    /// Memory or disk that does not suffice.
-    Resource,
-    /// Text that a model cannot be trained on.
-    Data,
-}
 
 /// A finding about one key, before grouping.
 #[derive(Clone, Debug)]
@@ -167,48 +113,6 @@ fn bare(word: &str) -> (&str, &str) {
     word.split_at(word.trim_end_matches([',', ';', ':', '?']).len())
 }
 
-impl Finding {
-    /// A finding that is not about tensors.
-    pub fn new(kind: FindingKind, subject: impl Into<String>, problem: impl Into<String>) -> Self {
-        Finding {
-            kind,
-            subject: subject.into(),
-            keys: Vec::new(),
-            problem: problem.into(),
-            notes: Vec::new(),
-            rule: None,
-        }
-    }
-
-    /// Names the rule that speaks.
-    #[must_use]
-    pub fn rule(mut self, at: Location) -> Self {
-        self.rule = Some(at.to_string());
-        self
-    }
-
-    /// Adds a line that says what was expected, or what to do.
-    #[must_use]
-    pub fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
-        self
-    }
-}
-
-/// The subject and the problem on one line, the notes below.
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.subject, self.problem)?;
-        if let Some(rule) = &self.rule {
-            write!(f, " ({rule})")?;
-        }
-        for note in &self.notes {
-            write!(f, "\n  {note}")?;
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -250,12 +154,5 @@ mod tests {
         ];
         let subjects: Vec<String> = group(singles).into_iter().map(|f| f.subject).collect();
         assert_eq!(subjects, ["d.0.x", "d.0.y", "d.1.x", "d.0.x"], "by kind, then by name");
-    }
-
-    #[test]
-    fn a_finding_reads_as_its_lines() {
-        let finding =
-            Finding::new(FindingKind::Config, "config.json", "it is empty").note("a").note("b");
-        assert_eq!(finding.to_string(), "config.json: it is empty\n  a\n  b");
     }
 }

@@ -2,8 +2,8 @@
 
 use super::build::Builder;
 use super::finding::Problem;
-use super::group::{group_keys, indices_as};
 use super::{EqualCheck, FindingKind, Ignored, IgnoredBy, Input};
+use crate::base::{group_keys, indices_as};
 use crate::key::{Captures, Condition, Pattern, Truth, distance, similar};
 use crate::schema::flags_at;
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,7 +9,6 @@ mod branches;
 mod build;
 mod explain;
 mod finding;
-mod group;
 mod leftovers;
 mod origins;
 mod parameters;
@@ -22,17 +21,15 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
+pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
 pub use explain::{Explanation, InputView, OutputView};
-pub use finding::{Finding, FindingKind};
-pub(crate) use group::natural_segments;
-pub use group::{KeyGroup, group_keys, natural_order};
 pub use summary::{RuleUse, Summary};
 
 use crate::Location;
+use crate::base::{Dtype, TensorInfo};
 use crate::key::{Captures, Pattern};
 use crate::mapping::FlatMapping;
 use crate::schema::Instance;
-use crate::store::{Dtype, TensorInfo};
 use crate::transform::{Compute, Config, Function, Move};
 
 /// What to plan.

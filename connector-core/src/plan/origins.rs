@@ -7,9 +7,9 @@ use super::parameters::{
     Candidate, Wanted, candidates, conditions, live_at_all, names, parameters, too_many,
 };
 use super::{EqualCheck, Finding, FindingKind, Step, leftovers, sources};
+use crate::base::parallel;
 use crate::key::Captures;
 use crate::mapping::{FlatRule, Fold};
-use crate::parallel;
 use crate::schema::Instance;
 use std::collections::HashMap;
 

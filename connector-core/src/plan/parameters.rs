@@ -3,11 +3,11 @@
 use super::build::{Builder, Target};
 use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
+use crate::base::TensorInfo;
+use crate::base::parallel;
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
-use crate::parallel;
 use crate::schema::{self, Existing, Instance, Parameter};
-use crate::store::TensorInfo;
 use crate::transform::Shape;
 use foldhash::{HashMap, HashMapExt};
 

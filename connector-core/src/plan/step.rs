@@ -1,9 +1,9 @@
 use super::build::{Builder, Target};
 use super::finding::Problem;
 use super::{EqualCheck, FindingKind, Input, Output, Step, Work};
+use crate::base::{Dtype, Encoding};
 use crate::key::{Capture, Captures, Pattern};
 use crate::mapping::{FlatRule, Fold};
-use crate::store::{Dtype, Encoding};
 use crate::transform::{Compute, Kernel, Kind, LayOut, Move, Moves, Shape};
 use std::collections::BTreeSet;
 

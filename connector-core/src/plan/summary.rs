@@ -1,7 +1,7 @@
 use super::{IgnoredBy, Plan, Step, Work, group_keys};
+use crate::base::TensorInfo;
+use crate::base::parallel;
 use crate::key::{Part, Pattern};
-use crate::parallel;
-use crate::store::TensorInfo;
 use serde::Serialize;
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -7,9 +7,9 @@ use super::parameters::{
 };
 use super::step::{self, Applied};
 use super::{Finding, FindingKind};
+use crate::base::parallel;
 use crate::key::{Capture, Captures};
 use crate::mapping::Fold;
-use crate::parallel;
 use crate::schema::Instance;
 use foldhash::HashMap;
 

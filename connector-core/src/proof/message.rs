@@ -1,5 +1,4 @@
 use super::cube::{Cube, first};
-use crate::__private_v0_1_0::takes_group;
 use crate::Location;
 use crate::key::{Offset, Part, Pattern, Truth};
 use crate::transform::{Operation, SPREAD};
@@ -136,11 +135,11 @@ impl Message {
 
     /// Adds what an operation takes.
     pub const fn takes(self, operation: &Operation) -> Self {
-        let this = match (operation.sources, takes_group(operation)) {
+        let this = match (operation.sources, operation.takes_group()) {
             (0, true) => return self.text("a group of tensors"),
             (n, _) => self.count(n, "tensor"),
         };
-        if takes_group(operation) { this.text(" and a group") } else { this }
+        if operation.takes_group() { this.text(" and a group") } else { this }
     }
 
     /// Adds what an operation gives.

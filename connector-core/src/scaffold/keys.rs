@@ -3,8 +3,8 @@
 
 use super::config::Config;
 use super::names::{identifier, unique};
+use crate::base::{group_keys, natural_segments};
 use crate::key::Pattern;
-use crate::plan::{group_keys, natural_segments};
 use crate::store::TensorInfo;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

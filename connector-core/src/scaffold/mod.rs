@@ -27,9 +27,9 @@ mod shapes;
 mod source;
 mod write;
 
+use crate::base::panics::catch;
 use crate::checkpoint::Checkpoint;
 use crate::connector::{Direction, Registration, Registry};
-use crate::panics::catch;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use config::Config;

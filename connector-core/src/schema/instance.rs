@@ -1,6 +1,6 @@
 use super::{ParamSchema, Schema};
+use crate::base::parallel;
 use crate::key::{Capture, Captures, Part, Pattern, Truth};
-use crate::parallel;
 
 /// A schema under one config: how long its axes are, which flags hold, what shapes come out.
 pub trait Instance: Send + Sync {

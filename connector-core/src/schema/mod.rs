@@ -9,8 +9,8 @@ pub use instance::{Configured, Instance, expand, flags_at};
 pub(crate) use instance::{Existing, existing, names};
 
 use crate::Location;
+use crate::base::Dtype;
 use crate::key::{Condition, Pattern};
-use crate::store::Dtype;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 

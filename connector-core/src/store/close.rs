@@ -4,7 +4,7 @@
 //! file is closed. Who does not wait for the disk hears of it there and nowhere else, and dropping a
 //! [`File`] does not listen.
 
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs::File;
 use std::io::{self, Write};

@@ -10,7 +10,7 @@ use super::{
     publish::{exists, recover, rename_new},
     removal::tidy,
 };
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs::{self, File};
 use std::io::Write;

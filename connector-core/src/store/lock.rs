@@ -1,6 +1,6 @@
 use super::place::Place;
 use super::publish::remove;
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};

@@ -4,7 +4,7 @@
 mod allocate;
 mod checksum;
 mod close;
-mod dtype;
+pub(crate) mod failpoint;
 #[cfg(any(feature = "cli", feature = "train", test))]
 mod file;
 mod lock;
@@ -19,7 +19,6 @@ mod source;
 mod staging;
 mod stamp;
 mod sync;
-mod tensor;
 
 pub(crate) use allocate::allocate;
 pub(crate) use close::{close, write_new};
@@ -39,8 +38,8 @@ pub(crate) use publish::TRAINING_JSON;
 pub(crate) use removal::{clear_up, is_left, remove_output, tidy, unfinished};
 pub(crate) use stamp::{Stamp, check_at, settled};
 
+pub use crate::base::{Dtype, Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};
 pub use checksum::Checksum;
-pub use dtype::Dtype;
 pub use part::Part;
 pub use place::{available_space, check_separate};
 pub(crate) use sink::OUTSIDE;
@@ -49,4 +48,3 @@ pub use source::Source;
 pub use staging::{Overwrite, Staging};
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use sync::sync_dir;
-pub use tensor::{Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};

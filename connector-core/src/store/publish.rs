@@ -4,7 +4,7 @@ use super::lock::Lock;
 use super::place::Place;
 use super::staging::Overwrite;
 use super::sync::sync_dir;
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::{fs, io};

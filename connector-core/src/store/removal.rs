@@ -3,7 +3,7 @@
 use super::lock::Lock;
 use super::place::Place;
 use super::publish::{is_recoverable, is_used, recover, remove};
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};

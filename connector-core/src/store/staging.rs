@@ -3,7 +3,7 @@ use super::place::Place;
 use super::publish::{self, inspect, recover, remove};
 use super::removal::tidy;
 use super::sync::{sync_dir, sync_tree};
-use crate::failpoint::failpoint;
+use crate::store::failpoint::failpoint;
 use crate::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::{fs, io};

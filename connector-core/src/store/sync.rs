@@ -1,6 +1,6 @@
 //! Makes files and names durable.
 
-use crate::parallel::in_parallel;
+use crate::base::parallel::in_parallel;
 use crate::{Error, Result};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};

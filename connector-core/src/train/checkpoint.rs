@@ -14,11 +14,11 @@ use crate::checkpoint::{
 };
 use crate::connector::{MAX_SHARD_SIZE, TOOL};
 use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
-use crate::failpoint::failpoint;
 use crate::model::{
     ADAPTER_METADATA, AdapterMetadata, Base, Loaded, Parameters, parse, read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
+use crate::store::failpoint::failpoint;
 use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo, write_new};
 use crate::{Cancel, Error, Result};
 use candle_core::{DType, Device, Tensor};

@@ -9,13 +9,13 @@ use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
 use crate::checkpoint::{NemoCheckpoint, WEIGHTS, look};
 use crate::connector::{AutoModel, AutoResume, Registration, Resume};
-use crate::failpoint::failpoint;
 use crate::families::gpt::GptConfig;
 use crate::model::{
     AdapterMetadata, Base, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer,
     read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
+use crate::store::failpoint::failpoint;
 use crate::store::{Overwrite, Staging, replace_file};
 use crate::{Cancel, Error, Refusal, Result};
 use candle_core::{DType, Device, Tensor, Var};

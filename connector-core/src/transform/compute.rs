@@ -1,5 +1,5 @@
 use super::Shape;
-use crate::store::Dtype;
+use crate::base::Dtype;
 use std::fmt;
 
 /// A tensor's type and dimensions.

@@ -39,6 +39,13 @@ pub struct Operation {
     pub inverse: Option<fn() -> Operation>,
 }
 
+impl Operation {
+    /// Whether it takes a group of tensors.
+    pub(crate) const fn takes_group(&self) -> bool {
+        matches!(self.kernel, Kernel::Function(Function { group: true, .. }))
+    }
+}
+
 /// What an operation can lose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]

@@ -1,8 +1,8 @@
 use super::{Stretches, compare, read};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::parallel::in_parallel;
+use crate::base::stage::stage;
 use crate::checkpoint::torch::zip::Crc;
-use crate::parallel::in_parallel;
-use crate::stage::stage;
 use crate::store::{Checksum, FileId, Source, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;

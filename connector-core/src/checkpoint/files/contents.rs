@@ -2,8 +2,8 @@
 
 use super::index::{Index, WeightMap};
 use super::{FileSet, OpenError, OpenFile, Problem};
+use crate::base::parallel;
 use crate::checkpoint::safetensors::most_tensors;
-use crate::parallel;
 use crate::store::{FileId, TensorInfo};
 use foldhash::{HashMap, HashMapExt};
 use std::collections::{BTreeMap, HashSet};

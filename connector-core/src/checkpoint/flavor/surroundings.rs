@@ -2,10 +2,10 @@
 
 use super::megatron::Megatron;
 use super::{Directory, Flavor, Frameworks, TRACKER, args, common, io_json, run_config};
+use crate::base::json::pretty;
 use crate::checkpoint::megatron_config::RUN_CONFIG;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{IO_JSON, MODEL_YAML};
-use crate::json::pretty;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};

@@ -2,7 +2,7 @@
 //! by their paths. From it, the fields of the config of the families in
 //! [`families`](crate::families).
 
-use crate::plan::{Finding, FindingKind};
+use crate::base::{Finding, FindingKind};
 use serde_json::{Map, Value, json};
 
 /// Taken as they are; without them there is no model.

@@ -3,8 +3,8 @@
 use super::json::Entry;
 use super::rules::{shown, size_of};
 use super::{FORM, InvalidTensor, MAX_HEADER, METADATA};
+use crate::base::parallel;
 use crate::checkpoint::files::to_json;
-use crate::parallel;
 use crate::store::{Dtype, FileId};
 use foldhash::{HashSet, HashSetExt};
 use std::cmp::Reverse;

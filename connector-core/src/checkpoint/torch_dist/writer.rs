@@ -2,10 +2,10 @@
 
 use super::layout::{DistFile, Record};
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::parallel::in_parallel;
 use crate::checkpoint::checksums::{Stretches, crc_of};
 use crate::checkpoint::torch::zip::Crc;
-use crate::parallel::in_parallel;
 use crate::store::positioned::{read_exact_at, write_all_at};
 use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
 use crate::{Error, Result};

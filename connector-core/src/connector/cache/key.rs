@@ -30,10 +30,10 @@
 //! between the hash and the conversion, and puts its times back, is not seen.
 
 use super::filesystem::keeps_ctime;
+use crate::base::parallel::in_parallel;
+use crate::base::stage::stage;
 use crate::connector::Planned;
 use crate::connector::record::FileRecord;
-use crate::parallel::in_parallel;
-use crate::stage::stage;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Source, Stamp};
 use crate::{Cancel, Error, Result};
@@ -161,7 +161,7 @@ fn state(file: &File, path: &Path, name: &str, how: (usize, &Cancel)) -> Result<
 
 /// The failpoint plays a file system whose times are not the kernel's.
 fn is_kernels() -> bool {
-    crate::failpoint::failpoint("cache.ctime").is_ok()
+    crate::store::failpoint::failpoint("cache.ctime").is_ok()
 }
 
 /// A file's name, length and the hash of its content, which `read` reads.

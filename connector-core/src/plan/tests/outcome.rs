@@ -2,14 +2,12 @@
 
 use super::super::test_support::{Free, Planned, begin, nothing, plan, plan_with, tensors};
 use super::{NEVER_CALLED, SOURCE, Sizes, Toy};
+use crate::base::{Dtype, Encoding};
 use crate::mapping::Mapping;
 use crate::plan::{IgnoredBy, Plan, PlanOptions};
-use crate::store::{Dtype, Encoding, FileId, Source, TensorInfo};
 use crate::transform::BoxError;
 use crate::{Tensor, mapping, ops, param_schema, state_transform};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::path::Path;
 
 const ROWS: Mapping = mapping! {
     "embed" => "embed",
@@ -180,42 +178,6 @@ fn the_summary_counts() {
     assert!(summary.absent.is_empty(), "a row without captures is not tried without a source");
 }
 
-/// A source that is only its list.
-struct List(Vec<TensorInfo>);
-
-impl Source for List {
-    fn check_unchanged(&self) -> Result<(), crate::Error> {
-        Ok(())
-    }
-    fn tensors(&self) -> &[TensorInfo] {
-        &self.0
-    }
-
-    fn file_count(&self) -> usize {
-        1
-    }
-
-    fn path(&self, _: FileId) -> &Path {
-        Path::new("model.safetensors")
-    }
-
-    fn file_len(&self, _: FileId) -> u64 {
-        0
-    }
-
-    fn local_file(&self, _: FileId) -> Option<&File> {
-        None
-    }
-
-    fn description(&self, _: FileId) -> crate::Result<Vec<u8>> {
-        unreachable!("plans read nothing")
-    }
-
-    fn read_at(&self, _: FileId, _: u64, _: &mut [u8]) -> crate::Result<()> {
-        unreachable!("plans read nothing")
-    }
-}
-
 #[test]
 fn every_key_of_either_side_is_explained() {
     const EVERYTHING: Mapping = mapping! {
@@ -225,9 +187,9 @@ fn every_key_of_either_side_is_explained() {
     };
     let source = ["q.0: 4", "k.0: 4", "c: 4", "x: 1"];
     let planned = plan::<Free>(&nothing(), EVERYTHING, &source);
-    let list = List(planned.tensors.clone());
+    let tensors = planned.tensors.clone();
     let explain = |plan: &Plan, key: &str| {
-        let first = plan.explain(key, &list)?.remove(0);
+        let first = plan.explain(key, &tensors, &|_| "model.safetensors".into())?.remove(0);
         Some(first.remark.unwrap_or_else(|| format!("{} at {}", first.operation, first.captures)))
     };
     for (key, want) in [

@@ -1,7 +1,7 @@
 //! Examples packed into rows of equal length.
 
 use super::tokens::Tokens;
-use crate::blocks::Blocks;
+use crate::base::blocks::Blocks;
 use blake3::Hasher;
 use std::ops::Range;
 

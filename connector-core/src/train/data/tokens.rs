@@ -2,8 +2,9 @@
 
 use super::lines::Example;
 use super::texts::Part;
+use crate::Result;
+use crate::base::parallel;
 use crate::model::Tokenizer;
-use crate::{Result, parallel};
 
 /// Where the answer stands in a template.
 const OUTPUT: &str = "{output}";

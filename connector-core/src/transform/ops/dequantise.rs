@@ -2,7 +2,7 @@
 //! quantised checkpoints. Lossy, since the result is rounded to `BF16`, and without an inverse.
 
 use super::dims::{elements, exactly};
-use crate::store::Dtype;
+use crate::base::Dtype;
 use crate::transform::{Class, Compute, Kernel, Kind, Operation, Transform};
 use half::bf16;
 

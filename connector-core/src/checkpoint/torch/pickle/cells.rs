@@ -1,7 +1,7 @@
 //! Where the values of a pickle are kept: in a third of what structures of their own would take, since
 //! metadata of large runs has some hundred megabytes and many values to each of its bytes.
 
-use crate::blocks::Blocks;
+use crate::base::blocks::Blocks;
 use std::iter::FusedIterator;
 
 /// A value. It is where in the pickle the instruction stands that makes it, if that says all of it, as

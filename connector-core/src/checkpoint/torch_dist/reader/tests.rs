@@ -2,12 +2,12 @@
 
 use super::super::{DistOptions, Layout, Writer, record};
 use super::*;
-use crate::cancel::Cancel;
+use crate::base::Cancel;
+use crate::base::NoProgress;
 use crate::checkpoint::checksums;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::torch::pickle::Writer as PickleWriter;
 use crate::checkpoint::torch::zip;
-use crate::engine::NoProgress;
 use crate::store::positioned::write_all_at;
 use crate::store::{Dtype, Sink};
 

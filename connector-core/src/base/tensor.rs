@@ -1,7 +1,7 @@
 use super::Dtype;
 use std::borrow::Cow;
 
-/// The number of a file within a [`Source`](super::Source) or a [`Sink`](super::Sink).
+/// The number of a file within a [`Source`](crate::store::Source) or a [`Sink`](crate::store::Sink).
 pub type FileId = usize;
 
 /// A tensor as a container describes it: everything but its numbers.

@@ -66,7 +66,7 @@ pub(crate) fn natural_segments(key: &str) -> impl Iterator<Item = (&str, u64)> {
 }
 
 /// The key with `text` in the place of each index.
-pub(super) fn indices_as(key: &str, text: &str) -> String {
+pub(crate) fn indices_as(key: &str, text: &str) -> String {
     let chunks = split(key).0.into_iter().map(|chunk| match chunk {
         Chunk::Text(text) => text,
         Chunk::Index => text.into(),

@@ -9,7 +9,7 @@ pub(crate) const TARGET: &str = "connector_core::stage";
 /// Begins a stage, which ends with the scope.
 macro_rules! stage {
     ($name:literal) => {
-        let _stage = tracing::trace_span!(target: crate::stage::TARGET, $name).entered();
+        let _stage = tracing::trace_span!(target: crate::base::stage::TARGET, $name).entered();
     };
 }
 

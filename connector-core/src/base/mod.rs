@@ -1,0 +1,25 @@
+//! The ground: what every floor uses and what uses none of them.
+
+pub(crate) mod blocks;
+mod cancel;
+mod device;
+mod dtype;
+mod finding;
+mod group;
+pub(crate) mod json;
+mod location;
+pub(crate) mod panics;
+pub(crate) mod parallel;
+mod progress;
+pub(crate) mod stage;
+mod tensor;
+
+pub use cancel::Cancel;
+pub use device::DeviceChoice;
+pub use dtype::Dtype;
+pub use finding::{Finding, FindingKind};
+pub use group::{KeyGroup, group_keys, natural_order};
+pub(crate) use group::{indices_as, natural_segments};
+pub use location::Location;
+pub use progress::{NoProgress, Progress};
+pub use tensor::{Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};
