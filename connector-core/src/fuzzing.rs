@@ -9,10 +9,10 @@ pub use crate::checkpoint::fuzzing::{pickle, zip};
 
 use crate::checkpoint::fuzzing::archive;
 use crate::checkpoint::safetensors::{Header, HeaderErrorKind as Kind, InvalidTensor, read_header};
-use crate::checkpoint::{Checkpoint, torch_dist, torch_save};
+use crate::checkpoint::{self, Checkpoint, torch_dist, torch_save};
 use crate::connector::{Configuration, Registration, Registry};
 use crate::store::{Pieces, Source};
-use crate::{Error, ExportOptions, ImportOptions, PlannedExport, PlannedImport, Result};
+use crate::{ExportOptions, ImportOptions, PlannedExport, PlannedImport, Result};
 use safetensors::SafeTensors;
 use std::cell::OnceCell;
 use std::fs::{self, File};
@@ -74,7 +74,7 @@ fn in_folder(
 }
 
 /// An error is an answer; a user reads it.
-fn told<T>(result: Result<T>) -> Option<T> {
+fn told<T, E: ToString>(result: Result<T, E>) -> Option<T> {
     result.map_err(|error| drop(error.to_string())).ok()
 }
 
@@ -87,7 +87,7 @@ pub fn safetensors(bytes: &[u8]) {
         let ours = read_header(&file, &path, bytes.len() as u64);
         match (ours, SafeTensors::deserialize(bytes)) {
             (Ok(ours), Ok(theirs)) => compare(bytes, &ours, &theirs),
-            (Err(Error::Header(ours)), theirs) => {
+            (Err(checkpoint::Error::Header(ours)), theirs) => {
                 drop(ours.to_string());
                 assert!(theirs.is_err() || is_stricter(&ours.kind), "only we refuse it: {ours}");
             }
@@ -224,7 +224,7 @@ pub fn torch_save(bytes: &[u8]) {
         false => archive(bytes, &[vec![1; 64], vec![2; 640]]),
     };
     in_folder("torch_save", &[], "pytorch_model.bin", &file, |dir| {
-        let Some(reader) = told(torch_save::Reader::open(dir).map_err(Error::from)) else { return };
+        let Some(reader) = told(torch_save::Reader::open(dir)) else { return };
         drop(reader.problems().iter().map(ToString::to_string).collect::<String>());
         for tensor in reader.tensors() {
             let elements = tensor.shape.iter().map(|&dim| dim as u64).product();

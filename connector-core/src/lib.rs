@@ -120,7 +120,7 @@ pub mod __private_v0_1_0;
 #[path = "fuzzing.rs"]
 pub mod __fuzzing;
 
-pub use base::{Cancel, DeviceChoice, Location};
+pub use base::{Cancel, Cancelled, CandleError, DeviceChoice, Location, Refusal, WorkerPanicked};
 pub use connector::{
     AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,
     ModelConnector, Planned, PlannedExport, PlannedImport, export_ckpt, import_ckpt,
@@ -132,6 +132,6 @@ pub use connector_key as key;
 pub use connector_macros::{
     mapping, model_exporter, model_importer, param_schema, state_transform,
 };
-pub use error::{Error, Refusal, Result};
+pub use error::{Error, Result};
 pub use mapping::Mapping;
 pub use transform::{Tensor, TransformCtx, ops};

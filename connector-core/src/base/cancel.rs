@@ -1,4 +1,4 @@
-use crate::{Error, Result};
+use super::Cancelled;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -48,9 +48,9 @@ impl Cancel {
     /// Passes as long as nobody asked to stop.
     ///
     /// # Errors
-    /// [`Error::Cancelled`] afterwards.
-    pub fn check(&self) -> Result<()> {
-        if self.is_cancelled() { Err(Error::Cancelled) } else { Ok(()) }
+    /// [`Cancelled`] afterwards.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.is_cancelled() { Err(Cancelled) } else { Ok(()) }
     }
 }
 
@@ -72,7 +72,7 @@ mod tests {
         assert!(!clone.is_cancelled() && clone.check().is_ok());
         cancel.cancel();
         assert!(clone.is_cancelled());
-        assert!(matches!(clone.check(), Err(Error::Cancelled)));
+        assert!(matches!(clone.check(), Err(Cancelled)));
         assert_eq!(clone.signal(), None);
     }
 

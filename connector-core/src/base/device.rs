@@ -1,5 +1,5 @@
 #[cfg(feature = "candle")]
-use crate::{Error, Result};
+use super::CandleError;
 use std::fmt;
 use std::str::FromStr;
 
@@ -20,15 +20,14 @@ impl DeviceChoice {
     /// Opens the device.
     ///
     /// # Errors
-    /// [`Error::Candle`] if the build has no such device or the machine none.
+    /// [`CandleError`] if the build has no such device or the machine none.
     #[cfg(feature = "candle")]
-    pub fn open(self) -> Result<candle_core::Device> {
-        match self {
-            DeviceChoice::Cpu => Ok(candle_core::Device::Cpu),
-            DeviceChoice::Cuda(number) => candle_core::Device::new_cuda(number),
-            DeviceChoice::Metal(number) => candle_core::Device::new_metal(number),
-        }
-        .map_err(Error::candle)
+    pub fn open(self) -> Result<candle_core::Device, CandleError> {
+        Ok(match self {
+            DeviceChoice::Cpu => candle_core::Device::Cpu,
+            DeviceChoice::Cuda(number) => candle_core::Device::new_cuda(number)?,
+            DeviceChoice::Metal(number) => candle_core::Device::new_metal(number)?,
+        })
     }
 }
 

@@ -95,6 +95,38 @@ impl fmt::Display for Finding {
     }
 }
 
+/// Everything that keeps a checkpoint from being converted. Nothing was written.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// What was refused, and by whom: "this checkpoint does not fit the Llama importer".
+    pub subject: String,
+    /// What is wrong, grouped.
+    pub findings: Vec<Finding>,
+}
+
+impl Refusal {
+    /// A refusal with these findings.
+    pub(crate) fn new(findings: Vec<Finding>) -> Self {
+        Refusal { subject: String::new(), findings }
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+/// All findings, numbered.
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let subject = if self.subject.is_empty() { "refused" } else { &self.subject };
+        let (count, s) = (self.findings.len(), if self.findings.len() == 1 { "" } else { "s" });
+        write!(f, "{subject} ({count} finding{s}); nothing was written")?;
+        for (number, finding) in self.findings.iter().enumerate() {
+            write!(f, "\n\n  {}  {}", number + 1, finding.to_string().replace('\n', "\n   "))?;
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

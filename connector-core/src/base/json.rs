@@ -1,6 +1,5 @@
 //! JSON as it is written into files, and configs as they are read: of JSON or YAML.
 
-use crate::{Error, Result};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
@@ -8,10 +7,9 @@ use serde_json::error::Category;
 /// `value` on lines, indented by two spaces, the last one ended: as Hugging Face writes its configs.
 ///
 /// # Errors
-/// [`Error::ModelConfig`] if it is nothing that JSON can say.
-pub(crate) fn pretty(value: &impl Serialize) -> Result<Vec<u8>> {
-    let mut bytes = serde_json::to_vec_pretty(value)
-        .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
+/// If it is nothing that JSON can say.
+pub(crate) fn pretty(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
     bytes.push(b'\n');
     Ok(bytes)
 }

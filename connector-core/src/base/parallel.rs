@@ -1,7 +1,7 @@
 //! Work that is cut into pieces, done by a few threads, or by this one alone where the system gives
 //! no others (`ulimit -u`, a container's limit of processes).
 
-use crate::{Error, Result};
+use super::WorkerPanicked;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -44,7 +44,7 @@ pub(crate) fn map<T: Send>(
     count: usize,
     work: impl Fn(usize) -> T + Sync,
 ) -> Vec<T> {
-    let done = in_parallel(threads, count, |number| Ok(work(number)));
+    let done = in_parallel(threads, count, |number| Ok::<_, WorkerPanicked>(work(number)));
     // The only error is a panic elsewhere; done again here, it is ours.
     done.unwrap_or_else(|_| (0..count).map(work).collect())
 }
@@ -92,11 +92,11 @@ pub(crate) fn cores() -> usize {
 ///
 /// # Errors
 /// That of the piece with the lowest number; the others stop soon.
-pub(crate) fn in_parallel<T: Send>(
+pub(crate) fn in_parallel<T: Send, E: Send + From<WorkerPanicked>>(
     threads: usize,
     count: usize,
-    work: impl Fn(usize) -> Result<T> + Sync,
-) -> Result<Vec<T>> {
+    work: impl Fn(usize) -> Result<T, E> + Sync,
+) -> Result<Vec<T>, E> {
     let (next, failed) = (AtomicUsize::new(0), AtomicBool::new(false));
     let worker = || {
         let mut done = Vec::new();
@@ -111,12 +111,12 @@ pub(crate) fn in_parallel<T: Send>(
         }
         done
     };
-    let mut all = std::thread::scope(|scope| -> Result<_> {
+    let mut all = std::thread::scope(|scope| -> Result<_, WorkerPanicked> {
         let others = threads.clamp(1, count.max(1)) - 1;
         let others: Vec<_> = (0..others).map_while(|_| spawn(scope, worker)).collect();
         let mut all = worker();
         for other in others {
-            all.extend(other.join().map_err(|_| Error::WorkerPanicked)?);
+            all.extend(other.join().map_err(|_| WorkerPanicked)?);
         }
         Ok(all)
     })?;
@@ -128,13 +128,22 @@ pub(crate) fn in_parallel<T: Send>(
 mod tests {
     use super::*;
 
+    #[derive(Debug, PartialEq)]
+    struct Failed(usize);
+
+    impl From<WorkerPanicked> for Failed {
+        fn from(_: WorkerPanicked) -> Self {
+            Failed(0)
+        }
+    }
+
     #[test]
     fn results_come_in_order_whatever_the_threads() {
         for threads in [0, 1, 3, 100] {
-            let squares = in_parallel(threads, 50, |n| Ok(n * n)).unwrap();
+            let squares = in_parallel(threads, 50, |n| Ok::<_, WorkerPanicked>(n * n)).unwrap();
             assert_eq!(squares, (0..50).map(|n| n * n).collect::<Vec<_>>());
         }
-        assert!(in_parallel(4, 0, |_| Ok(())).unwrap().is_empty());
+        assert!(in_parallel(4, 0, |_| Ok::<_, WorkerPanicked>(())).unwrap().is_empty());
     }
 
     #[test]
@@ -142,9 +151,9 @@ mod tests {
         let done = AtomicUsize::new(0);
         let result = in_parallel(1, 50, |n| {
             done.fetch_add(1, Ordering::Relaxed);
-            if n == 7 { Err(Error::Cancelled) } else { Ok(()) }
+            if n == 7 { Err(Failed(7)) } else { Ok(()) }
         });
-        assert!(matches!(result, Err(Error::Cancelled)));
+        assert_eq!(result, Err(Failed(7)));
         assert_eq!(done.into_inner(), 8);
     }
 
@@ -156,6 +165,6 @@ mod tests {
             assert_eq!(std::thread::current().id(), here, "elsewhere");
             Ok(())
         });
-        assert!(matches!(result, Err(Error::WorkerPanicked)));
+        assert_eq!(result, Err(WorkerPanicked));
     }
 }

@@ -3,8 +3,8 @@
 use super::safetensors::{self, OutputTensor};
 use super::torch_dist::{self, DistOptions};
 use crate::base::Cancel;
+use crate::checkpoint::{Error, Result};
 use crate::store::{Part, Sink};
-use crate::{Error, Result};
 use std::path::Path;
 use std::sync::Arc;
 

@@ -4,8 +4,9 @@ use super::small::Small;
 use super::{Tensors, form_at, look, torch_save};
 use crate::base::json;
 use crate::base::{Finding, FindingKind};
+use crate::checkpoint::Result;
+use crate::store;
 use crate::store::{FileId, Source, TensorInfo};
-use crate::{Error, Result};
 use serde_json::Value;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -145,7 +146,7 @@ pub(crate) fn hub_revision(path: &Path) -> Result<Option<(String, String)>> {
     if !look::exists(path)? {
         return Ok(None);
     }
-    let real = path.canonicalize().map_err(Error::io("find", path))?;
+    let real = path.canonicalize().map_err(store::Error::io("find", path))?;
     Ok(Snapshot::at(&real).map(|Snapshot { repository, revision, .. }| (repository, revision)))
 }
 
@@ -227,15 +228,15 @@ impl Source for NoTensors {
         0
     }
 
-    fn description(&self, _: FileId) -> Result<Vec<u8>> {
+    fn description(&self, _: FileId) -> store::Result<Vec<u8>> {
         Ok(Vec::new())
     }
 
-    fn read_at(&self, file: FileId, _: u64, _: &mut [u8]) -> Result<()> {
-        Err(Error::io("read", self.path(file))(std::io::ErrorKind::NotFound.into()))
+    fn read_at(&self, file: FileId, _: u64, _: &mut [u8]) -> store::Result<()> {
+        Err(store::Error::io("read", self.path(file))(std::io::ErrorKind::NotFound.into()))
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         Ok(())
     }
 

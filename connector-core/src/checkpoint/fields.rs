@@ -1,5 +1,5 @@
-use crate::base::{Finding, FindingKind};
-use crate::{Error, Result};
+use crate::base::{Finding, FindingKind, Refusal};
+use crate::checkpoint::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -189,7 +189,7 @@ impl<'a> Fields<'a> {
     /// [`Error::Refused`] with everything recorded so far.
     pub fn finish(&self) -> Result<()> {
         let log = self.log();
-        if log.failed { Err(Error::refused(log.findings.clone())) } else { Ok(()) }
+        if log.failed { Err(Refusal::new(log.findings.clone()).into()) } else { Ok(()) }
     }
 
     fn log(&self) -> MutexGuard<'a, FieldLog> {
@@ -330,6 +330,7 @@ pub(crate) fn changes_behaviour(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::checkpoint::Error;
     use serde_json::json;
 
     #[test]

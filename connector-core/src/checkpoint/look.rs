@@ -2,7 +2,7 @@
 //! the system refuses to look at, are errors. Whatever they stand for would be left out otherwise.
 
 use super::directory::Snapshot;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs::{self, FileType, Metadata};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 mod checksums;
 mod container;
 mod directory;
+mod error;
 mod fields;
 pub mod files;
 mod flavor;
@@ -27,6 +28,7 @@ pub use directory::Checkpoint;
 #[cfg(feature = "cli")]
 pub(crate) use directory::Snapshot;
 pub(crate) use directory::hub_revision;
+pub use error::{Error, Result};
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
@@ -47,7 +49,7 @@ pub use tensors::Tensors;
 ///
 /// # Errors
 /// If the system refuses to look.
-pub(crate) fn form_at(path: &std::path::Path) -> crate::Result<&'static Form> {
+pub(crate) fn form_at(path: &std::path::Path) -> Result<&'static Form> {
     let is_pickled = !safetensors::FORM.is_at(path)? && torch_save::FORM.is_at(path)?;
     Ok(if is_pickled { &torch_save::FORM } else { &safetensors::FORM })
 }

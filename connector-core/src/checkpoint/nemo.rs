@@ -4,9 +4,9 @@
 use super::directory::json_object;
 use super::small::Small;
 use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
-use crate::Result;
 use crate::base::json;
 use crate::base::{Finding, FindingKind};
+use crate::checkpoint::Result;
 use crate::store::{Source, TensorInfo};
 use serde::Deserialize;
 use serde_json::Value;
@@ -99,7 +99,7 @@ impl NemoCheckpoint {
     /// Whether the directory `path` is laid out so.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the system refuses to look: whether it is, is not known.
+    /// [`Error::Io`](crate::checkpoint::Error::Io) if the system refuses to look: whether it is, is not known.
     pub fn is_at(path: &Path) -> Result<bool> {
         flavor::is_at(path)
     }
@@ -120,7 +120,7 @@ impl NemoCheckpoint {
     /// newest.
     ///
     /// # Errors
-    /// As [`open`](NemoCheckpoint::open); [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
+    /// As [`open`](NemoCheckpoint::open); [`Error::NoSuchIteration`](crate::checkpoint::Error::NoSuchIteration).
     pub fn open_iteration(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<Self> {
         let path = path.as_ref();
         let Home { weights, beside, name } = Home::of(path, iteration)?;
@@ -151,9 +151,9 @@ impl NemoCheckpoint {
     /// else the newest.
     ///
     /// # Errors
-    /// [`Error::NoIteration`](crate::Error::NoIteration) if a directory of Megatron-LM does not say
-    /// which iteration is meant, [`Error::TrackedIteration`](crate::Error::TrackedIteration),
-    /// [`Error::NoSuchIteration`](crate::Error::NoSuchIteration).
+    /// [`Error::NoIteration`](crate::checkpoint::Error::NoIteration) if a directory of Megatron-LM does not say
+    /// which iteration is meant, [`Error::TrackedIteration`](crate::checkpoint::Error::TrackedIteration),
+    /// [`Error::NoSuchIteration`](crate::checkpoint::Error::NoSuchIteration).
     pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
         Home::of(path, iteration).map(|home| home.weights)
     }

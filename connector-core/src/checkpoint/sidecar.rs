@@ -1,7 +1,9 @@
 use super::directory::Snapshot;
 use super::look;
+use crate::base::Cancel;
+use crate::checkpoint::Result;
+use crate::store;
 use crate::store::{Stamp, close, settled};
-use crate::{Cancel, Error, Result};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -136,7 +138,7 @@ impl Sidecars {
         let known = |name: &str| self.files.iter().find(|file| file.name == name);
         let changed = self.files.iter().find(|file| now.get(&file.name) != Some(file));
         match changed.or_else(|| now.values().find(|file| known(&file.name).is_none())) {
-            Some(file) => Err(Error::SourceChanged { path: file.path.clone() }),
+            Some(file) => Err(store::Error::SourceChanged { path: file.path.clone() }.into()),
             None => Ok(()),
         }
     }
@@ -157,7 +159,7 @@ impl Sidecars {
             let copy = moved.get(&file.name).unwrap_or(&file.name);
             let target = to.join(copy);
             let parent = target.parent().unwrap_or(to);
-            fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
+            fs::create_dir_all(parent).map_err(store::Error::io("create", parent))?;
             copy_file(file, &target, cancel)?;
             copies.push(copy.clone());
         }
@@ -183,7 +185,7 @@ fn look_into(from: &Path, folders: &[String], but: &[&str]) -> Result<Found> {
 }
 
 fn look_into_one(dir: &Path, but: &[&str], found: &mut Found) -> Result<()> {
-    let root = dir.canonicalize().map_err(Error::io("read", dir))?;
+    let root = dir.canonicalize().map_err(store::Error::io("read", dir))?;
     let blobs = Snapshot::around(&root).map(|snapshot| snapshot.folder.join(BLOBS));
     Listing { homes: [Some(root), blobs], found }.folder(dir, "", but, DEPTH)
 }
@@ -197,9 +199,9 @@ struct Listing<'a> {
 
 impl Listing<'_> {
     fn folder(&mut self, dir: &Path, prefix: &str, but: &[&str], depth: usize) -> Result<()> {
-        let entries = fs::read_dir(dir).map_err(Error::io("read", dir))?;
+        let entries = fs::read_dir(dir).map_err(store::Error::io("read", dir))?;
         for entry in entries {
-            let entry = entry.map_err(Error::io("read", dir))?;
+            let entry = entry.map_err(store::Error::io("read", dir))?;
             let os_name = entry.file_name();
             let name = os_name.to_string_lossy();
             if name.starts_with('.') || holds_weights(&name) {
@@ -210,7 +212,7 @@ impl Listing<'_> {
                 continue;
             }
             let path = entry.path();
-            let kind = entry.file_type().map_err(Error::io("read", &path))?;
+            let kind = entry.file_type().map_err(store::Error::io("read", &path))?;
             if os_name.to_str().is_none() {
                 self.left_out(&path, "its name is not UTF-8");
             } else if kind.is_dir() && depth > 0 {
@@ -220,7 +222,7 @@ impl Listing<'_> {
             } else if !kind.is_symlink() || self.leads_to_file(&path)? {
                 let name = format!("{prefix}{name}");
                 let stamp = Stamp::of(&look::check_file(&path)?);
-                let link = fs::symlink_metadata(&path).map_err(Error::io("read", &path))?;
+                let link = fs::symlink_metadata(&path).map_err(store::Error::io("read", &path))?;
                 let file = Sidecar { name: name.clone(), path, stamp, link: Stamp::of(&link) };
                 self.found.files.entry(name).or_insert(file);
             }
@@ -234,7 +236,7 @@ impl Listing<'_> {
             self.left_out(link, "it is a link to a folder");
             return Ok(false);
         }
-        let target = link.canonicalize().map_err(Error::io("read", link))?;
+        let target = link.canonicalize().map_err(store::Error::io("read", link))?;
         if !self.homes.iter().flatten().any(|home| target.starts_with(home)) {
             let (link, target) = (link.display(), target.display());
             self.found.warnings.push(format!(
@@ -256,26 +258,26 @@ impl Listing<'_> {
 /// the read-only files of a hub cache.
 fn copy_file(file: &Sidecar, target: &Path, cancel: &Cancel) -> Result<()> {
     let source = &file.path;
-    let mut reader = fs::File::open(source).map_err(Error::io("read", source))?;
-    let metadata = reader.metadata().map_err(Error::io("read", source))?;
-    let changed = || Err(Error::SourceChanged { path: source.clone() });
+    let mut reader = fs::File::open(source).map_err(store::Error::io("read", source))?;
+    let metadata = reader.metadata().map_err(store::Error::io("read", source))?;
+    let changed = || Err(store::Error::SourceChanged { path: source.clone() }.into());
     if Stamp::of(&metadata) != file.stamp {
         return changed();
     }
-    let mut writer = create_like(&metadata, target).map_err(Error::io("create", target))?;
+    let mut writer = create_like(&metadata, target).map_err(store::Error::io("create", target))?;
     let mut buffer = vec![0; 1 << 20];
     let mut copied = 0;
     loop {
         cancel.check()?;
         let len = match reader.read(&mut buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-            read => read.map_err(Error::io("read", source))?,
+            read => read.map_err(store::Error::io("read", source))?,
         };
         if len == 0 {
             // Some network file systems end early.
-            return if copied == metadata.len() { close(writer, target) } else { changed() };
+            return if copied == metadata.len() { Ok(close(writer, target)?) } else { changed() };
         }
-        writer.write_all(&buffer[..len]).map_err(Error::io("write", target))?;
+        writer.write_all(&buffer[..len]).map_err(store::Error::io("write", target))?;
         copied += len as u64;
     }
 }

@@ -1,5 +1,5 @@
 use super::look;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::path::Path;
 
 /// The longest config. Real ones have a few kilobytes; what is longer is something else.

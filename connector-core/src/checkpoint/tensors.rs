@@ -4,8 +4,9 @@ use super::{form_at, safetensors, torch_dist, torch_save};
 use crate::base::Cancel;
 use crate::base::Progress;
 use crate::base::{Finding, FindingKind};
+use crate::checkpoint::{Error, Result};
+use crate::store;
 use crate::store::{Checksum, FileId, Source, TensorInfo};
-use crate::{Error, Result};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
@@ -138,15 +139,15 @@ impl Source for Tensors {
         self.source().file_len(file)
     }
 
-    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+    fn description(&self, file: FileId) -> store::Result<Vec<u8>> {
         self.source().description(file)
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         self.source().read_at(file, offset, buffer)
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.source().check_unchanged()
     }
 

@@ -14,6 +14,7 @@ use crate::connector::cache::{Cache, Cached, Entry, nemo_place};
 use crate::connector::{Direction, Planned, Record};
 use crate::engine::Loss;
 use crate::plan::{PlanOptions, group_keys};
+use crate::store;
 use crate::store::{Overwrite, Staging, check_separate};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -96,7 +97,7 @@ impl Run<'_> {
         };
         let warnings = plan::warnings(&planned, &asked)?;
         if !dry_run {
-            signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+            signals::watch(&cancel).map_err(store::Error::io("handle", "SIGINT"))?;
         }
 
         let summary = planned.plan().summary(planned.source().tensors());

@@ -1,7 +1,7 @@
-use crate::Error;
 use crate::connector::hub::HubErrorKind;
 #[cfg(feature = "candle")]
 use crate::model::ModelError;
+use crate::{Error, checkpoint, engine, store};
 use std::process::ExitCode;
 
 /// How the program ends.
@@ -46,33 +46,17 @@ impl Exit {
     /// The exit code of an error, and its name in JSON.
     pub fn of(error: &Error) -> (Exit, &'static str) {
         match error {
-            Error::Io { .. } => (Exit::Io, "io"),
-            Error::NotAFile { .. } => (Exit::Io, "not-a-file"),
-            Error::Header(_) => (Exit::Io, "malformed-file"),
-            Error::TorchDist(_) => (Exit::Io, "malformed-file"),
-            Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
-            Error::TrackedIteration { .. } => (Exit::Io, "no-checkpoint"),
-            Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
-            Error::Open(_) => (Exit::Io, "no-checkpoint"),
-            Error::Locked { .. } => (Exit::Io, "locked"),
-            Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
-            Error::Damaged { .. } => (Exit::Io, "damaged"),
-            Error::DistLayout(_) => (Exit::Refused, "layout"),
-            Error::Layout(_) => (Exit::Refused, "layout"),
-            Error::Refused(_) => (Exit::Refused, "refused"),
-            Error::ModelConfig { .. } => (Exit::Refused, "model-config"),
-            Error::InvalidOutput { .. } => (Exit::Usage, "invalid-output"),
-            Error::OutputExists { .. } => (Exit::Usage, "output-exists"),
-            Error::NotReplaceable { .. } => (Exit::Usage, "not-replaceable"),
+            Error::Store(error) => Exit::of_store(error),
+            Error::Checkpoint(error) => Exit::of_checkpoint(error),
+            Error::Engine(error) => Exit::of_engine(error),
+            Error::Refused(_) => REFUSED,
+            Error::ModelConfig { .. } => MODEL_CONFIG,
             Error::NotOurs { .. } => (Exit::Usage, "not-ours"),
-            Error::NotSeparate { .. } => (Exit::Usage, "not-separate"),
             Error::NoImporter { .. } => (Exit::Usage, "no-importer"),
             Error::NoExporter { .. } => (Exit::Usage, "no-exporter"),
             Error::NoExport { .. } => (Exit::Usage, "no-export"),
-            Error::NeedsCandle { .. } => (Exit::Usage, "needs-candle"),
             Error::WrittenWrong { .. } => (Exit::Verification, "written-wrong"),
-            Error::Function { .. } => (Exit::Failed, "transform-failed"),
-            Error::Candle(_) => (Exit::Failed, "candle"),
+            Error::Candle(_) => CANDLE,
             Error::Diverged { .. } => (Exit::Failed, "diverged"),
             #[cfg(feature = "candle")]
             Error::Model(error) => match error {
@@ -85,15 +69,66 @@ impl Exit {
                 _ => (Exit::Usage, "model"),
             },
             Error::Registry { .. } => (Exit::Failed, "registry"),
-            Error::WorkerPanicked => (Exit::Failed, "defect"),
+            Error::WorkerPanicked(_) => DEFECT,
             Error::Hub(error) => match error.kind {
                 HubErrorKind::Address(_) => (Exit::Usage, "hub-address"),
                 _ => (Exit::Io, "hub"),
             },
-            Error::Cancelled => (Exit::Signal(2), "interrupted"),
+            Error::Cancelled => INTERRUPTED,
+        }
+    }
+
+    fn of_store(error: &store::Error) -> (Exit, &'static str) {
+        match error {
+            store::Error::Io { .. } => (Exit::Io, "io"),
+            store::Error::NotAFile { .. } => (Exit::Io, "not-a-file"),
+            store::Error::SourceChanged { .. } => (Exit::Io, "source-changed"),
+            store::Error::Locked { .. } => (Exit::Io, "locked"),
+            store::Error::InvalidOutput { .. } => (Exit::Usage, "invalid-output"),
+            store::Error::OutputExists { .. } => (Exit::Usage, "output-exists"),
+            store::Error::NotReplaceable { .. } => (Exit::Usage, "not-replaceable"),
+            store::Error::NotSeparate { .. } => (Exit::Usage, "not-separate"),
+        }
+    }
+
+    fn of_checkpoint(error: &checkpoint::Error) -> (Exit, &'static str) {
+        use checkpoint::Error;
+        match error {
+            Error::Store(error) => Exit::of_store(error),
+            Error::Header(_) | Error::TorchDist(_) => (Exit::Io, "malformed-file"),
+            Error::Open(_) => (Exit::Io, "no-checkpoint"),
+            Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::TrackedIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
+            Error::Damaged { .. } => (Exit::Io, "damaged"),
+            Error::Layout(_) | Error::DistLayout(_) => (Exit::Refused, "layout"),
+            Error::Refused(_) => REFUSED,
+            Error::ModelConfig { .. } => MODEL_CONFIG,
+            Error::WorkerPanicked(_) => DEFECT,
+            Error::Cancelled(_) => INTERRUPTED,
+        }
+    }
+
+    fn of_engine(error: &engine::Error) -> (Exit, &'static str) {
+        use engine::Error;
+        match error {
+            Error::Store(error) => Exit::of_store(error),
+            Error::NeedsCandle { .. } => (Exit::Usage, "needs-candle"),
+            Error::Function { .. } => (Exit::Failed, "transform-failed"),
+            Error::Candle(_) => CANDLE,
+            Error::Refused(_) => REFUSED,
+            Error::WorkerPanicked(_) => DEFECT,
+            Error::Cancelled(_) => INTERRUPTED,
         }
     }
 }
+
+// What several floors can say.
+const REFUSED: (Exit, &str) = (Exit::Refused, "refused");
+const MODEL_CONFIG: (Exit, &str) = (Exit::Refused, "model-config");
+const CANDLE: (Exit, &str) = (Exit::Failed, "candle");
+const DEFECT: (Exit, &str) = (Exit::Failed, "defect");
+const INTERRUPTED: (Exit, &str) = (Exit::Signal(2), "interrupted");
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {

@@ -10,7 +10,7 @@ use crate::connector::{Direction, Registration, Registry};
 #[cfg(feature = "candle")]
 use crate::model::ModelError;
 use crate::plan::{Finding, FindingKind};
-use crate::{Cancel, Error};
+use crate::{Cancel, Error, checkpoint, engine, store};
 use serde_json::json;
 
 /// How many damaged records are listed.
@@ -92,8 +92,9 @@ impl Failure {
     }
 }
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        let error = error.into();
         let (exit, kind) = Exit::of(&error);
         let failure = |message: String| Failure::new(exit, kind, message);
         match error {
@@ -135,9 +136,9 @@ impl From<Error> for Failure {
                 failure.help("its crate must be linked into this program: `use my_crate as _;`")
             }
             Error::NoExport { connector } => no_export(connector, failure),
-            Error::Locked { .. } => failure(error.to_string())
+            Error::Store(store::Error::Locked { .. }) => failure(error.to_string())
                 .help("wait until it is done, or write to another --output"),
-            Error::Damaged { records } => {
+            Error::Checkpoint(checkpoint::Error::Damaged { records }) => {
                 let count = records.len();
                 let s = if count == 1 { "" } else { "s" };
                 let mut failure = failure(format!("the checkpoint is damaged ({count} record{s})"));
@@ -157,23 +158,25 @@ impl From<Error> for Failure {
                 let failure = failure(error.to_string());
                 error.help().into_iter().fold(failure, Failure::help)
             }
-            Error::Io { ref source, .. } => of_system(failure(error.to_string()), source),
-            Error::Open(OpenError { kind: OpenErrorKind::Io { ref source, .. }, .. }) => {
+            Error::Store(store::Error::Io { ref source, .. }) => of_system(failure(error.to_string()), source),
+            Error::Checkpoint(checkpoint::Error::Open(OpenError {
+                kind: OpenErrorKind::Io { ref source, .. },
+                ..
+            })) => {
                 of_system(failure(error.to_string()), source)
             }
             #[cfg(feature = "candle")]
             Error::Model(ModelError::NoBase { .. }) => failure(error.to_string()).help(
                 "`--base DIR` says where it is; `connector finetune` takes that place as its SOURCE",
             ),
-            Error::Cancelled => failure("stopped on request; nothing was written".into()),
-            Error::NeedsCandle { .. } => {
+            Error::Engine(engine::Error::NeedsCandle { .. }) => {
                 failure(error.to_string()).help("cargo build --features candle")
             }
             Error::WrittenWrong { .. } => failure(error.to_string()).help(
                 "what was read back is not what was written: if the disk is sound (`dmesg`, SMART), \
                  please report this with the command and the model",
             ),
-            Error::WorkerPanicked => failure(error.to_string())
+            Error::WorkerPanicked(_) => failure(error.to_string())
                 .help("please report this with the command and the model"),
             error => failure(error.to_string()),
         }

@@ -10,6 +10,7 @@ use super::{signals, text};
 use crate::connector::hub::{Hub, HubProgress, Origin};
 use crate::connector::last_of_run;
 use crate::engine::Progress;
+use crate::store;
 use crate::{Cancel, Error};
 
 /// Puts directories in place of the addresses on the hub that a command was given, and the last
@@ -24,7 +25,7 @@ pub(super) fn sources(command: &mut Command, screen: &Screen) -> Result<(), Fail
         let cancel = Cancel::default();
         let is_hub = matches!(origin, Origin::Hub(_));
         let watch = is_hub.then(|| signals::watch_for_now(&cancel)).transpose();
-        let _watch = watch.map_err(Error::io("handle", "SIGINT"))?;
+        let _watch = watch.map_err(store::Error::io("handle", "SIGINT"))?;
         let fetched = origin.fetch(&Hub::from_env(), &shown, &cancel);
         let fetched = fetched.map_err(|error| stopped(error).signalled(&cancel));
         shown.shown.clear();

@@ -7,6 +7,7 @@ use super::screen::Screen;
 use super::style::{GOOD, STRONG};
 use super::{signals, source, text};
 use crate::checkpoint::look;
+use crate::store;
 use crate::store::Overwrite;
 use crate::train::{Adapted, Dataset, FineTuned, StepRecord, Trainer, Watch, finetune_watched};
 use crate::{AutoModel, AutoResume, DeviceChoice};
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 pub(super) fn run(args: &FineTune, screen: &mut Screen) -> Result<Exit, Failure> {
     let (trainer, data) = (args.trainer()?, args.data());
-    signals::watch(&trainer.cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+    signals::watch(&trainer.cancel).map_err(store::Error::io("handle", "SIGINT"))?;
     let start = Instant::now();
     let steps = Steps::new(screen, &trainer);
     let tuned = finetune_watched::<AutoModel>(&data, &trainer, &resume(args, &trainer)?, &steps);

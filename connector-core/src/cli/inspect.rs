@@ -11,6 +11,7 @@ use crate::checkpoint::{Checked, Small, Tensors};
 use crate::connector::Recorded;
 use crate::engine::EngineOptions;
 use crate::plan::{group_keys, natural_order};
+use crate::store;
 use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -119,7 +120,7 @@ fn about(path: &Path) -> Result<Vec<(&'static str, String)>, Failure> {
 /// Reads every byte.
 fn check_sums(reader: &Tensors, screen: &Screen) -> Result<Option<Checked>, Failure> {
     let cancel = Cancel::default();
-    signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+    signals::watch(&cancel).map_err(store::Error::io("handle", "SIGINT"))?;
     let progress = Shown::new(screen, Verb::Comparing);
     let checked = reader.check(EngineOptions::default().threads, &progress, &cancel);
     progress.clear();

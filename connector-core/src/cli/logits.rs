@@ -8,8 +8,9 @@ use super::new_file::{check_new, write_new};
 use super::screen::Screen;
 use super::style::{BAD, GOOD};
 use super::{source, text};
-use crate::DeviceChoice;
 use crate::model::{LoadOptions, Loaded, LogitDistance};
+use crate::store;
+use crate::{CandleError, DeviceChoice, Error};
 use candle_core::{DType, Device, Tensor};
 use serde_json::json;
 use std::collections::HashMap;
@@ -30,7 +31,7 @@ pub(super) fn run(args: &Logits, screen: &mut Screen) -> Result<Exit, Failure> {
     let logits = model.logits_of(&tokens)?;
     let shape = logits.dims().to_vec();
     let file = safetensors::serialize([(IDS, &tokens), (LOGITS, &logits)], None);
-    let file = file.map_err(|error| crate::Error::Candle(error.to_string()))?;
+    let file = file.map_err(|error| CandleError(error.to_string()))?;
     write_new(out, &file)?;
     let mut page = screen.page();
     page.field("model", &checkpoint.display().to_string());
@@ -139,7 +140,7 @@ fn some_tokens(vocabulary: usize, longest: usize, device: &Device) -> Result<Ten
     let len = longest.min(12);
     let token = |at: usize| (at * at * 7919 + 31 * at + 1) % vocabulary;
     let tokens: Vec<u32> = (0..2 * len).map(|at| token(at) as u32).collect();
-    Ok(Tensor::from_vec(tokens, (2, len), device).map_err(crate::Error::candle)?)
+    Ok(Tensor::from_vec(tokens, (2, len), device).map_err(Error::candle)?)
 }
 
 #[cfg(feature = "oracle")]
@@ -147,7 +148,7 @@ fn oracle(source: &Path, tokens: &Tensor, device: &Device) -> Result<Tensor, Fai
     let logits = crate::model::oracle_logits(source, tokens, device);
     logits.map_err(|error| {
         let not_covered =
-            matches!(&error, crate::Error::Model(crate::model::ModelError::NotCovered { .. }));
+            matches!(&error, Error::Model(crate::model::ModelError::NotCovered { .. }));
         let failure = source::explain(source, error);
         let help = "compute its logits with transformers and give them with --reference FILE";
         if not_covered { failure.help(help) } else { failure }
@@ -163,12 +164,12 @@ fn oracle(_: &Path, _: &Tensor, _: &Device) -> Result<Tensor, Failure> {
 
 /// The tensor called `name` in a safetensors file.
 fn named(file: &Path, name: &str, device: &Device) -> Result<Tensor, Failure> {
-    let bytes = std::fs::read(file).map_err(crate::Error::io("read", file))?;
+    let bytes = std::fs::read(file).map_err(store::Error::io("read", file))?;
     let malformed = |problem: String| {
         Failure::new(Exit::Io, "malformed-file", format!("{}: {problem}", file.display()))
     };
     let tensors: HashMap<String, Tensor> = candle_core::safetensors::load_buffer(&bytes, device)
-        .map_err(|error| malformed(crate::Error::candle(error).to_string()))?;
+        .map_err(|error| malformed(Error::candle(error).to_string()))?;
     let names: Vec<&str> = tensors.keys().map(String::as_str).collect();
     let absent = || {
         let there = if names.is_empty() { "nothing".into() } else { names.join(", ") };

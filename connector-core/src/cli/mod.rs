@@ -111,7 +111,7 @@ fn run(args: Vec<OsString>) -> Exit {
     match screen.finish() {
         Ok(()) => exit,
         Err(error) => {
-            let error = crate::Error::io("write", "standard output")(error);
+            let error = crate::store::Error::io("write", "standard output")(error);
             Failure::from(error).report(&mut Screen::new(false, false, false));
             Exit::Io
         }

@@ -2,8 +2,7 @@
 
 use super::exit::Exit;
 use super::failure::Failure;
-use crate::store::{check_file, write_file};
-use crate::{Error, Result};
+use crate::store::{Error, check_file, write_file};
 use std::path::Path;
 
 /// Writes a file that is not there yet, whole or not at all.

@@ -11,6 +11,7 @@ use super::style::{GOOD, STRONG};
 use super::{memory, overview, signals, source, text};
 use crate::checkpoint::Flavor;
 use crate::connector::PlannedConvert;
+use crate::store;
 use crate::store::{Overwrite, Staging, check_separate};
 use serde_json::json;
 use std::time::Instant;
@@ -43,7 +44,7 @@ pub(super) fn run(args: &Convert, screen: &mut Screen) -> Result<Exit, Failure> 
         page.styled_field("dry run", GOOD, &line);
         None
     } else {
-        signals::watch(&cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+        signals::watch(&cancel).map_err(store::Error::io("handle", "SIGINT"))?;
         let done = convert(args, &planned, screen);
         let done = done.map_err(|error| Failure::from(error).signalled(&cancel))?;
         show_done(&mut page, args, flavor, &done);

@@ -29,7 +29,7 @@ pub(super) fn manual(screen: &mut Screen) -> Result<Exit, Failure> {
     let mut roff = Vec::new();
     let pages = std::iter::once(command.clone()).chain(command.get_subcommands().cloned());
     for page in pages.filter(|page| page.get_name() != "help") {
-        render(page, &mut roff).map_err(crate::Error::io("write", "the manual"))?;
+        render(page, &mut roff).map_err(crate::store::Error::io("write", "the manual"))?;
     }
     screen.print(&String::from_utf8_lossy(&roff));
     Ok(Exit::Ok)

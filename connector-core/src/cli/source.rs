@@ -5,11 +5,11 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
 use crate::checkpoint::files::{Found, OpenErrorKind};
-use crate::checkpoint::{CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS, look};
+use crate::checkpoint::{self, CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS, look};
 use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
-use crate::store::Source;
+use crate::store::{self, Source};
 use crate::{Error, ImportOptions};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,8 +57,8 @@ pub(super) fn weights(path: &Path, iteration: &Iteration) -> Result<PathBuf, Fai
     if !look::is_dir(&inside)? {
         return Ok(path.into());
     }
-    for entry in fs::read_dir(path).map_err(Error::io("read", path))? {
-        let entry = entry.map_err(Error::io("read", path))?;
+    for entry in fs::read_dir(path).map_err(store::Error::io("read", path))? {
+        let entry = entry.map_err(store::Error::io("read", path))?;
         if entry.path().extension().is_some_and(|extension| extension == "safetensors") {
             return Ok(path.into());
         }
@@ -77,13 +77,14 @@ pub(super) fn reader(path: &Path) -> Result<Tensors, Failure> {
 }
 
 /// The error of opening or planning `source`, with what may help.
-pub(super) fn explain(source: &Path, error: Error) -> Failure {
+pub(super) fn explain(source: &Path, error: impl Into<Error>) -> Failure {
+    let error = error.into();
     let help = match &error {
         Error::Refused(refusal) if refusal.findings.iter().all(|f| f.keys.is_empty()) => {
             part(source).into_iter().collect()
         }
         Error::Refused(refusal) => refused(source, &refusal.findings),
-        Error::Open(open) => {
+        Error::Checkpoint(checkpoint::Error::Open(open)) => {
             // Of two that were named it may be the other.
             let named = if open.path.starts_with(source) { source } else { &open.path };
             part(named).or_else(|| unopened(named, &open.kind)).into_iter().collect()

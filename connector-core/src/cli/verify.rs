@@ -10,6 +10,7 @@ use super::style::{BAD, GOOD};
 use super::{findings, overview, signals, source, text};
 use crate::connector::{Difference, Verification, VerifyOptions, diff, verify};
 use crate::plan::group_keys;
+use crate::store;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -47,7 +48,7 @@ fn run(
     screen: &Screen,
     compare: Compare,
 ) -> Result<Verification, Failure> {
-    signals::watch(&options.cancel).map_err(crate::Error::io("handle", "SIGINT"))?;
+    signals::watch(&options.cancel).map_err(store::Error::io("handle", "SIGINT"))?;
     let progress = Shown::new(screen, Verb::Comparing);
     let start = Instant::now();
     let compared = compare(source, checkpoint, options, &progress);

@@ -7,9 +7,11 @@ use crate::base::json;
 use crate::base::parallel::{self, in_parallel};
 use crate::base::stage::stage;
 use crate::checkpoint::safetensors::OutputTensor;
-use crate::checkpoint::{Checking, Container, Layout, Tensors};
+use crate::checkpoint::{Container, Layout, Tensors};
+use crate::connector::checked;
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::plan::{Finding, FindingKind, Output, Plan};
+use crate::store;
 use crate::store::failpoint::failpoint;
 use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, write_new};
 use crate::{Error, Result};
@@ -109,8 +111,8 @@ impl Conversion {
         if self.plan.equal.is_empty() {
             return Ok(());
         }
-        Checking::during(source, (self.threads, cancel), |source| {
-            engine::check_equal(&self.plan, source, &self.prepared, cancel)
+        checked(source, (self.threads, cancel), |source| {
+            Ok(engine::check_equal(&self.plan, source, &self.prepared, cancel)?)
         })
     }
 
@@ -128,7 +130,7 @@ impl Conversion {
         self.check(input, source, target)?;
         let staging = Staging::begin(target.output, target.overwrite)?.sync(target.sync);
         let weights = staging.path().join(target.weights);
-        fs::create_dir_all(&weights).map_err(Error::io("create", &weights))?;
+        fs::create_dir_all(&weights).map_err(store::Error::io("create", &weights))?;
         let writer = {
             stage!("create");
             self.layout.create(&weights)?
@@ -139,7 +141,7 @@ impl Conversion {
             let bytes = self.plan.outputs.iter().map(|output| output.bytes().unwrap_or(0));
             Hashing::new(writer.sink(), places.iter().map(Vec::as_slice).zip(bytes))
         });
-        let done = Checking::during(source, (self.threads, target.cancel), |source| {
+        let done = checked(source, (self.threads, target.cancel), |source| {
             convert(&Job {
                 plan: &self.plan,
                 prepared: &self.prepared,
@@ -168,7 +170,10 @@ impl Conversion {
             finish(staging.path(), &mut record)?;
         }
         source.check_unchanged()?;
-        write_new(&staging.path().join(CONVERSION_JSON), &json::pretty(&record)?)?;
+        write_new(
+            &staging.path().join(CONVERSION_JSON),
+            &json::pretty(&record).map_err(Error::config)?,
+        )?;
         failpoint("conversion.finished")?;
         target.cancel.check()?;
         stage!("publish");
@@ -217,7 +222,7 @@ impl Conversion {
         let known: HashMap<String, blake3::Hash> =
             names.zip(known).filter_map(|(name, hash)| Some((name, (*hash)?))).collect();
         let tensors = written.tensors();
-        let hashes = in_parallel(self.threads, tensors.len(), |number| {
+        let hashes = in_parallel(self.threads, tensors.len(), |number| -> Result<_> {
             cancel.check()?;
             let tensor = &tensors[number];
             match known.get(&tensor.name) {
@@ -230,7 +235,7 @@ impl Conversion {
 }
 
 /// The blake3 hash of a tensor's bytes.
-pub(crate) fn hash(source: &dyn Source, tensor: &crate::store::TensorInfo) -> Result<String> {
+pub(crate) fn hash(source: &dyn Source, tensor: &store::TensorInfo) -> Result<String> {
     // What was read is hashed while it is in the nearest caches.
     const PART: u64 = 128 << 10;
     let mut hasher = blake3::Hasher::new();

@@ -197,7 +197,7 @@ impl PlannedConvert {
         let (path, target) = (self.checkpoint.path(), self.target(output, progress));
         let context = self.same.context();
         self.conversion
-            .run((path, source), context, &target, record, engine::run, finish)
+            .run((path, source), context, &target, record, |job| Ok(engine::run(job)?), finish)
             .map(|(record, _)| record)
     }
 

@@ -81,7 +81,7 @@ impl<'a> State<'a> {
     /// # Errors
     /// [`Error::Refused`] if there is no such tensor; [`Error::Io`].
     pub fn bytes(&self, key: &str) -> Result<Vec<u8>> {
-        engine::read(self.job.source, self.info(key)?)
+        Ok(engine::read(self.job.source, self.info(key)?)?)
     }
 
     /// Writes an output: its bytes in row-major order and of the type that the plan makes it in,
@@ -112,7 +112,7 @@ impl<'a> State<'a> {
     /// As [`bytes`](State::bytes); [`Error::Candle`].
     #[cfg(feature = "candle")]
     pub fn tensor(&self, key: &str) -> Result<candle_core::Tensor> {
-        engine::read_tensor(self.job.source, self.info(key)?, self.job.context.device)
+        Ok(engine::read_tensor(self.job.source, self.info(key)?, self.job.context.device)?)
     }
 
     /// Writes an output, whose shape and type are those of the plan before a cast that the user

@@ -166,7 +166,7 @@ impl PlannedExport {
         let config_json = if checkpoint.original() == Some(&value) {
             checkpoint.original_bytes().to_vec()
         } else {
-            json::pretty(&value)?
+            json::pretty(&value).map_err(Error::config)?
         };
         let (context, folders) = (checkpoint.context(), checkpoint.folders()?);
         let but = [MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];

@@ -1,6 +1,6 @@
 //! Hashes of tensors, taken while they are written: a tensor need not be read a second time.
 
-use crate::Result;
+use crate::store;
 use crate::store::{FileId, Part, Sink};
 use blake3::{Hash, Hasher};
 use std::fs::File;
@@ -122,19 +122,19 @@ impl Sink for Hashing<'_> {
         self.sink.path(file)
     }
 
-    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.sink.admit(file, offset, bytes)?;
         self.pass(file, offset, bytes);
         Ok(())
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.sink.write_at(file, offset, bytes)?;
         self.pass(file, offset, bytes);
         Ok(())
     }
 
-    fn sync(&self, file: FileId) -> Result<()> {
+    fn sync(&self, file: FileId) -> store::Result<()> {
         self.sink.sync(file)
     }
 
@@ -157,13 +157,13 @@ mod tests {
         fn path(&self, _: FileId) -> PathBuf {
             PathBuf::new()
         }
-        fn admit(&self, _: FileId, _: u64, _: &[u8]) -> Result<()> {
+        fn admit(&self, _: FileId, _: u64, _: &[u8]) -> store::Result<()> {
             Ok(())
         }
-        fn write_at(&self, _: FileId, _: u64, _: &[u8]) -> Result<()> {
+        fn write_at(&self, _: FileId, _: u64, _: &[u8]) -> store::Result<()> {
             Ok(())
         }
-        fn sync(&self, _: FileId) -> Result<()> {
+        fn sync(&self, _: FileId) -> store::Result<()> {
             Ok(())
         }
         fn local_file(&self, _: FileId) -> Option<&File> {

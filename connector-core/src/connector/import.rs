@@ -187,9 +187,11 @@ impl PlannedImport {
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
         let checkpoint = {
             stage!("open");
-            let open = || match options.format.as_str() {
-                PYTORCH => Checkpoint::open_torch_save(source),
-                _ => Checkpoint::open(source),
+            let open = || {
+                Ok(match options.format.as_str() {
+                    PYTORCH => Checkpoint::open_torch_save(source)?,
+                    _ => Checkpoint::open(source)?,
+                })
             };
             settled(open, Checkpoint::source)?
         };
@@ -206,7 +208,7 @@ impl PlannedImport {
         // What the connector did not look at is judged all the same.
         let settle = || {
             checkpoint.fields().settle_rest(&[]);
-            checkpoint.fields().finish()
+            checkpoint.fields().finish().map_err(Error::from)
         };
         let configuration = match configured {
             Ok(configured) => configured.and_then(|done| settle().map(|()| done)).map_err(named)?,
@@ -237,15 +239,17 @@ impl PlannedImport {
             files: &names,
             tokenizer: &connector.tokenizer(&names),
         };
-        let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
-            .torch_dist
-        {
-            Some(dist) => {
-                let mut around = described.surroundings(dist.flavor, dist.layers).map_err(named)?;
-                (dist.container(&mut around, &config), around)
-            }
-            None => (Container::Safetensors, described.plain().map_err(named)?),
-        };
+        let (container, Surroundings { directory, made, moved, warnings, .. }) =
+            match &options.torch_dist {
+                Some(dist) => {
+                    let around = described.surroundings(dist.flavor, dist.layers);
+                    let mut around = around.map_err(Error::from).map_err(named)?;
+                    (dist.container(&mut around, &config), around)
+                }
+                None => {
+                    (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?)
+                }
+            };
         let draft = Draft {
             direction: Direction::Import,
             registration,

@@ -2,7 +2,7 @@
 
 use super::Planned;
 use crate::base::parallel;
-use crate::checkpoint::Checking;
+use crate::connector::checked;
 use crate::{Error, Result, Tensor, engine};
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ impl Planned {
     pub fn in_memory(&self) -> Result<BTreeMap<String, Tensor>> {
         self.check_equal()?;
         let (plan, source, context) = (self.plan(), self.source(), self.context());
-        let made = Checking::during(source, (parallel::cores(), self.cancel()), |source| {
+        let made = checked(source, (parallel::cores(), self.cancel()), |source| {
             let fetch = |input| {
                 self.cancel().check()?;
                 engine::read_input(source, input, context.device)
             };
-            engine::run_in_memory(plan, source.tensors(), &fetch, &context)
+            Ok(engine::run_in_memory(plan, source.tensors(), &fetch, &context)?)
         });
         let mut made = made.map_err(self.named())?;
         for output in &plan.outputs {

@@ -2,6 +2,7 @@
 //! conversions that use them.
 
 pub mod cache;
+mod checked;
 mod conversion;
 mod convert;
 mod convert_state;
@@ -25,6 +26,7 @@ mod trained;
 mod verify;
 
 pub use crate::mapping::Direction;
+pub(crate) use checked::checked;
 pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};

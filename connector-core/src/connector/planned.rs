@@ -488,7 +488,7 @@ pub(super) fn settled<T>(
         let files = (0..source.file_count())
             .filter_map(|number| Some((source.path(number), source.local_file(number)?)));
         let stamp = |(path, file): (&Path, &File)| {
-            let found = file.metadata().map_err(Error::io("read", path))?;
+            let found = file.metadata().map_err(store::Error::io("read", path))?;
             Ok((path.to_path_buf(), Stamp::of(&found)))
         };
         files.map(stamp).collect()
@@ -548,14 +548,14 @@ impl Files {
             let copy = inside.map(|name| to.join(name));
             let is_copied = copy.as_ref().map_or(Ok(false), |copy| look::exists(copy))?;
             let now = copy.as_ref().filter(|_| is_copied).unwrap_or(file);
-            if std::fs::read(now).map_err(Error::io("read", now))? != *bytes {
-                return Err(Error::SourceChanged { path: file.clone() });
+            if std::fs::read(now).map_err(store::Error::io("read", now))? != *bytes {
+                return Err(store::Error::SourceChanged { path: file.clone() }.into());
             }
         }
         self.made.iter().try_for_each(|(name, bytes)| {
             let file = dir.join(name);
             let folder = file.parent().unwrap_or(dir);
-            std::fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+            std::fs::create_dir_all(folder).map_err(store::Error::io("create", folder))?;
             write_new(&file, bytes)
         })?;
         self.check_unchanged()
@@ -563,7 +563,7 @@ impl Files {
 
     /// Passes if what is copied is as it was when it was listed.
     fn check_unchanged(&self) -> Result<()> {
-        self.beside.as_ref().map_or(Ok(()), Sidecars::check_unchanged)
+        Ok(self.beside.as_ref().map_or(Ok(()), Sidecars::check_unchanged)?)
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{AutoModel, ImportOptions};
 use crate::checkpoint::{NemoCheckpoint, look};
 use crate::plan::{Finding, FindingKind};
+use crate::store;
 use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -66,7 +67,7 @@ impl AutoResume {
     /// or the run has ended; as [`AutoModel::import_ckpt`].
     pub fn setup(&self) -> Result<Resume> {
         if let Some(path) = &self.resume_from_path {
-            fs::metadata(path).map_err(Error::io("find", path))?;
+            fs::metadata(path).map_err(store::Error::io("find", path))?;
             return Ok(Resume::Trained(path.clone()));
         }
         if self.resume_if_exists
@@ -159,8 +160,8 @@ fn ending(dir: &Path, ending: &str) -> Result<Vec<PathBuf>> {
     if !look::exists(dir)? {
         return Ok(found);
     }
-    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
-        let entry = entry.map_err(Error::io("read", dir))?;
+    for entry in fs::read_dir(dir).map_err(store::Error::io("read", dir))? {
+        let entry = entry.map_err(store::Error::io("read", dir))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(ending)
             && look::is_dir(&entry.path())?

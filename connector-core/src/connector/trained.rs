@@ -54,10 +54,11 @@ fn described(
     let registry = Registry::get()?;
     let registration = registry.importer(format, model, &config.architectures())?;
     let named = |error| of_file(name_subject(error, registration, Direction::Import), dir);
-    let configured = catch(|| {
+    let configured = catch(|| -> Result<_> {
         let configured = registration.connector.configure(&config, &[])?;
         config.fields().settle_rest(&[]);
-        config.fields().finish().map(|()| configured)
+        config.fields().finish()?;
+        Ok(configured)
     });
     let mut fields = match configured {
         Ok(configured) => configured.map_err(named)?.model.json().clone(),

@@ -1,8 +1,9 @@
 use super::cast::cast;
 use super::whole::read_elements;
+use crate::engine::Result;
 use crate::plan::{Plan, Work};
+use crate::store;
 use crate::store::{Dtype, FileId, Sink, Source, TensorInfo};
-use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -114,7 +115,7 @@ impl<'a> Against<'a> {
         start: u64,
         made: usize,
         bytes: &mut Vec<u8>,
-    ) -> Result<()> {
+    ) -> store::Result<()> {
         if dtype.bytes().is_none() {
             // A buffer may end inside an element; such a tensor lies in one run.
             bytes.resize(made, 0);
@@ -138,11 +139,11 @@ impl Sink for Against<'_> {
         PathBuf::new()
     }
 
-    fn admit(&self, _: FileId, _: u64, _: &[u8]) -> Result<(), Error> {
+    fn admit(&self, _: FileId, _: u64, _: &[u8]) -> store::Result<()> {
         Ok(())
     }
 
-    fn write_at(&self, output: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn write_at(&self, output: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         let Pair { dtype, tensor } = self.outputs[output];
         let Some(tensor) = tensor.map(|tensor| &self.checkpoint.tensors()[tensor]) else {
             return Ok(());
@@ -162,7 +163,7 @@ impl Sink for Against<'_> {
         Ok(())
     }
 
-    fn sync(&self, _: FileId) -> Result<(), Error> {
+    fn sync(&self, _: FileId) -> store::Result<()> {
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 use super::whole::read_elements;
-use crate::Result;
 use crate::base::Cancel;
+use crate::engine::Result;
 use crate::plan::{EqualCheck, Finding, FindingKind};
 use crate::store::Source;
 

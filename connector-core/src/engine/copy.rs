@@ -4,10 +4,11 @@ use super::extents::{Extent, Queue};
 use super::flush::Flusher;
 use super::kernel::{self, KernelCopy};
 use super::{Io, Job};
+use crate::base::WorkerPanicked;
 use crate::base::parallel;
 use crate::base::stage::stage;
+use crate::engine::Result;
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Moves `extents` on a few threads, each with the next ones in the order of the target; this
@@ -50,10 +51,10 @@ pub(super) fn run(
         let steps = run.note(steps());
         let own = run.work(0);
         let mut results = vec![steps];
-        results.extend(workers.into_iter().map(|w| w.join().unwrap_or(Err(Error::WorkerPanicked))));
+        results.extend(workers.into_iter().map(|w| w.join().unwrap_or(Err(WorkerPanicked.into()))));
         results.push(own);
         drop(written);
-        results.extend(flusher.map(|f| f.join().unwrap_or(Err(Error::WorkerPanicked))));
+        results.extend(flusher.map(|f| f.join().unwrap_or(Err(WorkerPanicked.into()))));
         // The first error is the cause; the others stopped because of it.
         results.into_iter().collect()
     })
@@ -147,7 +148,7 @@ impl Run<'_> {
         let Extent { source: (file, at), cast: as_type, output, .. } = extents[0];
         let Some((from, to)) = as_type else {
             stage!("read");
-            return self.job.source.read_at(file, at, made);
+            return Ok(self.job.source.read_at(file, at, made)?);
         };
         let read = read.room(extents[0].bytes() as usize);
         {

@@ -7,9 +7,10 @@
 //! which reads ahead. So does every byte of what cannot be opened, or once the system refuses.
 
 use super::buffer::{BLOCK, Buffer};
+use crate::engine::Result;
+use crate::store;
 use crate::store::failpoint::failpoint;
 use crate::store::{Checksum, FileId, Sink, Source, TensorInfo};
-use crate::{Error, Result};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -76,11 +77,11 @@ impl Source for DirectSource<'_> {
         self.source.file_len(file)
     }
 
-    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+    fn description(&self, file: FileId) -> store::Result<Vec<u8>> {
         self.source.description(file)
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         if buffer.len() >= PAGE {
             let local = self.source.local_file(file);
             let direct = |open: &File, bounce: &mut [u8]| read(open, offset, buffer, bounce);
@@ -93,7 +94,7 @@ impl Source for DirectSource<'_> {
         self.source.read_at(file, offset, buffer)
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.source.check_unchanged()
     }
 
@@ -119,11 +120,11 @@ impl Sink for DirectSink<'_> {
         self.sink.path(file)
     }
 
-    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.sink.admit(file, offset, bytes)
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         let head = (offset.next_multiple_of(PAGE as u64) - offset) as usize;
         let whole = bytes.len().saturating_sub(head) / PAGE * PAGE;
         let Some(local) = self.sink.local_file(file).filter(|_| whole > 0) else {
@@ -140,7 +141,7 @@ impl Sink for DirectSink<'_> {
         let path = || self.path(file);
         let direct = |open: &File, bounce: &mut [u8]| write(open, at, middle, bounce);
         let done = self.files.with(file, Some(local), path, direct);
-        if !done.map_err(|error| Error::io("write", path())(error))? {
+        if !done.map_err(|error| store::Error::io("write", path())(error))? {
             return self.sink.write_at(file, at, rest);
         }
         if !tail.is_empty() {
@@ -149,7 +150,7 @@ impl Sink for DirectSink<'_> {
         Ok(())
     }
 
-    fn sync(&self, file: FileId) -> Result<()> {
+    fn sync(&self, file: FileId) -> store::Result<()> {
         self.sink.sync(file)
     }
 

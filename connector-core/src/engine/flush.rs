@@ -1,4 +1,4 @@
-use crate::Result;
+use crate::engine::Result;
 use crate::store::{FileId, Part, Sink, file_count};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};

@@ -1,12 +1,13 @@
 use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
+use crate::base::CandleError;
 use crate::base::parallel;
 use crate::base::stage::stage;
+use crate::engine::{Error, Result};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
-use crate::store::{Dtype, Source, TensorInfo};
+use crate::store::{self, Dtype, Source, TensorInfo};
 use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
-use crate::{Error, Result};
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, WithDType};
 use half::{bf16, f16};
 use std::collections::HashMap;
@@ -260,7 +261,7 @@ fn load(
     device: &Device,
 ) -> Result<Tensor> {
     fn typed<T: WithDType + bytemuck::Pod>(
-        fill: &dyn Fn(&mut [u8]) -> Result<()>,
+        fill: &dyn Fn(&mut [u8]) -> store::Result<()>,
         len: u64,
         shape: &[usize],
         device: &Device,
@@ -285,7 +286,10 @@ fn load(
 }
 
 /// Lends the tensor's bytes, in row-major order.
-pub(crate) fn tensor_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<()>) -> Result<()> {
+pub(crate) fn tensor_bytes<E: From<Error>>(
+    tensor: &Tensor,
+    write: impl FnOnce(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
     fn typed<T: WithDType + bytemuck::Pod>(storage: &CpuStorage) -> Result<&[u8]> {
         Ok(bytemuck::cast_slice(T::cpu_storage_as_slice(storage).map_err(Error::candle)?))
     }
@@ -294,7 +298,7 @@ pub(crate) fn tensor_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<
         tensor.to_device(&Device::Cpu).and_then(|t| t.contiguous()).map_err(Error::candle)?;
     let (storage, layout) = tensor.storage_and_layout();
     let Storage::Cpu(storage) = &*storage else {
-        return Err(Error::Candle("the result could not be read back".into()));
+        return Err(Error::from(CandleError("the result could not be read back".into())).into());
     };
     let bytes = match tensor.dtype() {
         DType::U8 => typed::<u8>(storage),
@@ -306,7 +310,9 @@ pub(crate) fn tensor_bytes(tensor: &Tensor, write: impl FnOnce(&[u8]) -> Result<
         DType::F16 => typed::<f16>(storage),
         DType::F32 => typed::<f32>(storage),
         DType::F64 => typed::<f64>(storage),
-        _ => return Err(Error::Candle("the result could not be read back".into())),
+        _ => {
+            return Err(Error::from(CandleError("the result could not be read back".into())).into());
+        }
     }?;
     // A narrowed tensor shares the storage of the whole.
     let size = tensor.dtype().size_in_bytes();

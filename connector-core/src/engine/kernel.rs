@@ -3,8 +3,8 @@
 //! buffer.
 
 use super::extents::Extent;
-use crate::Result;
 use crate::base::stage::stage;
+use crate::engine::Result;
 use crate::store::failpoint::failpoint;
 use crate::store::{Sink, Source};
 use std::fs::File;
@@ -93,7 +93,7 @@ impl KernelCopy {
     /// has written so far will be written again.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io) if the system fails.
+    /// [`Error::Io`](crate::engine::Error::Io) if the system fails.
     pub fn copy(&self, extent: &Extent, source: &dyn Source, sink: &dyn Sink) -> Result<bool> {
         let wanted = extent.cast.is_none() && extent.rows == 1 && extent.len >= SMALLEST;
         if !wanted || !self.possible.load(Ordering::Relaxed) {
@@ -120,7 +120,7 @@ impl KernelCopy {
                 }
                 Err(error) => {
                     let path = source.path(extent.source.0);
-                    return Err(crate::Error::io("copy from", path)(error));
+                    return Err(crate::store::Error::io("copy from", path)(error).into());
                 }
             }
         }

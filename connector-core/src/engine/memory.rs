@@ -1,9 +1,9 @@
 use super::Context;
 use super::function::{call_function, does_not_fit, transform_ctx};
+use crate::engine::{Error, Result};
 use crate::plan::{Input, Plan, Work};
 use crate::store::TensorInfo;
 use crate::transform::{BoxError, Compute, Kernel, Tensor};
-use crate::{Error, Result};
 use std::collections::BTreeMap;
 
 /// Gives the tensor of an input.

@@ -11,6 +11,7 @@ mod cast;
 mod compare;
 mod copy;
 mod direct;
+mod error;
 mod extents;
 mod flush;
 #[cfg(feature = "candle")]
@@ -25,6 +26,7 @@ mod whole;
 pub use crate::base::{NoProgress, Progress};
 pub(crate) use against::{Against, Mismatch};
 pub use cast::{Loss, cast};
+pub use error::{Error, Result};
 pub(crate) use extents::origins;
 pub use prepare::{Bound, EngineOptions, Io, Prepared};
 pub(crate) use put::{put, read};
@@ -42,7 +44,6 @@ use crate::plan::Plan;
 use crate::schema::Instance;
 use crate::store::{Part, Sink, Source, file_count};
 use crate::transform::Config;
-use crate::{Error, Result};
 
 /// What a plan runs on.
 pub struct Job<'a> {

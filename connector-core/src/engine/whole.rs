@@ -1,9 +1,9 @@
 use super::Job;
 use super::cast::{Tally, cast};
-use crate::Result;
 use crate::base::stage::stage;
+use crate::engine::Result;
 use crate::plan::{Input, Plan, Work};
-use crate::store::{Rows, Source, TensorInfo, landings};
+use crate::store::{self, Rows, Source, TensorInfo, landings};
 use crate::transform::{Compute, Kind, Move};
 
 /// How much of a box that is narrower than its tensor is read at once: little beside a buffer.
@@ -42,7 +42,7 @@ fn compute(
             })
             .collect();
         let inputs = inputs.iter().map(|&input| read_input(source, input));
-        let inputs = inputs.collect::<Result<Vec<Vec<u8>>>>()?;
+        let inputs = inputs.collect::<store::Result<Vec<Vec<u8>>>>()?;
         let bytes: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
         let made = operation.run(&kinds, &bytes);
         write_part(job, output, call as u64 * elements, &made, tally)?;
@@ -57,7 +57,7 @@ fn run_moves(job: &Job<'_>, number: usize, moves: &[Move], tally: &Tally) -> Res
         .inputs
         .iter()
         .map(|&input| read_input(source, input))
-        .collect::<Result<Vec<Vec<u8>>>>()?;
+        .collect::<store::Result<Vec<Vec<u8>>>>()?;
     let dtype = source.tensors()[step.inputs[0].tensor].dtype;
     // That no run begins or ends inside a byte was checked when the plan was prepared.
     let size = |elements: u64| (elements * dtype.bits() / 8) as usize;
@@ -86,7 +86,7 @@ pub(super) fn extent(tensor: &TensorInfo, input: Input) -> (u64, u64) {
     }
 }
 
-fn read_input(source: &dyn Source, input: Input) -> Result<Vec<u8>> {
+fn read_input(source: &dyn Source, input: Input) -> store::Result<Vec<u8>> {
     let tensor = &source.tensors()[input.tensor];
     let (from, len) = extent(tensor, input);
     let size = tensor.dtype.size(len).unwrap_or_else(|| tensor.bytes());
@@ -102,7 +102,7 @@ pub(super) fn read_elements(
     from: u64,
     len: u64,
     bytes: &mut [u8],
-) -> Result<()> {
+) -> store::Result<()> {
     if tensor.dtype.bytes().is_none() {
         // Its elements share bytes, so that it cannot be cut into boxes.
         let run = tensor.runs(from, len).first().copied();

@@ -4,6 +4,7 @@ use super::refused;
 use crate::base::parallel::{cores, in_parallel};
 use crate::checkpoint::{NemoCheckpoint, Small, Tensors};
 use crate::connector::{ImportOptions, hash, imported};
+use crate::store;
 use crate::store::{Source, TRAINING_JSON};
 use crate::{Cancel, Error, Result};
 use serde::{Deserialize, Serialize};
@@ -34,7 +35,7 @@ impl Base {
             return Err(Error::refused(findings));
         }
         let tensors = source.tensors();
-        let mut lines = in_parallel(cores(), tensors.len(), |number| {
+        let mut lines = in_parallel(cores(), tensors.len(), |number| -> Result<_> {
             cancel.check()?;
             let tensor = &tensors[number];
             let hash = hash(&source, tensor)?;
@@ -42,7 +43,7 @@ impl Base {
         })?;
         lines.sort_unstable();
         let tensors = blake3::hash(lines.concat().as_bytes()).to_hex().to_string();
-        Ok(Base { path: fs::canonicalize(path).map_err(Error::io("find", path))?, tensors })
+        Ok(Base { path: fs::canonicalize(path).map_err(store::Error::io("find", path))?, tensors })
     }
 
     /// What the run whose checkpoint is at `path` recorded; `None` if that is no run's, or of a

@@ -11,6 +11,7 @@ use crate::connector::{
 use crate::families::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
+use crate::store;
 use crate::{Cancel, DeviceChoice, Error, Result};
 use candle_core::{DType, Device};
 use serde_json::Value;
@@ -136,7 +137,7 @@ impl Loaded {
     pub fn stop_tokens(&self) -> Result<Vec<u32>> {
         for name in ["generation_config.json", "config.json"] {
             let Some(path) = self.file(name)? else { continue };
-            let text = std::fs::read(&path).map_err(Error::io("read", &path))?;
+            let text = std::fs::read(&path).map_err(store::Error::io("read", &path))?;
             let wrong =
                 |problem: String| ModelError::GenerationConfig { path: path.clone(), problem };
             let fields: Value = json::config(&text).map_err(wrong)?;

@@ -2,7 +2,7 @@
 
 use crate::base::Cancel;
 use crate::base::parallel;
-use crate::checkpoint::Checking;
+use crate::connector::checked;
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind, group_keys};
 use crate::schema::{Instance, existing, names};
@@ -69,14 +69,13 @@ impl Parameters {
         let declared = Declared::of(instance);
         let infos = source.tensors();
         let order = declared.settle(infos.iter().map(|i| (i.name.as_str(), i.shape.as_slice())))?;
-        let tensors =
-            Checking::during(source, (parallel::cores(), &Cancel::default()), |source| {
-                let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
-                    let tensor = read_tensor(source, &infos[at], device)?;
-                    Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
-                });
-                named.collect()
-            })?;
+        let tensors = checked(source, (parallel::cores(), &Cancel::default()), |source| {
+            let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
+                let tensor = read_tensor(source, &infos[at], device)?;
+                Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
+            });
+            named.collect()
+        })?;
         source.check_unchanged()?;
         Ok(Parameters { tensors })
     }

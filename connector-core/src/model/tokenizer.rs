@@ -8,8 +8,9 @@ mod growth;
 
 use self::growth::Growth;
 use super::ModelError;
+use crate::Result;
 use crate::base::panics;
-use crate::{Error, Result};
+use crate::store;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use tokenizers::{
@@ -52,9 +53,9 @@ impl Tokenizer {
     /// [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |reason| ModelError::Tokenizer { path: path.into(), reason };
-        let file = std::fs::File::open(path).map_err(Error::io("read", path))?;
+        let file = std::fs::File::open(path).map_err(store::Error::io("read", path))?;
         let mut json = Vec::new();
-        file.take(LONGEST + 1).read_to_end(&mut json).map_err(Error::io("read", path))?;
+        file.take(LONGEST + 1).read_to_end(&mut json).map_err(store::Error::io("read", path))?;
         if json.len() as u64 > LONGEST {
             return Err(failed(format!("it has more than {} MiB", LONGEST >> 20)).into());
         }

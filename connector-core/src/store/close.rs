@@ -5,7 +5,7 @@
 //! [`File`] does not listen.
 
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;

@@ -13,13 +13,13 @@ pub(crate) use active::failpoint;
 /// Passes the point `name`.
 #[cfg(not(feature = "failpoints"))]
 #[inline(always)]
-pub(crate) fn failpoint(_name: &'static str) -> crate::Result<()> {
+pub(crate) fn failpoint(_name: &'static str) -> crate::store::Result<()> {
     Ok(())
 }
 
 #[cfg(feature = "failpoints")]
 mod active {
-    use crate::{Error, Result};
+    use crate::store::{Error, Result};
     use std::str::FromStr;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicUsize, Ordering};

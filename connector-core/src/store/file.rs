@@ -11,7 +11,7 @@ use super::{
     removal::tidy,
 };
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;

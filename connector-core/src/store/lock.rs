@@ -1,7 +1,7 @@
 use super::place::Place;
 use super::publish::remove;
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -83,16 +83,17 @@ impl Lock {
         self.held.is_some()
     }
 
-    /// Takes the lock of `place` as soon as it is free. `waiting` is told once who has it.
+    /// Takes the lock of `place` as soon as it is free; `None` if that was cancelled. `waiting` is told
+    /// once who has it.
     ///
     /// # Errors
-    /// [`Error::Cancelled`]; [`Error::Io`] if the system refuses.
+    /// [`Error::Io`] if the system refuses.
     #[cfg(feature = "hub")]
     pub(crate) fn wait(
         place: &Place,
-        cancel: &crate::Cancel,
+        cancel: &crate::base::Cancel,
         waiting: impl FnOnce(&str),
-    ) -> Result<Self> {
+    ) -> Result<Option<Self>> {
         let mut waiting = Some(waiting);
         loop {
             match Lock::acquire(place) {
@@ -101,9 +102,11 @@ impl Lock {
                         tell(owner.as_deref().unwrap_or("another process"));
                     }
                 }
-                done => return done,
+                done => return done.map(Some),
             }
-            cancel.check()?;
+            if cancel.is_cancelled() {
+                return Ok(None);
+            }
             std::thread::sleep(POLL);
         }
     }

@@ -4,6 +4,7 @@
 mod allocate;
 mod checksum;
 mod close;
+mod error;
 pub(crate) mod failpoint;
 #[cfg(any(feature = "cli", feature = "train", test))]
 mod file;
@@ -40,6 +41,7 @@ pub(crate) use stamp::{Stamp, check_at, settled};
 
 pub use crate::base::{Dtype, Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};
 pub use checksum::Checksum;
+pub use error::{Error, Result};
 pub use part::Part;
 pub use place::{available_space, check_separate};
 pub(crate) use sink::OUTSIDE;

@@ -1,5 +1,5 @@
 use super::owner::Owner;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path, PathBuf};
 use std::{fs, io};

@@ -5,7 +5,7 @@ use super::place::Place;
 use super::staging::Overwrite;
 use super::sync::sync_dir;
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 

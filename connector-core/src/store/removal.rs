@@ -4,7 +4,7 @@ use super::lock::Lock;
 use super::place::Place;
 use super::publish::{is_recoverable, is_used, recover, remove};
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
 use super::FileId;
-use crate::Error;
+use crate::store::Error;
 use std::fs::File;
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
 use super::{Checksum, FileId, TensorInfo};
-use crate::Error;
+use crate::store::Error;
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;

@@ -4,7 +4,7 @@ use super::publish::{self, inspect, recover, remove};
 use super::removal::tidy;
 use super::sync::{sync_dir, sync_tree};
 use crate::store::failpoint::failpoint;
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 

@@ -5,7 +5,7 @@
 //! the clock has moved on since the last change ([`settled`]): whatever changes the file after that
 //! gets another ctime.
 
-use crate::{Error, Result};
+use crate::store::{Error, Result};
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -80,10 +80,10 @@ fn since_1970(time: SystemTime) -> i128 {
 ///
 /// # Errors
 /// Those of `take`; [`Error::SourceChanged`] if a file does not come to rest.
-pub(crate) fn settled<T>(
-    mut take: impl FnMut() -> Result<T>,
-    stamps: impl Fn(&T) -> Result<Vec<(PathBuf, Stamp)>>,
-) -> Result<T> {
+pub(crate) fn settled<T, E: From<Error>>(
+    mut take: impl FnMut() -> Result<T, E>,
+    stamps: impl Fn(&T) -> Result<Vec<(PathBuf, Stamp)>, E>,
+) -> Result<T, E> {
     let mut restless = None;
     for _ in 0..ATTEMPTS {
         let begun = SystemTime::now();
@@ -97,7 +97,7 @@ pub(crate) fn settled<T>(
             }
         }
     }
-    Err(Error::SourceChanged { path: restless.unwrap_or_default() })
+    Err(Error::SourceChanged { path: restless.unwrap_or_default() }.into())
 }
 
 /// Passes if the file that `path` leads to has this stamp.

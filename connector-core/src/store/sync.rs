@@ -1,7 +1,7 @@
 //! Makes files and names durable.
 
-use crate::base::parallel::in_parallel;
-use crate::{Error, Result};
+use crate::base::parallel;
+use crate::store::{Error, Result};
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,13 @@ const AT_ONCE: usize = 4;
 pub(super) fn sync_tree(dir: &Path) -> Result<()> {
     let (mut files, mut dirs) = (Vec::new(), Vec::new());
     list(dir, &mut files, &mut dirs)?;
-    in_parallel(AT_ONCE, files.len(), |number| {
+    let synced = parallel::map(AT_ONCE, files.len(), |number| {
         let path = &files[number];
         // Windows syncs only what is open for writing.
         let file = OpenOptions::new().read(true).write(cfg!(windows)).open(path);
         file.and_then(|file| file.sync_all()).map_err(Error::io("sync", path))
-    })?;
+    });
+    synced.into_iter().collect::<Result<()>>()?;
     dirs.iter().try_for_each(|dir| sync_dir(dir))
 }
 

@@ -199,6 +199,6 @@ impl Adapted {
         let (lora, step, tool) = (self.lora(), self.step, TOOL);
         let record = Record { schema: "connector.adapter/1", tool, made, model, lora, step };
         write_new(&staging.path().join(CONVERSION_JSON), &to_json(&record)?)?;
-        staging.publish()
+        Ok(staging.publish()?)
     }
 }

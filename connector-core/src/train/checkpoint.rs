@@ -20,7 +20,7 @@ use crate::model::{
 use crate::plan::{Finding, FindingKind};
 use crate::store::failpoint::failpoint;
 use crate::store::{Overwrite, Sink, Staging, TRAINING_JSON, TensorInfo, write_new};
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, CandleError, Error, Result, checkpoint, store};
 use candle_core::{DType, Device, Tensor};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -157,23 +157,22 @@ impl Context {
             }
             None => false,
         };
-        let make = || {
-            let config = serde_json::to_value(&loaded.config)
-                .map_err(|error| Error::ModelConfig { reason: error.to_string() })?;
-            model_yaml(loaded.registration.model, &config)
+        let make = || -> Result<_> {
+            let config = serde_json::to_value(&loaded.config).map_err(Error::config)?;
+            Ok(model_yaml(loaded.registration.model, &config)?)
         };
         Ok(Context { from, model_yaml: (!has_it).then(make).transpose()? })
     }
 
     /// Writes it into the new folder `to`.
     pub fn write(&self, to: &Path) -> Result<()> {
-        fs::create_dir(to).map_err(Error::io("create", to))?;
+        fs::create_dir(to).map_err(store::Error::io("create", to))?;
         if let Some(from) = &self.from {
             // Listed anew: a run lasts, and its model's folder may be tidied meanwhile.
             Sidecars::list(from, &[])?.copy(to, &BTreeMap::new(), &Cancel::default())?;
         }
         let Some(model_yaml) = &self.model_yaml else { return Ok(()) };
-        write_new(&to.join(MODEL_YAML), model_yaml)
+        Ok(write_new(&to.join(MODEL_YAML), model_yaml)?)
     }
 }
 
@@ -196,7 +195,7 @@ impl Snapshot<'_> {
         self.context.write(&root.join(CONTEXT))?;
         write_new(&root.join(TRAINING_JSON), &to_json(self.state)?)?;
         failpoint("training.written")?;
-        staging.publish()
+        Ok(staging.publish()?)
     }
 }
 
@@ -210,19 +209,22 @@ pub(super) fn read_optimizer(path: &Path, device: &Device) -> Result<Named> {
 
 /// Writes tensors into the new folder `dir`.
 pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
-    fs::create_dir(dir).map_err(Error::io("create", dir))?;
+    fs::create_dir(dir).map_err(store::Error::io("create", dir))?;
     let outputs = tensors.iter().map(|(name, tensor)| {
         let dtype = from_candle_dtype(tensor.dtype()).ok_or_else(|| {
-            Error::Candle(format!("{name} is {:?}, which no file holds", tensor.dtype()))
+            CandleError(format!("{name} is {:?}, which no file holds", tensor.dtype()))
         })?;
         Ok(OutputTensor { name, dtype, shape: tensor.dims() })
     });
-    let layout = Layout::new(&outputs.collect::<Result<Vec<_>>>()?, MAX_SHARD_SIZE)?;
+    let layout = Layout::new(&outputs.collect::<Result<Vec<_>>>()?, MAX_SHARD_SIZE);
+    let layout = layout.map_err(checkpoint::Error::from)?;
     let writer = Writer::create(dir, layout.clone())?;
     for (tensor, place) in tensors.values().zip(layout.placements()) {
-        tensor_bytes(tensor, |bytes| writer.write_at(place.file, place.offset, bytes))?;
+        tensor_bytes(tensor, |bytes| -> Result<()> {
+            Ok(writer.write_at(place.file, place.offset, bytes)?)
+        })?;
     }
-    writer.finish()
+    Ok(writer.finish()?)
 }
 
 /// The type in which each parameter is saved: that of the tensor of its name, or else, where the

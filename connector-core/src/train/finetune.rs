@@ -15,6 +15,7 @@ use crate::model::{
     read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
+use crate::store;
 use crate::store::failpoint::failpoint;
 use crate::store::{Overwrite, Staging, replace_file};
 use crate::{Cancel, Error, Refusal, Result};
@@ -159,7 +160,9 @@ fn begin_and_train<M: Trainee>(
     let goes_on = is_same_file(&trainer.checkpoint(), &path)?;
     if !goes_on && is_inside(&trainer.log_dir, &path)? {
         // What a run begins with stays as it is.
-        return Err(Error::NotSeparate { input: path, output: trainer.log_dir.clone() });
+        return Err(
+            store::Error::NotSeparate { input: path, output: trainer.log_dir.clone() }.into()
+        );
     }
     let asked = if goes_on { asked(resume, &path)? } else { None };
     let mut run = Run::begin::<M>(&path, asked.as_deref(), data, trainer)?;
@@ -306,7 +309,8 @@ impl<'a> Run<'a> {
             Some(lora) => {
                 let mut model = GPTModel::new(&loaded.config, &parameters)?;
                 let variables = lora.variables(&mut model, trainer.seed)?;
-                let model_ckpt_path = fs::canonicalize(base).map_err(Error::io("find", base))?;
+                let model_ckpt_path =
+                    fs::canonicalize(base).map_err(store::Error::io("find", base))?;
                 (variables, Some(AdapterMetadata { model_ckpt_path, peft: lora.clone() }))
             }
         };
@@ -541,7 +545,7 @@ impl<'a> Run<'a> {
 
     fn draw(&self, records: &[StepRecord]) -> Result<()> {
         match curve::draw(&self.trainer.name, records) {
-            Ok(svg) => replace_file(&self.trainer.curve(), svg.as_bytes()),
+            Ok(svg) => Ok(replace_file(&self.trainer.curve(), svg.as_bytes())?),
             // A run is not lost for a picture.
             Err(problem) => {
                 tracing::warn!(%problem, "the loss cannot be drawn");
@@ -607,7 +611,7 @@ fn is_same_file(a: &Path, b: &Path) -> Result<bool> {
 }
 
 fn real(path: &Path) -> Result<PathBuf> {
-    fs::canonicalize(path).map_err(Error::io("find", path))
+    Ok(fs::canonicalize(path).map_err(store::Error::io("find", path))?)
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The right to write into the folder of a run.
 
 use super::Trainer;
+use crate::Result;
 use crate::checkpoint::look;
+use crate::store;
 use crate::store::{Lock, Place, sync_dir};
-use crate::{Error, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +28,7 @@ impl RunLock {
         let folders = Folders::create(dir)?;
         let lock = Lock::acquire(&Place::new(&dir.join(&trainer.name))?);
         let lock = lock.map_err(|error| match error {
-            Error::Locked { owner, .. } => Error::Locked { path: dir.clone(), owner },
+            store::Error::Locked { owner, .. } => store::Error::Locked { path: dir.clone(), owner },
             error => error,
         })?;
         Ok(RunLock { _lock: lock, _folders: folders })
@@ -48,7 +49,7 @@ impl Folders {
             made.push(dir.to_path_buf());
         }
         let folders = Folders(made);
-        fs::create_dir_all(dir).map_err(Error::io("create", dir))?;
+        fs::create_dir_all(dir).map_err(store::Error::io("create", dir))?;
         // A checkpoint that is on the disk is lost with the name of the folder above it.
         let above = |made: &PathBuf| match made.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => sync_dir(parent),

@@ -1,8 +1,9 @@
 //! What a run tells while it lasts: a line for each step, and a picture of the loss.
 
+use crate::Result;
 use crate::checkpoint::look;
+use crate::store;
 use crate::store::replace_file;
-use crate::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
@@ -61,7 +62,7 @@ impl Log {
         let mut records = Vec::new();
         if look::exists(&path)? {
             look::check_file(&path)?;
-            let text = fs::read(&path).map_err(Error::io("read", &path))?;
+            let text = fs::read(&path).map_err(store::Error::io("read", &path))?;
             // Its last line may be torn.
             records.extend(
                 text.split(|&byte| byte == b'\n')
@@ -71,14 +72,15 @@ impl Log {
         records.retain(|record| record.step <= step);
         let text = records.iter().map(line).collect::<String>();
         replace_file(&path, text.as_bytes())?;
-        let file = OpenOptions::new().append(true).open(&path).map_err(Error::io("open", &path))?;
+        let file =
+            OpenOptions::new().append(true).open(&path).map_err(store::Error::io("open", &path))?;
         Ok(Log { path, file, records })
     }
 
     /// Adds a line.
     pub fn add(&mut self, record: StepRecord) -> Result<()> {
         let text = line(&record);
-        self.file.write_all(text.as_bytes()).map_err(Error::io("write", &self.path))?;
+        self.file.write_all(text.as_bytes()).map_err(store::Error::io("write", &self.path))?;
         self.records.push(record);
         Ok(())
     }

@@ -6,7 +6,7 @@ use crate::connector::{ModelState, Recorded, convert};
 use crate::mapping::FlatMapping;
 use crate::model::Loaded;
 use crate::store::write_new;
-use crate::{Error, Result};
+use crate::{CandleError, Error, Result};
 use candle_core::Tensor;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,8 +32,7 @@ pub(super) fn split(
     a: &Tensor,
     b: &Tensor,
 ) -> Result<Vec<Module>> {
-    let json = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
-    let config = serde_json::to_value(&base.config).map_err(json)?;
+    let config = serde_json::to_value(&base.config).map_err(Error::config)?;
     let weight = format!("{projection}.weight");
     let mut mapping = FlatMapping::new(&base.registration.connector.mapping(), &[]).reversed();
     mapping.rules.retain(|rule| rule.sources.iter().any(|source| source.matches(&weight)));
@@ -60,7 +59,7 @@ pub(super) fn write(dir: &Path, lora: &Lora, base: &Path, modules: &[Module]) ->
     let metadata = [("format".to_string(), "pt".to_string())].into();
     let path = dir.join("adapter_model.safetensors");
     let bytes = safetensors::serialize(&tensors, Some(metadata))
-        .map_err(|error| Error::Candle(error.to_string()))?;
+        .map_err(|error| CandleError(error.to_string()))?;
     write_new(&path, &bytes)?;
     let names = modules.iter().filter_map(|module| module.name.rsplit('.').next());
     // What `LoraConfig` of peft has by default, and what this adapter is.
@@ -80,7 +79,7 @@ pub(super) fn write(dir: &Path, lora: &Lora, base: &Path, modules: &[Module]) ->
         "use_dora": false,
         "use_rslora": false,
     });
-    write_new(&dir.join("adapter_config.json"), &to_json(&config)?)
+    Ok(write_new(&dir.join("adapter_config.json"), &to_json(&config)?)?)
 }
 
 /// The model's name on the hub, if it was imported from there.

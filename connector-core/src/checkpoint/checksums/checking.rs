@@ -1,10 +1,10 @@
 use super::{Stretches, compare, read};
 use crate::base::Cancel;
 use crate::base::parallel::in_parallel;
-use crate::base::stage::stage;
 use crate::checkpoint::torch::zip::Crc;
+use crate::checkpoint::{Error, Result};
+use crate::store;
 use crate::store::{Checksum, FileId, Source, TensorInfo};
-use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -32,7 +32,7 @@ struct Record<'a> {
 
 impl<'a> Checking<'a> {
     /// `None` if the source has no checksums.
-    fn around(source: &'a dyn Source) -> Option<Self> {
+    pub fn around(source: &'a dyn Source) -> Option<Self> {
         let sums = source.checksums().iter();
         let sums = sums.filter(|sum| sum.crc.is_some() && !sum.bytes.is_empty());
         let records: Vec<_> = sums.map(|sum| Record { sum, read: Mutex::default() }).collect();
@@ -54,31 +54,12 @@ impl<'a> Checking<'a> {
         Some(checking)
     }
 
-    /// Does `work` with the source, and passes if what it read is what was written. What damaged bytes
-    /// made it refuse is not told.
-    ///
-    /// # Errors
-    /// Those of `work` and of [`finish`](Checking::finish).
-    pub fn during<T>(
-        source: &dyn Source,
-        (threads, cancel): (usize, &Cancel),
-        work: impl FnOnce(&dyn Source) -> Result<T>,
-    ) -> Result<T> {
-        let Some(checking) = Checking::around(source) else { return work(source) };
-        let done = work(&checking);
-        if let Ok(_) | Err(Error::Refused(_) | Error::Function { .. }) = done {
-            stage!("checksums");
-            checking.finish(threads, cancel)?;
-        }
-        done
-    }
-
     /// Passes if what was read is what was written.
     ///
     /// # Errors
     /// [`Error::Damaged`] with every record that is not; [`Error::SourceChanged`] if somebody writes to
     /// it; [`Error::Io`], [`Error::Cancelled`].
-    fn finish(&self, threads: usize, cancel: &Cancel) -> Result<()> {
+    pub fn finish(&self, threads: usize, cancel: &Cancel) -> Result<()> {
         let asked_for: Vec<_> =
             self.records.iter().filter(|record| !record.read().is_empty()).collect();
         let known = |record: &Record<'_>| record.read().of(&record.sum.bytes);
@@ -86,7 +67,7 @@ impl<'a> Checking<'a> {
             .into_iter()
             .map(|record| (record.sum, known(record)))
             .partition(|(_, crc)| crc.is_some());
-        let again = in_parallel(threads, unknown.len(), |number| {
+        let again = in_parallel(threads, unknown.len(), |number| -> Result<_> {
             let sum = unknown[number].0;
             Ok((sum, Some(read(self.source, sum, cancel)?)))
         })?;
@@ -144,17 +125,17 @@ impl Source for Checking<'_> {
         self.source.file_len(file)
     }
 
-    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+    fn description(&self, file: FileId) -> store::Result<Vec<u8>> {
         self.source.description(file)
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         self.source.read_at(file, offset, buffer)?;
         self.note(file, offset..offset + buffer.len() as u64, Some(buffer));
         Ok(())
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.source.check_unchanged()
     }
 

@@ -12,10 +12,10 @@ pub(super) use stretches::Stretches;
 
 use super::safetensors::shown;
 use super::torch::zip::Crc;
-use crate::Result;
 use crate::base::Cancel;
 use crate::base::Progress;
 use crate::base::parallel::in_parallel;
+use crate::checkpoint::Result;
 use crate::store::{Checksum, Source};
 use std::ops::Range;
 use std::path::PathBuf;
@@ -60,7 +60,7 @@ pub struct Damage {
 /// Reads every byte that has a checksum, on `threads` threads.
 ///
 /// # Errors
-/// [`Error::Io`](crate::Error::Io), [`Error::Cancelled`](crate::Error::Cancelled).
+/// [`Error::Io`](crate::checkpoint::Error::Io), [`Error::Cancelled`](crate::checkpoint::Error::Cancelled).
 pub(super) fn check(
     source: &dyn Source,
     threads: usize,
@@ -70,7 +70,7 @@ pub(super) fn check(
     let size = |sum: &Checksum| sum.bytes.end - sum.bytes.start;
     let sums: Vec<&Checksum> = source.checksums().iter().filter(|sum| sum.crc.is_some()).collect();
     progress.begin(sums.iter().map(|sum| size(sum)).sum());
-    let damaged = in_parallel(threads, sums.len(), |number| {
+    let damaged = in_parallel(threads, sums.len(), |number| -> Result<_> {
         let found = read(source, sums[number], cancel)?;
         progress.advance(size(sums[number]));
         Ok(compare(source, sums[number], found))
@@ -89,7 +89,7 @@ pub(super) fn check(
 fn read(source: &dyn Source, sum: &Checksum, cancel: &Cancel) -> Result<u32> {
     crc_of(&sum.bytes, |at, buffer| {
         cancel.check()?;
-        source.read_at(sum.file, at, buffer)
+        Ok(source.read_at(sum.file, at, buffer)?)
     })
 }
 

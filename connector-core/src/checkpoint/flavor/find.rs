@@ -3,7 +3,8 @@
 use super::{TOKENIZER, TRACKER};
 use crate::checkpoint::small::Small;
 use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, look, torch_dist};
-use crate::{Error, Result};
+use crate::checkpoint::{Error, Result};
+use crate::store;
 use std::path::{Path, PathBuf};
 
 /// What the tracker says, and the folder is called, of weights that no training made.
@@ -99,8 +100,8 @@ fn iterations(path: &Path) -> Result<Vec<u64>> {
     if !look::is_dir(path)? {
         return Ok(all);
     }
-    for entry in std::fs::read_dir(path).map_err(Error::io("read", path))? {
-        let name = entry.map_err(Error::io("read", path))?.file_name();
+    for entry in std::fs::read_dir(path).map_err(store::Error::io("read", path))? {
+        let name = entry.map_err(store::Error::io("read", path))?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix(ITERATION)?.parse().ok());
         if let Some(iteration) = number
             && torch_dist::is_at(&path.join(folder(iteration)))?

@@ -5,8 +5,8 @@ use super::{Directory, Flavor, Frameworks, TRACKER, args, common, io_json, run_c
 use crate::base::json::pretty;
 use crate::checkpoint::megatron_config::RUN_CONFIG;
 use crate::checkpoint::torch_dist::LayerLayout;
+use crate::checkpoint::{Error, Result};
 use crate::checkpoint::{IO_JSON, MODEL_YAML};
-use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -134,7 +134,11 @@ impl Described<'_> {
             });
         }
         around.put(beside, MODEL_YAML, yaml(&described)?);
-        around.put(beside, IO_JSON, pretty(&io_json::write(names, &model, &context))?);
+        around.put(
+            beside,
+            IO_JSON,
+            pretty(&io_json::write(names, &model, &context)).map_err(reason)?,
+        );
 
         let mut unsaid = model.unsaid(&io_json::ACTIVATIONS);
         if model.llama3_rope().is_some() && names.llama3_config.is_none() {
@@ -216,9 +220,13 @@ impl Surroundings {
     }
 }
 
+fn reason(error: impl ToString) -> Error {
+    Error::ModelConfig { reason: error.to_string() }
+}
+
 fn yaml(value: &impl Serialize) -> Result<Vec<u8>> {
     let text = serde_saphyr::to_string(value);
-    text.map(String::into_bytes).map_err(|error| Error::ModelConfig { reason: error.to_string() })
+    text.map(String::into_bytes).map_err(reason)
 }
 
 #[cfg(test)]

@@ -12,9 +12,9 @@ pub(super) use provider::{is_nemo, translate};
 
 use super::small::Small;
 use super::torch_dist::{self, Arguments};
-use crate::Result;
 use crate::base::json;
 use crate::base::{Finding, FindingKind};
+use crate::checkpoint::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,8 @@
 use super::json::{RawError, RawHeader, StringMap};
 use super::rules::{most_tensors, shown, size_of};
 use super::{HeaderError, HeaderErrorKind, MAX_HEADER, METADATA};
-use crate::Error;
+use crate::checkpoint::Error;
+use crate::store;
 use crate::store::Dtype;
 use crate::store::positioned::read_exact_at;
 use foldhash::{HashSet, HashSetExt};
@@ -44,7 +45,7 @@ pub struct HeaderTensor {
 /// # Errors
 /// [`Error::Header`] if the file is not well-formed, [`Error::Io`] if it cannot be read.
 pub fn read_header(file: &File, path: &Path, len: u64) -> Result<Header, Error> {
-    let header = read(file, len).map_err(Error::io("read", path))?;
+    let header = read(file, len).map_err(store::Error::io("read", path))?;
     header.map_err(|kind| HeaderError { file: path.into(), kind }.into())
 }
 

@@ -1,8 +1,8 @@
 //! A checkpoint of safetensors files as a [`Source`].
 
 use super::{FORM, Header, HeaderError, HeaderTensor, Problem, header};
-use crate::Error;
 use crate::checkpoint::files::{FileSet, OpenError, OpenFile, read_set};
+use crate::store;
 use crate::store::{FileId, Source, TensorInfo};
 use std::fs::File;
 use std::path::Path;
@@ -74,24 +74,24 @@ impl Source for Reader {
         self.files[file].len
     }
 
-    fn description(&self, file: FileId) -> Result<Vec<u8>, Error> {
+    fn description(&self, file: FileId) -> store::Result<Vec<u8>> {
         let mut length = [0; 8];
         self.read_at(file, 0, &mut length)?;
         // It was checked that the header lies within the file as it was then.
         let length = u64::from_le_bytes(length);
         if length > self.file_len(file) {
-            return Err(Error::SourceChanged { path: self.path(file).into() });
+            return Err(store::Error::SourceChanged { path: self.path(file).into() });
         }
         let mut header = vec![0; length as usize];
         self.read_at(file, 8, &mut header)?;
         Ok(header)
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<(), Error> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         self.files[file].read_at(offset, buffer)
     }
 
-    fn check_unchanged(&self) -> Result<(), Error> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.files.iter().try_for_each(OpenFile::check_unchanged)
     }
 

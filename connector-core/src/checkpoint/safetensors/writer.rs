@@ -1,7 +1,8 @@
 //! Files laid out by a [`Layout`], as a [`Sink`].
 
 use super::{Layout, ShardFile};
-use crate::Error;
+use crate::checkpoint::Error;
+use crate::store;
 use crate::store::positioned::write_all_at;
 use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
 use std::fs::File;
@@ -35,9 +36,9 @@ impl Writer {
         let mut files = Vec::with_capacity(layout.files().len());
         for ShardFile { name, header, len } in layout.files() {
             let path = dir.join(name);
-            let file = File::create_new(&path).map_err(Error::io("create", &path))?;
-            allocate(&file, *len).map_err(Error::io("reserve space for", &path))?;
-            write_all_at(&file, header, 0).map_err(Error::io("write", &path))?;
+            let file = File::create_new(&path).map_err(store::Error::io("create", &path))?;
+            allocate(&file, *len).map_err(store::Error::io("reserve space for", &path))?;
+            write_all_at(&file, header, 0).map_err(store::Error::io("write", &path))?;
             files.push(file);
         }
         Ok(Writer { dir: dir.into(), layout, files })
@@ -69,7 +70,7 @@ impl Sink for Writer {
         self.dir.join(&self.layout.files()[file].name)
     }
 
-    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         let ShardFile { header, len, .. } = &self.layout.files()[file];
         let inside = |end| offset >= header.len() as u64 && end <= *len;
         if offset.checked_add(bytes.len() as u64).is_some_and(inside) {
@@ -77,17 +78,19 @@ impl Sink for Writer {
         }
         // It would destroy the header or lengthen the file, and nobody would notice.
         let error = io::Error::new(io::ErrorKind::InvalidInput, OUTSIDE);
-        Err(Error::io("write", self.path(file))(error))
+        Err(store::Error::io("write", self.path(file))(error))
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), Error> {
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.admit(file, offset, bytes)?;
         write_all_at(&self.files[file], bytes, offset)
-            .map_err(|error| Error::io("write", self.path(file))(error))
+            .map_err(|error| store::Error::io("write", self.path(file))(error))
     }
 
-    fn sync(&self, file: FileId) -> Result<(), Error> {
-        self.files[file].sync_data().map_err(|error| Error::io("sync", self.path(file))(error))
+    fn sync(&self, file: FileId) -> store::Result<()> {
+        self.files[file]
+            .sync_data()
+            .map_err(|error| store::Error::io("sync", self.path(file))(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

@@ -2,7 +2,7 @@
 
 use super::metadata::{self, Chunk, Place, Stored};
 use super::{METADATA, Reader, record};
-use crate::Result;
+use crate::checkpoint::Result;
 use crate::checkpoint::torch::types;
 use crate::checkpoint::torch::zip::frame;
 use crate::connector::{ConvertOptions, TorchDist, convert_ckpt};

@@ -3,12 +3,13 @@
 
 use super::metadata;
 use super::{COMMON, METADATA, Malformed, Problem};
+use crate::checkpoint::Result;
 use crate::checkpoint::look;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::pickle::{Pickle, View};
 use crate::checkpoint::torch::zip::Archive;
+use crate::store;
 use crate::store::positioned::read_exact_at;
-use crate::{Error, Result};
 use serde_json::{Map, Value};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -40,7 +41,7 @@ pub(crate) fn arguments(dir: &Path) -> Result<Option<Result<Arguments, Malformed
     let path = dir.join(COMMON);
     match Small::read(&path)? {
         Small::Read(bytes) => {
-            let file = File::open(&path).map_err(Error::io("open", &path))?;
+            let file = File::open(&path).map_err(store::Error::io("open", &path))?;
             let range = 0..bytes.len() as u64;
             told(read(&file, range, path, Some(bytes)))
         }
@@ -57,7 +58,7 @@ fn in_records(dir: &Path) -> Result<Option<Result<Arguments, Malformed>>> {
     if !look::is_file(&path)? {
         return Ok(None);
     }
-    let bytes = std::fs::read(&path).map_err(Error::io("read", &path))?;
+    let bytes = std::fs::read(&path).map_err(store::Error::io("read", &path))?;
     let place = match metadata::object(&bytes, STATE) {
         Ok(Some(place)) => place,
         Ok(None) => return Ok(None),
@@ -74,7 +75,7 @@ fn in_records(dir: &Path) -> Result<Option<Result<Arguments, Malformed>>> {
         let problem = Problem::Common("has not the object that it should have");
         return Ok(Some(Err(Malformed { path, problem })));
     };
-    let file = File::open(&path).map_err(Error::io("open", &path))?;
+    let file = File::open(&path).map_err(store::Error::io("open", &path))?;
     told(read(&file, place.offset..end, path, None))
 }
 

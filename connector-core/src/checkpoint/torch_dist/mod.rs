@@ -102,6 +102,6 @@ pub struct DistOptions {
 ///
 /// # Errors
 /// If the system refuses to look.
-pub(crate) fn is_at(path: &std::path::Path) -> crate::Result<bool> {
+pub(crate) fn is_at(path: &std::path::Path) -> crate::store::Result<bool> {
     super::look::is_file(&path.join(METADATA))
 }

@@ -2,12 +2,13 @@ use super::metadata::{self, Chunk, Place, Stored};
 use super::record::{Located, RecordProblem, locate};
 use super::tiling::{self, Box_};
 use super::{METADATA, METADATA_JSON, Malformed, Problem, names};
+use crate::checkpoint::Result;
 use crate::checkpoint::files::{OpenFile, Opened};
 use crate::checkpoint::look;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::types;
+use crate::store;
 use crate::store::{Checksum, Encoding, FileId, Piece, Pieces, Source, TensorInfo};
-use crate::{Error, Result};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Component, Path};
@@ -46,9 +47,9 @@ impl Reader {
             None => Ok(()),
         })?;
         let path = dir.join(METADATA);
-        let bytes = match look::at(&path).map_err(Error::io("read", &path))? {
+        let bytes = match look::at(&path).map_err(store::Error::io("read", &path))? {
             Some(found) if found.is_file() && found.len() <= LONGEST_METADATA => {
-                fs::read(&path).map_err(Error::io("read", &path))?
+                fs::read(&path).map_err(store::Error::io("read", &path))?
             }
             _ => return Err(at(METADATA, Problem::NoMetadata).into()),
         };
@@ -173,7 +174,7 @@ impl Opening<'_> {
             return Ok(None);
         }
         let path = self.dir.join(name);
-        match OpenFile::open(&path).map_err(Error::io("open", &path))? {
+        match OpenFile::open(&path).map_err(store::Error::io("open", &path))? {
             Opened::File(file) => self.files.push(file),
             Opened::NotAFile | Opened::Absent => {
                 self.problem(name, Problem::MissingFile { records: records.len() });
@@ -207,12 +208,7 @@ impl Opening<'_> {
     }
 
     /// Where the elements of a chunk are. `None` inside if its file has a problem of its own.
-    fn piece(
-        &mut self,
-        key: &str,
-        dtype: crate::store::Dtype,
-        chunk: Chunk,
-    ) -> Option<Option<Piece>> {
+    fn piece(&mut self, key: &str, dtype: store::Dtype, chunk: Chunk) -> Option<Option<Piece>> {
         let Chunk { start, size, record } = chunk;
         let tensor = key.to_string();
         let Some(Place { file: name, offset, length }) = record else {
@@ -259,15 +255,15 @@ impl Source for Reader {
         self.files[file].len
     }
 
-    fn description(&self, _: FileId) -> Result<Vec<u8>> {
+    fn description(&self, _: FileId) -> store::Result<Vec<u8>> {
         Ok(self.metadata.clone())
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         self.files[file].read_at(offset, buffer)
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.files.iter().try_for_each(OpenFile::check_unchanged)
     }
 

@@ -4,11 +4,12 @@ use super::layout::{DistFile, Record};
 use super::{COMMON, Layout, METADATA, METADATA_JSON};
 use crate::base::Cancel;
 use crate::base::parallel::in_parallel;
+use crate::checkpoint::Result;
 use crate::checkpoint::checksums::{Stretches, crc_of};
 use crate::checkpoint::torch::zip::Crc;
+use crate::store;
 use crate::store::positioned::{read_exact_at, write_all_at};
 use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
-use crate::{Error, Result};
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,10 +47,10 @@ impl Writer {
         for DistFile { name, len, records, objects } in &layout.files {
             let path = dir.join(name);
             let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path);
-            let file = file.map_err(Error::io("create", &path))?;
-            allocate(&file, *len).map_err(Error::io("reserve space for", &path))?;
+            let file = file.map_err(store::Error::io("create", &path))?;
+            allocate(&file, *len).map_err(store::Error::io("reserve space for", &path))?;
             let write = |bytes: &[u8], at| {
-                write_all_at(&file, bytes, at).map_err(Error::io("write", &path))
+                write_all_at(&file, bytes, at).map_err(store::Error::io("write", &path))
             };
             for Record { start, frame, data } in records {
                 write(&frame.head, *start)?;
@@ -93,12 +94,12 @@ impl Writer {
                 file.records.iter().zip(crcs).map(move |(record, crc)| (id, record, crc))
             })
             .collect();
-        in_parallel(threads, records.len(), |number| {
+        in_parallel(threads, records.len(), |number| -> Result<_> {
             cancel.check()?;
             let (id, record, crc) = records[number];
             let known = crc.lock().unwrap_or_else(PoisonError::into_inner).of(&record.data);
-            write_crc(&self.files[id], record, known)
-                .map_err(|error| Error::io("compute the CRC of", self.path(id))(error))
+            let written = write_crc(&self.files[id], record, known);
+            Ok(written.map_err(store::Error::io("compute the CRC of", self.path(id)))?)
         })
         .map(drop)
     }
@@ -120,7 +121,7 @@ impl Sink for Writer {
         self.dir.join(&self.layout.files[file].name)
     }
 
-    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn admit(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         let records = &self.layout.files[file].records;
         // The record that begins last before it.
         let number = records.partition_point(|record| record.data.start <= offset);
@@ -131,7 +132,7 @@ impl Sink for Writer {
         let Some(number) = number.checked_sub(1).filter(inside) else {
             // It would destroy a frame, and nobody would notice.
             let error = io::Error::new(io::ErrorKind::InvalidInput, OUTSIDE);
-            return Err(Error::io("write", self.path(file))(error));
+            return Err(store::Error::io("write", self.path(file))(error));
         };
         let mut crc = Crc::new();
         crc.update(bytes);
@@ -140,14 +141,16 @@ impl Sink for Writer {
         Ok(())
     }
 
-    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn write_at(&self, file: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.admit(file, offset, bytes)?;
         write_all_at(&self.files[file], bytes, offset)
-            .map_err(|error| Error::io("write", self.path(file))(error))
+            .map_err(|error| store::Error::io("write", self.path(file))(error))
     }
 
-    fn sync(&self, file: FileId) -> Result<()> {
-        self.files[file].sync_data().map_err(|error| Error::io("sync", self.path(file))(error))
+    fn sync(&self, file: FileId) -> store::Result<()> {
+        self.files[file]
+            .sync_data()
+            .map_err(|error| store::Error::io("sync", self.path(file))(error))
     }
 
     fn local_file(&self, file: FileId) -> Option<&File> {

@@ -2,11 +2,12 @@
 
 use super::strided::Strided;
 use super::{FORM, Malformed, Problem, Storage, Storages, archive, legacy, state};
-use crate::Result;
+use crate::checkpoint::Result;
 use crate::checkpoint::files::{self, FileSet, OpenError, OpenFile, read_set};
 use crate::checkpoint::torch::ZipError;
 use crate::checkpoint::torch::pickle::Pickle;
 use crate::checkpoint::torch::tensor::Rebuilt;
+use crate::store;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Checksum, Dtype, FileId, Pieces, Source, TensorInfo};
 use std::collections::HashMap;
@@ -204,18 +205,18 @@ impl Source for Reader {
         self.file(file).len
     }
 
-    fn description(&self, file: FileId) -> Result<Vec<u8>> {
+    fn description(&self, file: FileId) -> store::Result<Vec<u8>> {
         Ok(self.pickles[file].clone())
     }
 
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         match file.checked_sub(self.files.len()) {
             None => self.files[file].read_at(offset, buffer),
             Some(view) => self.views[view].read_at(self.file(file), offset, buffer),
         }
     }
 
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         self.files.iter().try_for_each(OpenFile::check_unchanged)
     }
 

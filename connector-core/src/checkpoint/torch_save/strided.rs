@@ -1,9 +1,9 @@
 //! A tensor whose elements are not one behind the other: the transpose of a matrix, some of its
 //! columns.
 
-use crate::Result;
 use crate::checkpoint::files::OpenFile;
 use crate::store::FileId;
+use crate::store::Result;
 
 /// How much of a storage is read at once where elements lie apart.
 const WINDOW: u64 = 64 << 10;
@@ -60,7 +60,7 @@ impl Strided {
     /// Fills `buffer` with the bytes from `offset` on.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io).
+    /// [`Error::Io`](crate::store::Error::Io).
     pub fn read_at(&self, file: &OpenFile, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let from = offset.saturating_sub(self.start);
         let to = from + buffer.len() as u64;
@@ -68,7 +68,7 @@ impl Strided {
         let elements: u64 = self.dims.iter().map(|dim| dim.len).product();
         if last > elements {
             let ends = std::io::ErrorKind::UnexpectedEof.into();
-            return Err(crate::Error::io("read", &file.path)(ends));
+            return Err(crate::store::Error::io("read", &file.path)(ends));
         }
         if from.is_multiple_of(self.size) && to.is_multiple_of(self.size) {
             return self.elements(file, &self.dims, 0, first..last, buffer);

@@ -2,9 +2,10 @@ use super::key;
 use crate::checkpoint::{Home, MODEL_YAML, Tensors};
 use crate::connector::conversion::hash;
 use crate::connector::record::{FileRecord, SCHEMA};
+use crate::store;
 use crate::store::CONVERSION_JSON;
 use crate::store::Source;
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Result};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::fs;
@@ -173,7 +174,7 @@ fn record(path: &Path) -> Result<Vec<u8>> {
         Some(found) if found.is_file() => {
             let text = look(fs::read(&path), &path)?.unwrap_or_default();
             if text.len() as u64 != found.len() {
-                return Err(Error::io("read", &path)(ErrorKind::UnexpectedEof.into()));
+                return Err(store::Error::io("read", &path)(ErrorKind::UnexpectedEof.into()).into());
             }
             Ok(text)
         }
@@ -192,7 +193,7 @@ fn parse(text: &[u8]) -> Result<Conversion, String> {
 fn damage(path: &Path, conversion: &Conversion) -> Result<Option<String>> {
     let home = match Home::of(path, None) {
         Ok(home) => home,
-        Err(error) if error.is_io() => return Err(error),
+        Err(error) if error.is_io() => return Err(error.into()),
         Err(error) => return Ok(Some(error.to_string())),
     };
     let weights =
@@ -216,6 +217,6 @@ fn look<T>(found: io::Result<T>, path: &Path) -> Result<Option<T>> {
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)
         }
-        Err(error) => Err(Error::io("read", path)(error)),
+        Err(error) => Err(store::Error::io("read", path)(error).into()),
     }
 }

@@ -34,9 +34,10 @@ use crate::base::parallel::in_parallel;
 use crate::base::stage::stage;
 use crate::connector::Planned;
 use crate::connector::record::FileRecord;
+use crate::store;
 use crate::store::positioned::read_exact_at;
 use crate::store::{Source, Stamp};
-use crate::{Cancel, Error, Result};
+use crate::{Cancel, Result};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -115,20 +116,20 @@ fn source(planned: &Planned, revision: Option<&(String, String)>) -> Result<Valu
         files.push(match tensors.local_file(number) {
             Some(file) => state(file, path, &name(path), how)?,
             None => content(&name(path), tensors.file_len(number), how, |at, buffer| {
-                tensors.read_at(number, at, buffer)
+                Ok(tensors.read_at(number, at, buffer)?)
             })?,
         });
     }
     for side in planned.sidecars() {
-        let file = File::open(&side.path).map_err(Error::io("open", &side.path))?;
-        let found = file.metadata().map_err(Error::io("read", &side.path))?;
+        let file = File::open(&side.path).map_err(store::Error::io("open", &side.path))?;
+        let found = file.metadata().map_err(store::Error::io("read", &side.path))?;
         if Stamp::of(&found) != side.stamp {
-            return Err(Error::SourceChanged { path: side.path.clone() });
+            return Err(store::Error::SourceChanged { path: side.path.clone() }.into());
         }
         files.push(state(&file, &side.path, &side.name, how)?);
     }
     let path = planned.path();
-    let path = path.canonicalize().map_err(Error::io("find", path))?;
+    let path = path.canonicalize().map_err(store::Error::io("find", path))?;
     let path = path.as_os_str().as_encoded_bytes();
     let key = json!({
         "path": blake3::hash(path).to_hex().as_str(),
@@ -140,9 +141,10 @@ fn source(planned: &Planned, revision: Option<&(String, String)>) -> Result<Valu
 
 /// What tells the state of an open file from any other.
 fn state(file: &File, path: &Path, name: &str, how: (usize, &Cancel)) -> Result<Value> {
-    let look = || file.metadata().map(|found| Stamp::of(&found)).map_err(Error::io("read", path));
+    let look =
+        || file.metadata().map(|found| Stamp::of(&found)).map_err(store::Error::io("read", path));
     let stamp = look()?;
-    let keeps = keeps_ctime(file).map_err(Error::io("find the file system of", path))?;
+    let keeps = keeps_ctime(file).map_err(store::Error::io("find the file system of", path))?;
     if keeps && is_kernels() && stamp.is_conclusive(SystemTime::now()) {
         let Stamp { id, len, modified, changed } = stamp;
         let nanos = |time: Option<i128>| time.map(|time| time.to_string());
@@ -150,18 +152,19 @@ fn state(file: &File, path: &Path, name: &str, how: (usize, &Cancel)) -> Result<
         return Ok(json!([name, id, len, nanos(modified), nanos(changed)]));
     }
     tracing::info!(path = %path.display(), "its times do not tell whether it changed; it is read");
-    let read =
-        |at, buffer: &mut [u8]| read_exact_at(file, buffer, at).map_err(Error::io("read", path));
+    let read = |at, buffer: &mut [u8]| {
+        Ok(read_exact_at(file, buffer, at).map_err(store::Error::io("read", path))?)
+    };
     let hashed = content(name, stamp.len, how, read)?;
     if look()? != stamp {
-        return Err(Error::SourceChanged { path: path.into() });
+        return Err(store::Error::SourceChanged { path: path.into() }.into());
     }
     Ok(hashed)
 }
 
 /// The failpoint plays a file system whose times are not the kernel's.
 fn is_kernels() -> bool {
-    crate::store::failpoint::failpoint("cache.ctime").is_ok()
+    store::failpoint::failpoint("cache.ctime").is_ok()
 }
 
 /// A file's name, length and the hash of its content, which `read` reads.
@@ -174,7 +177,7 @@ fn content(
     /// What one thread hashes at a time, and how much of it is in the nearest caches.
     const SHARE: u64 = 16 << 20;
     const PART: u64 = 128 << 10;
-    let shares = in_parallel(threads, len.div_ceil(SHARE) as usize, |number| {
+    let shares = in_parallel(threads, len.div_ceil(SHARE) as usize, |number| -> Result<_> {
         let begin = number as u64 * SHARE;
         let end = len.min(begin + SHARE);
         let (mut hasher, mut buffer) = (blake3::Hasher::new(), Vec::new());
@@ -210,7 +213,7 @@ fn disk(device: u64) -> Option<u64> {
 
 /// The name of a directory, without what would not do in a path of ours.
 fn directory(path: &Path) -> Result<String> {
-    let path = path.canonicalize().map_err(Error::io("find", path))?;
+    let path = path.canonicalize().map_err(store::Error::io("find", path))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     let name: String = name.chars().map(|c| if plain(c) { c } else { '_' }).collect();

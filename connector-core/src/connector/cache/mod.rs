@@ -15,6 +15,7 @@ pub use nemo::nemo_place;
 
 use super::{Planned, Record};
 use crate::engine::Progress;
+use crate::store;
 use crate::store::{Overwrite, POLL, Staging, clear_up, is_left, remove_output, tidy, unfinished};
 use crate::{Error, Result};
 use std::env;
@@ -108,7 +109,7 @@ impl Cache {
             // Always on the disk before it appears: half an entry would be found again.
             match planned.run_over(&place, replaced, true, progress) {
                 Ok(record) => return Ok(Cached::Made(place, record.into())),
-                Err(Error::Locked { owner, .. }) => {
+                Err(Error::Store(store::Error::Locked { owner, .. })) => {
                     // What the other one makes is new enough.
                     again = false;
                     if let Some(tell) = waiting.take() {
@@ -118,7 +119,9 @@ impl Cache {
                     thread::sleep(POLL);
                 }
                 // Made by another process between our two looks; if it is no entry, told as such.
-                Err(Error::OutputExists { .. }) => Staging::check(&place, Overwrite::Yes)?,
+                Err(Error::Store(store::Error::OutputExists { .. })) => {
+                    Staging::check(&place, Overwrite::Yes)?;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -206,7 +209,7 @@ impl Cache {
             };
             match if dry_run { Ok(()) } else { self.remove(&entry) } {
                 Ok(()) => swept.push(Swept { path: entry.path, why }),
-                Err(Error::Locked { .. }) => {}
+                Err(Error::Store(store::Error::Locked { .. })) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -228,7 +231,7 @@ impl Cache {
                     // Something is in it, or another process was faster.
                     ErrorKind::DirectoryNotEmpty | ErrorKind::AlreadyExists => break,
                     ErrorKind::NotFound => {}
-                    _ => return Err(Error::io("remove", dir)(error)),
+                    _ => return Err(store::Error::io("remove", dir)(error).into()),
                 },
             }
         }
@@ -260,13 +263,13 @@ fn found(planned: &Planned, place: &Path) -> Result<Option<Entry>> {
 fn folders(dir: &Path) -> Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(Error::io("read", dir))?,
+        entries => entries.map_err(store::Error::io("read", dir))?,
     };
     let mut folders = Vec::new();
     for entry in entries {
-        let entry = entry.map_err(Error::io("read", dir))?;
+        let entry = entry.map_err(store::Error::io("read", dir))?;
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        let kind = entry.file_type().map_err(Error::io("read", dir))?;
+        let kind = entry.file_type().map_err(store::Error::io("read", dir))?;
         if !hidden && kind.is_dir() {
             folders.push(entry.path());
         }

@@ -1,7 +1,8 @@
 //! Where NeMo 2 itself looks for a model that was imported.
 
+use crate::Result;
 use crate::checkpoint::hub_revision;
-use crate::{Error, Result};
+use crate::store;
 use std::env;
 use std::ffi::OsString;
 use std::io;
@@ -33,7 +34,7 @@ fn place(source: &Path, var: impl Fn(&str) -> Option<OsString>) -> Result<PathBu
     });
     let nameless = || io::Error::new(io::ErrorKind::InvalidInput, "it has no name of its own");
     let name = path.and_then(|path| path.file_name().map(OsString::from).ok_or_else(nameless));
-    Ok(models.join(name.map_err(Error::io("name a model after", source))?))
+    Ok(models.join(name.map_err(store::Error::io("name a model after", source))?))
 }
 
 /// `NEMO_HOME`, or `~/.cache/nemo`.

@@ -1,6 +1,7 @@
 //! What the hub says that a file is, and whether what lies on the disk is that.
 
-use crate::{Cancel, Error, Result};
+use crate::store;
+use crate::{Cancel, Result};
 use sha1::Digest;
 use std::fmt;
 use std::fs::File;
@@ -94,7 +95,7 @@ pub(super) fn problem(
     announced: &Announced,
     cancel: &Cancel,
 ) -> Result<Option<String>> {
-    let read = || Error::io("read", path);
+    let read = || store::Error::io("read", path);
     let mut file = File::open(path).map_err(read())?;
     let len = file.metadata().map_err(read())?.len();
     if len != announced.bytes {

@@ -14,8 +14,8 @@ use super::transfer::{Watch, receive};
 use super::{Address, Hub, HubError, HubErrorKind, HubProgress};
 use crate::plan::{Finding, FindingKind};
 use crate::store::failpoint::failpoint;
-use crate::store::{self, Lock, Place, available_space, sync_dir};
-use crate::{Cancel, Error, Result};
+use crate::store::{Lock, Place, available_space, sync_dir};
+use crate::{Cancel, Error, Result, checkpoint, store};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -31,11 +31,12 @@ pub(super) fn download(
     progress: &dyn HubProgress,
     cancel: &Cancel,
 ) -> Result<PathBuf> {
-    let cache = std::path::absolute(&hub.cache).map_err(Error::io("find", &hub.cache))?;
+    let cache = std::path::absolute(&hub.cache).map_err(store::Error::io("find", &hub.cache))?;
     let download = lock(&cache, address);
     create_dir(download.parent().unwrap_or(&cache))?;
     let place = Place::new(&download)?;
-    let _lock = Lock::wait(&place, cancel, |owner| progress.waiting(owner))?;
+    let _lock =
+        Lock::wait(&place, cancel, |owner| progress.waiting(owner))?.ok_or(crate::Cancelled)?;
 
     let about_list = |failure: Failure| failure.about(hub, address, LIST);
     let remote = Remote::new(hub, address, cancel).map_err(about_list)?;
@@ -56,7 +57,11 @@ pub(super) fn download(
     create_dir(&staging)?;
     let run = Run { remote, address, progress, commit, folder, staging };
     run.all(&wanted.beside)?;
-    let weights = wanted.form.listed_in(&snapshot)?.unwrap_or(wanted.weights);
+    let weights = wanted
+        .form
+        .listed_in(&snapshot)
+        .map_err(checkpoint::Error::from)?
+        .unwrap_or(wanted.weights);
     run.all(&weights)?;
     run.finish(address.revision())?;
     Ok(snapshot)
@@ -127,7 +132,7 @@ impl Run<'_> {
         let linked = there.iter().chain(&missing).map(|file| self.pointer(file.name));
         let dirs = linked.filter_map(|path| path.parent().map(Path::to_path_buf));
         let dirs: BTreeSet<_> = dirs.chain((!missing.is_empty()).then(|| self.blobs())).collect();
-        dirs.iter().try_for_each(|dir| sync_dir(dir))
+        Ok(dirs.iter().try_for_each(|dir| sync_dir(dir))?)
     }
 
     /// Whether the cache has a file's content. Other tools write there too and do not look at hashes,
@@ -152,7 +157,7 @@ impl Run<'_> {
             len.is_ok_and(|len| len > file.bytes || !file.etag.is_hash())
         };
         if is_stale(&part) {
-            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+            fs::remove_file(&part).map_err(store::Error::io("remove", &part))?;
         }
         let mut watch = Watch::new(self.progress);
         for is_last in [false, true] {
@@ -160,14 +165,14 @@ impl Run<'_> {
                 .map_err(|failure| self.about(file.name, failure))?;
             let Some(problem) = problem(&part, file, self.remote.cancel)? else { break };
             tracing::debug!(file = file.name, problem, "thrown away");
-            fs::remove_file(&part).map_err(Error::io("remove", &part))?;
+            fs::remove_file(&part).map_err(store::Error::io("remove", &part))?;
             if is_last {
                 let (file, host) = (file.name.into(), file.host.clone());
                 let kind = HubErrorKind::Damaged { file, host, problem };
                 return Err(HubError::new(self.address, kind).into());
             }
         }
-        move_to(&part, &self.blob(file))
+        Ok(move_to(&part, &self.blob(file))?)
     }
 
     fn about(&self, name: &str, failure: Failure) -> Error {
@@ -195,23 +200,24 @@ impl Run<'_> {
         let _ = fs::remove_file(&pointer);
         let up = "../".repeat(2 + file.name.matches('/').count());
         let target = format!("{up}blobs/{}", file.etag);
-        link(&target, &self.blob(file), &pointer).map_err(Error::io("create", &pointer))
+        let linked = link(&target, &self.blob(file), &pointer);
+        Ok(linked.map_err(store::Error::io("create", &pointer))?)
     }
 
     /// Says in the cache which commit the branch is, and clears up.
     fn finish(&self, revision: &str) -> Result<()> {
         if revision != self.commit && !self.commit.starts_with(revision) {
             let new = self.staging.join("ref");
-            let mut file = File::create(&new).map_err(Error::io("create", &new))?;
+            let mut file = File::create(&new).map_err(store::Error::io("create", &new))?;
             let written = file.write_all(self.commit.as_bytes()).and_then(|()| file.sync_all());
-            written.map_err(Error::io("write", &new))?;
+            written.map_err(store::Error::io("write", &new))?;
             let path = self.folder.join("refs").join(revision);
             move_to(&new, &path)?;
             sync_dir(path.parent().unwrap_or(&path))?;
         }
         match fs::remove_dir_all(&self.staging) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io("remove", &self.staging)(error))
+                Err(store::Error::io("remove", &self.staging)(error).into())
             }
             _ => Ok(()),
         }
@@ -227,14 +233,14 @@ impl Run<'_> {
     }
 }
 
-fn create_dir(path: &Path) -> Result<()> {
-    fs::create_dir_all(path).map_err(Error::io("create", path))
+fn create_dir(path: &Path) -> store::Result<()> {
+    fs::create_dir_all(path).map_err(store::Error::io("create", path))
 }
 
 /// Gives a file that is whole and synced its name in the cache.
-fn move_to(from: &Path, to: &Path) -> Result<()> {
+fn move_to(from: &Path, to: &Path) -> store::Result<()> {
     create_dir(to.parent().unwrap_or(to))?;
-    fs::rename(from, to).map_err(Error::io("create", to))
+    fs::rename(from, to).map_err(store::Error::io("create", to))
 }
 
 #[cfg(unix)]

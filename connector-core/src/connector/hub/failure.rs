@@ -12,7 +12,7 @@ pub(super) const LIST: &str = "the list of files";
 pub(super) enum Failure {
     /// The user asked to stop, or the disk failed.
     #[error(transparent)]
-    Here(#[from] Error),
+    Here(Error),
     /// The server refuses.
     #[error("{host} answers with status {status}{}", if *.is_hub || !is_refusal(*.status) { "" } else { " (it is not the hub's own server, and gets no token)" })]
     Status {
@@ -35,6 +35,12 @@ pub(super) enum Failure {
     /// No hub answers so.
     #[error("{host} answers with {answer}")]
     Lie { host: String, answer: String },
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Failure::Here(error.into())
+    }
 }
 
 impl Failure {

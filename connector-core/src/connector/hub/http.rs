@@ -9,7 +9,8 @@ use super::failure::Failure;
 use super::retry::retry_after;
 use super::site::{Site, follow};
 use super::{Hub, Token};
-use crate::{Cancel, Error};
+use crate::Cancel;
+use crate::store;
 use std::time::{Duration, SystemTime};
 use ureq::Agent;
 use ureq::http::header::{AUTHORIZATION, LOCATION, RANGE};
@@ -135,7 +136,8 @@ impl<'a> Client<'a> {
         }
         let Ok(request) = request.body(()) else { return Err(failed("the address is wrong")) };
         let exchange = Exchange::start(&self.agent, request, site, self.cancel);
-        let exchange = exchange.map_err(Error::io("start a thread for", &self.hub.endpoint))?;
+        let exchange =
+            exchange.map_err(store::Error::io("start a thread for", &self.hub.endpoint))?;
         let Some(Received::Head(head)) = exchange.next(deadline)? else {
             return Err(failed("no answer"));
         };

@@ -44,7 +44,7 @@ fn sleep(pause: Duration, cancel: &Cancel) -> Result<(), Error> {
         cancel.check()?;
         thread::sleep(end.left().min(POLL));
     }
-    cancel.check()
+    Ok(cancel.check()?)
 }
 
 /// What `Retry-After` says: seconds, or the time of day.

@@ -7,7 +7,8 @@ use super::failure::Failure;
 use super::http::Answer;
 use super::remote::Remote;
 use super::retry::again;
-use crate::{Error, Result};
+use crate::Result;
+use crate::store;
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -27,9 +28,9 @@ pub(super) fn receive(
     watch: &mut Watch,
 ) -> Result<(), Failure> {
     let opened = OpenOptions::new().create(true).truncate(false).write(true).open(part);
-    let mut out = opened.map_err(Error::io("create", part))?;
+    let mut out = opened.map_err(store::Error::io("create", part))?;
     again(remote.hub, remote.cancel, || {
-        let from = out.metadata().map_err(Error::io("read", part))?.len();
+        let from = out.metadata().map_err(store::Error::io("read", part))?.len();
         watch.reached(from);
         if from >= file.bytes {
             return Ok(());
@@ -37,10 +38,10 @@ pub(super) fn receive(
         let answer = remote.content(commit, file.name, from)?;
         let begin = begin(&answer, file, from)?;
         let placed = out.set_len(begin).and_then(|()| out.seek(SeekFrom::Start(begin)));
-        placed.map_err(Error::io("write", part))?;
+        placed.map_err(store::Error::io("write", part))?;
         append(remote, file, answer, begin, (&mut out, part), watch)
     })?;
-    Ok(out.sync_all().map_err(Error::io("sync", part))?)
+    Ok(out.sync_all().map_err(store::Error::io("sync", part))?)
 }
 
 /// Where in the file an answer begins: where it was asked to, or with the first byte.
@@ -90,7 +91,7 @@ fn append(
         if piece.len() as u64 > file.bytes - at {
             return Err(answer.lie(format!("more than the announced {} bytes", file.bytes)));
         }
-        out.write_all(&piece).map_err(Error::io("write", part))?;
+        out.write_all(&piece).map_err(store::Error::io("write", part))?;
         at += piece.len() as u64;
         watch.reached(at);
     }

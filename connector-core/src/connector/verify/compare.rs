@@ -2,7 +2,7 @@
 
 use super::value::show;
 use super::{CastCount, Difference, Element, VerifyOptions};
-use crate::checkpoint::Checking;
+use crate::connector::checked;
 use crate::engine::{self, Against, Context, EngineOptions, Job, Mismatch, Prepared, Progress};
 use crate::plan::{Plan, Step, Work};
 use crate::store::{Dtype, Part, Source};
@@ -54,7 +54,7 @@ impl Comparison<'_> {
         // Nothing is written that could be synced.
         let engine = EngineOptions { sync: false, ..self.options.engine.clone() };
         let prepared = Prepared::new(&plan, self.made, &engine).map_err(Error::refused)?;
-        let checked = (engine.threads, &self.options.cancel);
+        let how = (engine.threads, &self.options.cancel);
         let compare = |made: &dyn Source, other: &dyn Source| {
             let against = Against::new(&plan, other, &tensors);
             engine::run(&Job {
@@ -70,9 +70,8 @@ impl Comparison<'_> {
             let padded = if self.padding { against.check_padding(&plan)? } else { Vec::new() };
             Ok((padded, against.mismatches()))
         };
-        let (padded, mismatches) = Checking::during(self.made, checked, |made| {
-            Checking::during(self.other, checked, |other| compare(made, other))
-        })?;
+        let (padded, mismatches) =
+            checked(self.made, how, |made| checked(self.other, how, |other| compare(made, other)))?;
         self.made.check_unchanged()?;
         self.other.check_unchanged()?;
 

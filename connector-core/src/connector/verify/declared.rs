@@ -191,7 +191,7 @@ fn model_config(path: &Path, options: &VerifyOptions) -> Result<Option<Config>> 
 /// one.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Cancelled`].
+/// [`Io`](crate::store::Error::Io), [`Error::Cancelled`].
 fn fits<T>(opened: Result<T>) -> Result<Option<T>> {
     match opened {
         Ok(opened) => Ok(Some(opened)),

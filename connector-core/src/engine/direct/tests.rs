@@ -1,4 +1,5 @@
 use super::*;
+use crate::store;
 use crate::store::positioned::read_exact_at;
 use std::io::Write;
 
@@ -72,15 +73,15 @@ impl Sink for Cached {
     fn path(&self, _: FileId) -> PathBuf {
         "out".into()
     }
-    fn admit(&self, _: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn admit(&self, _: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.admitted.lock().unwrap().push((offset, bytes.len()));
         Ok(())
     }
-    fn write_at(&self, _: FileId, offset: u64, bytes: &[u8]) -> Result<()> {
+    fn write_at(&self, _: FileId, offset: u64, bytes: &[u8]) -> store::Result<()> {
         self.written.lock().unwrap().push((offset, bytes.len()));
         Ok(())
     }
-    fn sync(&self, _: FileId) -> Result<()> {
+    fn sync(&self, _: FileId) -> store::Result<()> {
         Ok(())
     }
     fn local_file(&self, _: FileId) -> Option<&File> {

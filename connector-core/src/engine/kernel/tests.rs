@@ -1,5 +1,6 @@
 use super::*;
-use crate::Error;
+use crate::engine::Error;
+use crate::store;
 use crate::store::{Dtype, FileId, TensorInfo};
 use std::io::{Seek, Write};
 use std::ops::Range;
@@ -36,13 +37,13 @@ impl Source for Files {
     fn file_len(&self, _: FileId) -> u64 {
         1_200_000
     }
-    fn description(&self, _: FileId) -> Result<Vec<u8>> {
+    fn description(&self, _: FileId) -> store::Result<Vec<u8>> {
         Ok(Vec::new())
     }
-    fn read_at(&self, _: FileId, _: u64, _: &mut [u8]) -> Result<()> {
+    fn read_at(&self, _: FileId, _: u64, _: &mut [u8]) -> store::Result<()> {
         Ok(())
     }
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         Ok(())
     }
     fn local_file(&self, file: FileId) -> Option<&File> {
@@ -61,13 +62,13 @@ impl Sink for Files {
     fn path(&self, _: FileId) -> PathBuf {
         "to".into()
     }
-    fn admit(&self, _: FileId, _: u64, _: &[u8]) -> Result<()> {
+    fn admit(&self, _: FileId, _: u64, _: &[u8]) -> store::Result<()> {
         Ok(())
     }
-    fn write_at(&self, _: FileId, _: u64, _: &[u8]) -> Result<()> {
+    fn write_at(&self, _: FileId, _: u64, _: &[u8]) -> store::Result<()> {
         Ok(())
     }
-    fn sync(&self, _: FileId) -> Result<()> {
+    fn sync(&self, _: FileId) -> store::Result<()> {
         Ok(())
     }
     fn local_file(&self, file: FileId) -> Option<&File> {
@@ -144,7 +145,7 @@ fn a_copy_goes_on_until_it_is_done_or_impossible() {
     assert!(matches!(copied(ends, &long), (Ok(false), true)));
     let broken: Copy = |_, _, _| Err(io::Error::other("the disk is on fire"));
     let (error, _) = copied(broken, &long);
-    assert!(matches!(error, Err(Error::Io { .. })));
+    assert!(matches!(error, Err(Error::Store(store::Error::Io { .. }))));
     let never: Copy = |_, _, _| panic!("not asked for");
     assert!(matches!(copied(never, &extent(0, 0, SMALLEST - 1)), (Ok(false), true)));
 }

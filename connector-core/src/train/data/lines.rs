@@ -2,6 +2,7 @@
 
 use super::texts::{Part, TextReader};
 use crate::plan::{Finding, FindingKind};
+use crate::store;
 use crate::{Error, Result};
 use serde::Deserialize;
 use std::fs::File;
@@ -75,7 +76,7 @@ impl Reader {
     /// [`Error::Io`].
     pub fn open(path: &Path) -> Result<Self> {
         let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
-        let file = File::open(path).map_err(Error::io("read", path))?;
+        let file = File::open(path).map_err(store::Error::io("read", path))?;
         let input = match is_json {
             true => Input::Lines(BufReader::new(file), 0),
             false => Input::Text(TextReader::new(path, file)),
@@ -125,7 +126,7 @@ fn next_line(
         line.clear();
         *number += 1;
         let mut limited = std::io::Read::take(&mut *input, LONGEST);
-        let read = limited.read_until(b'\n', &mut line).map_err(Error::io("read", path))?;
+        let read = limited.read_until(b'\n', &mut line).map_err(store::Error::io("read", path))?;
         if read == 0 {
             return Ok(None);
         }
@@ -302,6 +303,7 @@ mod tests {
             let error = read_as(name, bytes).unwrap_err().to_string();
             assert!(error.contains(want), "{error}");
         }
-        assert!(matches!(Reader::open("no/such.jsonl".as_ref()), Err(Error::Io { .. })));
+        let error = Reader::open("no/such.jsonl".as_ref()).map(drop).unwrap_err();
+        assert!(matches!(error, Error::Store(store::Error::Io { .. })), "{error}");
     }
 }

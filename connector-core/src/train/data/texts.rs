@@ -1,7 +1,8 @@
 //! A plain text, read in parts that are tokenised one by one.
 
 use super::lines::Problems;
-use crate::{Error, Result};
+use crate::Result;
+use crate::store;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,7 +65,7 @@ impl TextReader {
             let room = self.from + PART + AROUND - self.window.len();
             let mut limited = self.file.by_ref().take(room as u64);
             let read = limited.read_to_end(&mut self.window);
-            self.ended = read.map_err(Error::io("read", &self.path))? < room;
+            self.ended = read.map_err(store::Error::io("read", &self.path))? < room;
             if let Err((line, problem)) = self.check() {
                 problems.add(line, problem);
                 (self.ended, self.checked) = (true, self.from);

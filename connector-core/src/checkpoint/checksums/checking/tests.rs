@@ -1,5 +1,6 @@
 use super::*;
 use crate::checkpoint::torch::zip::crc32;
+use crate::store;
 use crate::store::Dtype;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -57,15 +58,15 @@ impl Source for Files {
     fn file_len(&self, _: FileId) -> u64 {
         40
     }
-    fn description(&self, _: FileId) -> Result<Vec<u8>> {
+    fn description(&self, _: FileId) -> store::Result<Vec<u8>> {
         Ok(Vec::new())
     }
-    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    fn read_at(&self, file: FileId, offset: u64, buffer: &mut [u8]) -> store::Result<()> {
         self.reads.fetch_add(1, Ordering::Relaxed);
         buffer.copy_from_slice(&self.bytes[self.shown(file)][offset as usize..][..buffer.len()]);
         Ok(())
     }
-    fn check_unchanged(&self) -> Result<()> {
+    fn check_unchanged(&self) -> store::Result<()> {
         Ok(())
     }
     fn local_file(&self, _: FileId) -> Option<&File> {
