@@ -4,7 +4,7 @@
 
 use connector_core::connector::Planned;
 use connector_core::connector::cache::Cache;
-use connector_core::{Error, PlannedImport};
+use connector_core::{Error, PlannedImport, store};
 use connector_tests::{Child, Model, fixture, options};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -114,7 +114,8 @@ fn a_source_that_changes_after_it_was_planned_is_no_hit() {
         convert(&planned).unwrap();
         set_time(&source.join(name), normal() + Duration::from_secs(1));
         let error = convert(&planned).unwrap_err();
-        assert!(matches!(&error, Error::SourceChanged { path } if path.ends_with(name)), "{error}");
+        let Error::Store(store::Error::SourceChanged { path }) = &error else { panic!("{error}") };
+        assert!(path.ends_with(name), "{error}");
     }
 }
 

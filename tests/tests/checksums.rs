@@ -6,7 +6,7 @@ use connector_core::connector::{
 };
 use connector_core::engine::{Io, NoProgress};
 use connector_core::model::{LoadOptions, Loaded};
-use connector_core::{Error, ExportOptions, Result};
+use connector_core::{Error, ExportOptions, Result, checkpoint};
 use connector_tests::{
     Bench, Child, Ended, Model, assert_same_tensors, export_options, fixture, options, read_tensors,
 };
@@ -66,7 +66,7 @@ fn with_each_bit(file: &Path, mut run: impl FnMut()) {
 #[track_caller]
 fn assert_damaged<T: Debug>(done: Result<T>, file: &Path) {
     match done {
-        Err(Error::Damaged { records }) => {
+        Err(Error::Checkpoint(checkpoint::Error::Damaged { records })) => {
             assert_eq!(records.len(), 1, "{records:?}");
             assert_eq!(records[0].path.file_name(), file.file_name());
         }

@@ -7,7 +7,7 @@ use connector_core::connector::{
 };
 use connector_core::engine::NoProgress;
 use connector_core::store::Overwrite;
-use connector_core::{Error, export_ckpt};
+use connector_core::{Error, export_ckpt, store};
 use connector_tests::{
     Bench, Child, Model, assert_same_tensors, contents, export_options, fixture, options,
     read_tensors, tree,
@@ -162,9 +162,9 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     let inside = refuse(&out, &out.join("weights/x"), &|_| {});
     assert!(inside.to_string().contains("weights/x"), "{inside}");
     let there = refuse(&out, &bench.source(), &|_| {});
-    assert!(matches!(there, Error::OutputExists { .. }), "{there}");
+    assert!(matches!(there, Error::Store(store::Error::OutputExists { .. })), "{there}");
     let not_ours = refuse(&out, &bench.source(), &|options| options.overwrite = Overwrite::Yes);
-    assert!(matches!(not_ours, Error::NotReplaceable { .. }), "{not_ours}");
+    assert!(matches!(not_ours, Error::Store(store::Error::NotReplaceable { .. })), "{not_ours}");
     let cancelled = refuse(&out, &back, &|options| options.cancel.cancel());
     assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
     let nameless = refuse(&fixture("torch_dist/llama/mcore-stacked"), &back, &|_| {});

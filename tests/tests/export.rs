@@ -2,7 +2,7 @@
 
 use connector_core::plan::FindingKind;
 use connector_core::store::Dtype;
-use connector_core::{Error, Refusal};
+use connector_core::{Error, Refusal, store};
 use connector_tests::{
     Bench, Model, Stored, assert_same_tensors, config, encode, export_options, fixture, llama,
     options, read_tensors, tree,
@@ -362,11 +362,14 @@ fn outputs_are_apart_from_the_checkpoint_and_not_replaced_unasked() {
             let options = export_options(|o| o.overwrite = true.into());
             connector_core::export_ckpt(&bench.out(), &output, options)
         });
-        assert!(matches!(error, Error::NotSeparate { .. }), "{inside}: {error}");
+        assert!(
+            matches!(error, Error::Store(store::Error::NotSeparate { .. })),
+            "{inside}: {error}"
+        );
     }
     bench.export(export_options(|_| {}));
     let error = bench.refuse_export(export_options(|_| {}));
-    assert!(matches!(error, Error::OutputExists { .. }), "{error}");
+    assert!(matches!(error, Error::Store(store::Error::OutputExists { .. })), "{error}");
     bench.export(export_options(|o| o.overwrite = true.into()));
 }
 

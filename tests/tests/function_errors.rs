@@ -2,8 +2,8 @@
 
 mod own_model;
 
-use connector_core::Error;
 use connector_core::plan::FindingKind;
+use connector_core::{Error, engine};
 use connector_tests::{Bench, Fill, Tensor as Made, options};
 use own_model::{SIZES, model};
 use serde_json::Value;
@@ -21,7 +21,9 @@ fn a_function_that_fails_is_named_with_its_place_and_leaves_nothing() {
             let error = Bench::new(&model(architecture, Some(trouble))).refuse(options(|_| {}));
             let text = error.to_string();
             assert!(text.contains(said), "{text}");
-            let Error::Function { name, at, output, .. } = error else { panic!("{text}") };
+            let Error::Engine(engine::Error::Function { name, at, output, .. }) = error else {
+                panic!("{text}")
+            };
             assert!(at.file.ends_with("own_model/mod.rs") && at.line > 0, "{at}");
             let want = match trouble {
                 "read" => ("scaled", "layers.0.scaled"),

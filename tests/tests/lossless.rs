@@ -10,8 +10,8 @@ use connector_core::transform::{
     BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Transform,
 };
 use connector_core::{
-    Error, Mapping, ModelConnector, Result, Tensor, TransformCtx, mapping, model_importer, ops,
-    param_schema, state_transform,
+    Error, Mapping, ModelConnector, Result, Tensor, TransformCtx, engine, mapping, model_importer,
+    ops, param_schema, state_transform,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -256,5 +256,8 @@ fn what_is_lost_doubled_or_misplaced_is_named() {
         assert!(findings[0].contains("lossless.rs:"), "{}", findings[0]);
     }
     let failed = prove_lossless::<HfFails>(&CONFIG);
-    assert!(matches!(failed, Err(Error::Function { name: "failing", .. })), "{failed:?}");
+    assert!(
+        matches!(failed, Err(Error::Engine(engine::Error::Function { name: "failing", .. }))),
+        "{failed:?}"
+    );
 }

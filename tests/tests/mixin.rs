@@ -6,7 +6,7 @@ use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::{
     AutoModel, AutoResume, ConnectorMixin, Error, ImportOptions, Mapping, ModelConnector, Result,
-    model_importer,
+    model_importer, store,
 };
 use connector_tests::{fixture, options, read_tensors};
 use std::path::Path;
@@ -61,7 +61,7 @@ fn the_type_is_the_model_that_is_meant() {
     assert_eq!(path, out);
     assert!(matches!(
         LlamaModel::import_ckpt(&llama(), Some(&out), false),
-        Err(Error::OutputExists { .. })
+        Err(Error::Store(store::Error::OutputExists { .. }))
     ));
     LlamaModel::import_ckpt(&llama(), Some(&out), true).unwrap();
     let back = LlamaModel::export_ckpt(&out, "hf", None).unwrap();

@@ -9,7 +9,7 @@ use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::schema::{Configured, Instance, Schema};
 use connector_core::store::Dtype;
 use connector_core::{
-    ConnectorMixin, Error, Mapping, ModelConnector, Result, Tensor, model_importer,
+    CandleError, ConnectorMixin, Error, Mapping, ModelConnector, Result, Tensor, model_importer,
 };
 use connector_tests::{Bench, Model, assert_same_tensors, export_options, fixture, options};
 use serde_json::Value;
@@ -126,7 +126,7 @@ impl ModelConnector for Own {
         match trouble.as_deref() {
             None => {
                 state.convert()?;
-                state.put(NORM, &(norm + 1.0).map_err(|e| Error::Candle(e.to_string()))?)
+                state.put(NORM, &(norm + 1.0).map_err(CandleError::from)?)
             }
             Some("bytes") => {
                 state.convert()?;

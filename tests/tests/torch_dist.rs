@@ -5,7 +5,7 @@ use connector_core::checkpoint::torch_dist::LayerLayout;
 use connector_core::connector::{Experts, TorchDist, VerifyOptions, diff, verify};
 use connector_core::engine::NoProgress;
 use connector_core::store::{Source, TensorInfo};
-use connector_core::{Error, ExportOptions, ImportOptions, export_ckpt};
+use connector_core::{Error, ExportOptions, ImportOptions, checkpoint, export_ckpt};
 use connector_tests::{
     Bench, Model, Stored, assert_same_tensors, export_options, fixture, options, read_tensors, tree,
 };
@@ -139,7 +139,7 @@ fn a_directory_of_megatron_lm_is_opened_at_its_newest_iteration() {
 
     fs::write(&tracker, "../..").unwrap();
     let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
-    assert!(matches!(error, Error::NoIteration { .. }), "{error}");
+    assert!(matches!(error, Error::Checkpoint(checkpoint::Error::NoIteration { .. })), "{error}");
     fs::write(&tracker, "7").unwrap();
     let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
     assert!(error.to_string().contains("has no iter_0000007, which its latest"), "{error}");

@@ -3,7 +3,7 @@
 
 use connector_core::connector::{PlannedExport, Verification, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
-use connector_core::{Error, ExportOptions, export_ckpt};
+use connector_core::{Error, ExportOptions, checkpoint, export_ckpt};
 use connector_tests::{
     Bench, Child, Ended, assert_same_tensors, export_options, fixture, read_tensors, tree,
 };
@@ -178,7 +178,13 @@ fn an_iteration_can_be_asked_for() {
     let earlier = export(Some(60), "mixtral/hf").unwrap();
     assert_eq!(earlier.registration().model, "MixtralModel");
     let error = export(Some(61), "mixtral/hf").err().unwrap();
-    assert!(matches!(error, Error::NoSuchIteration { iteration: 61, .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Checkpoint(checkpoint::Error::NoSuchIteration { iteration: 61, .. })
+        ),
+        "{error}"
+    );
     assert!(error.to_string().contains("60, 120"), "{error}");
     let hf = sample("mixtral/hf");
     assert_equal(&verified(&hf, &bench.source(), |options| {

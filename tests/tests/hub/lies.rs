@@ -2,7 +2,7 @@
 
 use crate::case::{Case, assert_same};
 use connector_core::connector::hub::{HubErrorKind, HubProgress, Origin};
-use connector_core::{Cancel, Error};
+use connector_core::{Cancel, Error, store};
 use connector_tests::{Child, Content, Faults, List, MODEL, Redirect, fixture};
 use std::fs;
 use std::sync::Mutex;
@@ -215,5 +215,8 @@ fn an_error_of_the_disk_names_the_file() {
     fs::create_dir_all(&model).unwrap();
     fs::write(model.join("blobs"), "").unwrap();
     let error = case.fetch("").unwrap_err();
-    assert!(matches!(&error, Error::Io { path, .. } if path.starts_with(&model)), "{error}");
+    assert!(
+        matches!(&error, Error::Store(store::Error::Io { path, .. }) if path.starts_with(&model)),
+        "{error}"
+    );
 }

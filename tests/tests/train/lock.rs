@@ -2,7 +2,7 @@
 
 use crate::support::{Desk, losses};
 use connector_core::train::{Dataset, FineTuned, Trainer, Watch, finetune_watched};
-use connector_core::{AutoModel, Error, Result};
+use connector_core::{AutoModel, Error, Result, store};
 use connector_tests::{Child, Ended};
 use std::cell::RefCell;
 
@@ -34,7 +34,9 @@ fn a_second_run_in_the_same_folder_is_refused() {
     let seen = RefCell::new(Vec::new());
     let tuned = run_while(&desk, &trainer, || {
         // Of this process, and of another.
-        let Err(Error::Locked { path, .. }) = desk.run(&trainer) else { panic!("it went on") };
+        let Err(Error::Store(store::Error::Locked { path, .. })) = desk.run(&trainer) else {
+            panic!("it went on")
+        };
         assert_eq!(path, trainer.log_dir);
         let path = |path: &std::path::Path| path.to_str().unwrap().to_string();
         let (base, data, run) = (path(&desk.base), path(&desk.data.path), path(&trainer.log_dir));

@@ -3,7 +3,7 @@
 use crate::support::{Desk, files};
 use connector_core::families::{LlamaModel, MistralModel};
 use connector_core::train::{FineTuningData, Lora, Trainer, finetune};
-use connector_core::{AutoResume, Error};
+use connector_core::{AutoResume, Error, store};
 use connector_tests::{Child, Ended};
 use std::fs;
 use std::path::Path;
@@ -214,7 +214,11 @@ fn a_run_is_not_written_into_its_model() {
     let before = files(&desk.base);
     for inside in [desk.base.clone(), desk.base.join("runs/a")] {
         let result = desk.run(&Trainer { log_dir: inside, ..desk.trainer("run") });
-        assert!(matches!(result, Err(Error::NotSeparate { .. })), "{:?}", result.map(|_| ()));
+        assert!(
+            matches!(result, Err(Error::Store(store::Error::NotSeparate { .. }))),
+            "{:?}",
+            result.map(|_| ())
+        );
         assert!(files(&desk.base) == before);
         assert!(!desk.base.join("runs").exists());
     }
