@@ -1,4 +1,4 @@
-use crate::base::{Cancelled, CandleError, Finding, Refusal, WorkerPanicked};
+use crate::base::{Advice, Cancelled, CandleError, Finding, Refusal, WorkerPanicked};
 use crate::connector::hub::HubError;
 use crate::{checkpoint, engine, store};
 use std::path::PathBuf;
@@ -52,8 +52,9 @@ pub enum Error {
     /// No importer is registered for the checkpoint.
     #[error(
         "no importer from {format} for {wanted}; registered: {}\n\
-         help: name one with --model, or, if its crate is a dependency, link it: `use my_crate as _;`",
-        if registered.is_empty() { "none".into() } else { registered.join("; ") }
+         help: {}, or, if its crate is a dependency, link it: `use my_crate as _;`",
+        if registered.is_empty() { "none".into() } else { registered.join("; ") },
+        Advice::NameModel
     )]
     NoImporter {
         /// The model or architectures.
@@ -149,6 +150,16 @@ impl From<engine::Error> for Error {
 }
 
 impl Error {
+    /// What can be done about it. Findings have advice of their own.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Error::Store(error) => error.advice(),
+            Error::Checkpoint(error) => error.advice(),
+            Error::NoImporter { .. } => Some(Advice::NameModel),
+            _ => None,
+        }
+    }
+
     /// Whether the system refused: what was asked for may be well, and was not seen.
     pub(crate) fn is_io(&self) -> bool {
         match self {

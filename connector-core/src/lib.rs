@@ -120,7 +120,9 @@ pub mod __private_v0_1_0;
 #[path = "fuzzing.rs"]
 pub mod __fuzzing;
 
-pub use base::{Cancel, Cancelled, CandleError, DeviceChoice, Location, Refusal, WorkerPanicked};
+pub use base::{
+    Advice, Cancel, Cancelled, CandleError, DeviceChoice, Location, Refusal, WorkerPanicked,
+};
 pub use connector::{
     AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,
     ModelConnector, Planned, PlannedExport, PlannedImport, export_ckpt, import_ckpt,

@@ -7,7 +7,7 @@ use connector_core::connector::{
 };
 use connector_core::engine::NoProgress;
 use connector_core::store::Overwrite;
-use connector_core::{Error, export_ckpt, store};
+use connector_core::{Advice, Error, export_ckpt, store};
 use connector_tests::{
     Bench, Child, Model, assert_same_tensors, contents, export_options, fixture, options,
     read_tensors, tree,
@@ -168,7 +168,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     let cancelled = refuse(&out, &back, &|options| options.cancel.cancel());
     assert!(matches!(cancelled, Error::Cancelled), "{cancelled}");
     let nameless = refuse(&fixture("torch_dist/llama/mcore-stacked"), &back, &|_| {});
-    assert!(nameless.to_string().contains("--hf-config"), "{nameless}");
+    assert!(nameless.to_string().contains(&Advice::TakeConfig.to_string()), "{nameless}");
 
     // A config that is another family's, or not there.
     let described = |dir: &Path| {

@@ -158,8 +158,8 @@ fn ignored_tensors_are_left_out_and_recorded() {
     assert_same_tensors(&bench.weights(), &nemo_state());
     let record = bench.conversion();
     let ignored = json!([
-        ["vision.layers.0.weight", "--ignore vision.**"],
-        ["vision.patch.weight", "--ignore vision.**"],
+        ["vision.layers.0.weight", "the pattern vision.**"],
+        ["vision.patch.weight", "the pattern vision.**"],
     ]);
     assert_eq!(record["plan"]["ignored"], ignored);
     assert_eq!(
@@ -353,7 +353,10 @@ fn an_output_that_exists_is_left_alone() {
     let bench = Bench::new(&Model::fixture("llama"));
     bench.import(options(|_| {}));
     let text = bench.refuse(options(|_| {})).to_string();
-    assert!(text.contains("already exists") && text.contains("--overwrite"), "{text}");
+    assert!(
+        text.contains("already exists") && text.contains("replace it, or choose another output"),
+        "{text}"
+    );
 }
 
 #[test]

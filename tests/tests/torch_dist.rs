@@ -5,7 +5,7 @@ use connector_core::checkpoint::torch_dist::LayerLayout;
 use connector_core::connector::{Experts, TorchDist, VerifyOptions, diff, verify};
 use connector_core::engine::NoProgress;
 use connector_core::store::{Source, TensorInfo};
-use connector_core::{Error, ExportOptions, ImportOptions, checkpoint, export_ckpt};
+use connector_core::{Advice, Error, ExportOptions, ImportOptions, checkpoint, export_ckpt};
 use connector_tests::{
     Bench, Model, Stored, assert_same_tensors, export_options, fixture, options, read_tensors, tree,
 };
@@ -90,7 +90,8 @@ fn a_checkpoint_without_a_config_says_what_helps() {
     let bench = Bench::empty();
     let error = export_ckpt(&sample("llama/mcore-stacked"), &bench.back(), export_options(|_| {}));
     let text = error.unwrap_err().to_string();
-    assert!(text.contains("context/model.yaml") && text.contains("--hf-config"), "{text}");
+    let advice = Advice::TakeConfig.to_string();
+    assert!(text.contains("context/model.yaml") && text.contains(&advice), "{text}");
     bench.assert_tidy();
 }
 
@@ -208,6 +209,6 @@ fn a_part_of_the_layers_is_no_stack() {
     let bench = Bench::new(&Model::fixture("llama"));
     let only = |options: &mut ImportOptions| options.plan.only = vec!["decoder.layers.1.**".into()];
     let error = bench.refuse(to_torch_dist(LayerLayout::Stacked, only));
-    assert!(error.to_string().contains("--layout per-layer"), "{error}");
+    assert!(error.to_string().contains("store each layer by itself"), "{error}");
     bench.import(to_torch_dist(LayerLayout::PerLayer, only));
 }

@@ -3,7 +3,7 @@
 
 use connector_core::connector::{PlannedExport, Verification, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
-use connector_core::{Error, ExportOptions, checkpoint, export_ckpt};
+use connector_core::{Advice, Error, ExportOptions, checkpoint, export_ckpt};
 use connector_tests::{
     Bench, Child, Ended, assert_same_tensors, export_options, fixture, read_tensors, tree,
 };
@@ -101,7 +101,8 @@ fn a_field_that_is_missing_is_named_and_hf_config_supplies_it() {
         fs::write(iteration.join("run_config.yaml"), without(name)).unwrap();
         let error = export(&bench, |_| {}).unwrap_err();
         let name = name.trim_end_matches(": ");
-        assert!(error.contains("run_config.yaml") && error.contains("--hf-config DIR"), "{error}");
+        let advice = Advice::TakeConfig.to_string();
+        assert!(error.contains("run_config.yaml") && error.contains(&advice), "{error}");
         assert!(error.contains(&format!("\"{name}\" is not given")), "{error}");
         bench.assert_tidy();
     }
@@ -198,7 +199,8 @@ fn a_command_line_that_is_no_data_is_refused() {
     let (bench, iteration) = run("llama", "mcore-stacked");
     fs::write(iteration.join("common.pt"), b"PK but no archive").unwrap();
     let error = export(&bench, |_| {}).unwrap_err();
-    assert!(error.contains("common.pt") && error.contains("--hf-config"), "{error}");
+    let advice = Advice::TakeConfig.to_string();
+    assert!(error.contains("common.pt") && error.contains(&advice), "{error}");
     bench.assert_tidy();
 }
 

@@ -342,7 +342,13 @@ fn what_was_left_out_on_request_is_in_the_record() {
     let bench = Bench::new(&model);
     bench.import(options(|o| o.plan.ignore = vec!["model.extra".into()]));
     let left_out = assert_equal(&bench.source(), &bench.out()).left_out;
-    assert_eq!(left_out, [("model.extra".to_string(), "--ignore model.extra".to_string())]);
+    assert_eq!(
+        left_out,
+        [(
+            "model.extra".to_string(),
+            "ignored when it was converted, by the pattern model.extra".to_string()
+        )]
+    );
 
     let bench = Bench::new(&Model::fixture("llama"));
     bench.import(options(|o| o.plan.only = vec!["decoder.layers.0.**".into()]));

@@ -93,7 +93,7 @@ impl Dtype {
         self.name().starts_with('F') && self.bits() <= 8
     }
 
-    /// Whether `--dtype` may convert to and from this type: `F64`, `F32`, `F16`, `BF16`.
+    /// Whether numbers may be cast to and from this type: `F64`, `F32`, `F16`, `BF16`.
     pub fn is_castable(self) -> bool {
         matches!(self, Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::Bf16)
     }

@@ -1,4 +1,4 @@
-use super::Location;
+use super::{Advice, Location};
 use serde::Serialize;
 use std::fmt;
 
@@ -16,13 +16,16 @@ pub struct Finding {
     pub keys: Vec<String>,
     /// What is wrong, in one line.
     pub problem: String,
-    /// What was expected and found, what to do: lines of their own.
+    /// What was expected and found: lines of their own.
     pub notes: Vec<String>,
+    /// What to do.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub advice: Vec<Advice>,
     /// The rule, parameter or connector that speaks, `src/llama.rs:41`.
     pub rule: Option<String>,
 }
 
-/// The kinds of findings. The names are stable: `--json` prints them.
+/// The kinds of findings. The names are stable: documents in JSON have them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -62,6 +65,7 @@ impl Finding {
             keys: Vec::new(),
             problem: problem.into(),
             notes: Vec::new(),
+            advice: Vec::new(),
             rule: None,
         }
     }
@@ -73,15 +77,22 @@ impl Finding {
         self
     }
 
-    /// Adds a line that says what was expected, or what to do.
+    /// Adds a line that says what was expected, or found.
     #[must_use]
     pub fn note(mut self, note: impl Into<String>) -> Self {
         self.notes.push(note.into());
         self
     }
+
+    /// Adds what to do.
+    #[must_use]
+    pub fn advise(mut self, advice: Advice) -> Self {
+        self.advice.push(advice);
+        self
+    }
 }
 
-/// The subject and the problem on one line, the notes below.
+/// The subject and the problem on one line, the notes and the advice below.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.subject, self.problem)?;
@@ -90,6 +101,9 @@ impl fmt::Display for Finding {
         }
         for note in &self.notes {
             write!(f, "\n  {note}")?;
+        }
+        for advice in &self.advice {
+            write!(f, "\n  {advice}")?;
         }
         Ok(())
     }
@@ -135,6 +149,8 @@ mod tests {
     fn a_finding_reads_as_its_lines() {
         let finding =
             Finding::new(FindingKind::Config, "config.json", "it is empty").note("a").note("b");
-        assert_eq!(finding.to_string(), "config.json: it is empty\n  a\n  b");
+        let finding = finding.advise(Advice::NameIteration);
+        let want = "config.json: it is empty\n  a\n  b\n  name one of them";
+        assert_eq!(finding.to_string(), want);
     }
 }

@@ -1,5 +1,6 @@
 //! The ground: what every floor uses and what uses none of them.
 
+mod advice;
 pub(crate) mod blocks;
 mod cancel;
 mod device;
@@ -15,6 +16,7 @@ mod progress;
 pub(crate) mod stage;
 mod tensor;
 
+pub use advice::Advice;
 pub use cancel::Cancel;
 pub use device::DeviceChoice;
 pub use dtype::Dtype;

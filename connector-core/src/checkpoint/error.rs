@@ -3,7 +3,7 @@ use super::files::{OpenError, OpenErrorKind};
 use super::safetensors::{self, HeaderError};
 use super::torch::ZipError;
 use super::torch_dist::{self, Malformed};
-use crate::base::{Cancelled, Refusal, WorkerPanicked};
+use crate::base::{Advice, Cancelled, Refusal, WorkerPanicked};
 use crate::store;
 use std::path::PathBuf;
 
@@ -89,6 +89,18 @@ pub enum Error {
 }
 
 impl Error {
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Error::Store(error) => error.advice(),
+            Error::DistLayout(error) => error.advice(),
+            Error::NoSuchIteration { there, .. } | Error::TrackedIteration { there, .. } => {
+                (!there.is_empty()).then_some(Advice::NameIteration)
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the system refused: what was asked for may be well, and was not seen.
     pub(crate) fn is_io(&self) -> bool {
         match self {
@@ -129,7 +141,7 @@ fn those(there: &[u64]) -> String {
     let last = there.iter().rev().take(MOST).rev().map(ToString::to_string).collect::<Vec<_>>();
     match (there.len(), last.join(", ")) {
         (0, _) => "it has no iterations".into(),
-        (..=MOST, all) => format!("it has {all} (--iteration N takes one)"),
-        (count, last) => format!("it has {count}, the last are {last} (--iteration N takes one)"),
+        (..=MOST, all) => format!("it has {all}; {}", Advice::NameIteration),
+        (count, last) => format!("it has {count}, the last are {last}; {}", Advice::NameIteration),
     }
 }

@@ -5,7 +5,7 @@ use super::directory::json_object;
 use super::small::Small;
 use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
 use crate::base::json;
-use crate::base::{Finding, FindingKind};
+use crate::base::{Advice, Finding, FindingKind};
 use crate::checkpoint::Result;
 use crate::store::{Source, TensorInfo};
 use serde::Deserialize;
@@ -137,10 +137,10 @@ impl NemoCheckpoint {
         if model.is_none() && findings.is_empty() {
             let problem =
                 "is not in the checkpoint, nor is another file that says which model this is";
-            let note = "`connector import` and NeMo write it; Megatron-Bridge writes \
-                        run_config.yaml, Megatron-LM `args` in common.pt; `--hf-config DIR` takes \
-                        the config.json in DIR instead";
-            findings.push(config_finding(CONTEXT, MODEL_YAML, problem).note(note));
+            let note = "an import and NeMo write it; Megatron-Bridge writes run_config.yaml, \
+                        Megatron-LM `args` in common.pt";
+            let finding = config_finding(CONTEXT, MODEL_YAML, problem).note(note);
+            findings.push(finding.advise(Advice::TakeConfig));
         }
         let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
         let context = look::is_dir(&beside)?.then_some(beside);

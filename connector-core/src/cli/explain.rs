@@ -5,7 +5,7 @@ use super::page::Page;
 use super::screen::Screen;
 use super::{findings, layout, nearest, source, text};
 use crate::connector::Planned;
-use crate::plan::{Explanation, Finding, InputView, OutputView};
+use crate::plan::{Explanation, Finding, IgnoredBy, InputView, OutputView, Remark};
 use crate::store::Source;
 use serde_json::{Value, json};
 use std::path::Path;
@@ -153,7 +153,7 @@ fn show(page: &mut Page, planned: &Planned, explanation: &Explanation, key: &str
     let Explanation { operation, at, captures, inputs, outputs, remark, .. } = explanation;
     let root = planned.path();
     if let Some(remark) = remark {
-        page.field("unused", remark);
+        page.field("unused", &why(remark));
         for input in inputs {
             page.field("lies in", &input_place(input, root));
         }
@@ -180,6 +180,17 @@ fn show(page: &mut Page, planned: &Planned, explanation: &Explanation, key: &str
     }
     let rows: Vec<_> = outputs.iter().map(|output| output_row(planned, output)).collect();
     page.places("to", &rows);
+}
+
+/// Why a tensor is not converted, by the option that asked for it.
+fn why(remark: &Remark) -> String {
+    match remark {
+        Remark::LeftBehind(IgnoredBy::Option(pattern)) => {
+            format!("left behind by --ignore {pattern}")
+        }
+        Remark::NotAskedFor => "not converted: nothing of it was asked for with --only".into(),
+        remark => remark.to_string(),
+    }
 }
 
 fn input_row(input: &InputView, root: &Path) -> [String; 3] {
@@ -221,6 +232,7 @@ fn relative(file: &Path, root: &Path) -> String {
 
 fn to_json(planned: &Planned, explanation: &Explanation) -> Value {
     let mut value = serde_json::to_value(explanation).unwrap_or(Value::Null);
+    value["remark"] = explanation.remark.as_ref().map(why).into();
     let outputs = value.get_mut("outputs").and_then(Value::as_array_mut);
     for (view, output) in outputs.into_iter().flatten().zip(&explanation.outputs) {
         let place = |&(file, from, len): &(&str, u64, u64)| json!({ "file": in_output(planned, file), "start": from, "end": from + len });

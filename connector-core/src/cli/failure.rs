@@ -1,3 +1,4 @@
+use super::advice;
 use super::exit::Exit;
 use super::findings;
 use super::screen::Screen;
@@ -108,7 +109,8 @@ impl<E: Into<Error>> From<E> for Failure {
                 let count = refusal.findings.len();
                 let s = if count == 1 { "" } else { "s" };
                 let message = format!("{subject} ({count} finding{s}); nothing was written");
-                Failure { findings: refusal.findings, ..failure(message) }
+                let findings = refusal.findings.into_iter().map(advice::told).collect();
+                Failure { findings, ..failure(message) }
             }
             Error::NoImporter { wanted, format, registered } => {
                 let none = registered.is_empty();
@@ -178,7 +180,13 @@ impl<E: Into<Error>> From<E> for Failure {
             ),
             Error::WorkerPanicked(_) => failure(error.to_string())
                 .help("please report this with the command and the model"),
-            error => failure(error.to_string()),
+            error => {
+                let (text, advice) = (error.to_string(), error.advice());
+                // Told by its options, in the place of words.
+                let words = advice.map(|advice| format!("; {advice}")).unwrap_or_default();
+                let failure = failure(text.strip_suffix(&words).unwrap_or(&text).into());
+                advice.iter().map(advice::option).fold(failure, Failure::help)
+            }
         }
     }
 }
@@ -212,6 +220,7 @@ fn no_export(connector: &'static str, failure: impl Fn(String) -> Failure) -> Fa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Advice;
 
     #[test]
     fn an_interruption_takes_the_signal_that_came() {
@@ -219,6 +228,33 @@ mod tests {
         cancel.flag().store(15, std::sync::atomic::Ordering::Relaxed);
         assert_eq!(Failure::from(Error::Cancelled).signalled(&cancel).exit, Exit::Signal(15));
         assert_eq!(Failure::usage("x").signalled(&cancel).exit, Exit::Usage);
+    }
+
+    #[test]
+    fn advice_is_told_as_options() {
+        let path = || std::path::PathBuf::from("out");
+        let iteration =
+            |there| checkpoint::Error::NoSuchIteration { path: path(), iteration: 1, there };
+        let cases: [(Error, _, _); 3] = [
+            (
+                store::Error::OutputExists { path: path() }.into(),
+                "out already exists",
+                "--overwrite",
+            ),
+            (iteration(vec![7]).into(), "out has no iteration 1; it has 7", "--iteration N"),
+            (iteration(vec![]).into(), "out has no iteration 1; it has no iterations", ""),
+        ];
+        for (error, message, help) in cases {
+            let failure = Failure::from(error);
+            assert_eq!(failure.message, message);
+            assert_eq!(failure.help.len(), usize::from(!help.is_empty()));
+            assert!(failure.help.iter().all(|line| line.contains(help)), "{:?}", failure.help);
+        }
+        let finding =
+            Finding::new(FindingKind::Config, "x", "y").note("z").advise(Advice::TakeConfig);
+        let told = &Failure::from(Error::refused(vec![finding])).findings[0];
+        assert_eq!((told.notes[0].as_str(), told.advice.len()), ("z", 0));
+        assert!(told.notes[1].contains("--hf-config DIR"), "{:?}", told.notes);
     }
 
     #[test]

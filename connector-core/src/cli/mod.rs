@@ -27,6 +27,7 @@
 //! | 5 | verification: what was written is not what was planned, and was not published; two checkpoints differ |
 //! | 130, 143 | interrupted by Ctrl-C, terminated; nothing was written |
 
+mod advice;
 mod args;
 mod cache;
 mod convert;

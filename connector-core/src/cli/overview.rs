@@ -123,7 +123,10 @@ pub(super) fn show_plan(page: &mut Page, planned: &Planned, summary: &Summary) {
     page.field("plan", &format!("{head}: {}", what_happens(summary).join(", ")));
     page.more(&completeness(planned, summary));
     for (keys, who) in summary.ignored.iter().take(MOST) {
-        let who = if who.starts_with("--") { "--ignore" } else { who.as_str() };
+        let who = match who {
+            IgnoredBy::Option(_) => "--ignore".into(),
+            who => who.to_string(),
+        };
         page.more(&format!("left behind on purpose: {keys} ({who})"));
     }
     if let Some(more @ 1..) = summary.ignored.len().checked_sub(MOST) {

@@ -7,9 +7,9 @@ use super::page::Page;
 use super::progress::{Shown, Verb};
 use super::screen::Screen;
 use super::style::{BAD, GOOD};
-use super::{findings, overview, signals, source, text};
+use super::{advice, findings, overview, signals, source, text};
 use crate::connector::{Difference, Verification, VerifyOptions, diff, verify};
-use crate::plan::group_keys;
+use crate::plan::{Finding, group_keys};
 use crate::store;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -64,6 +64,7 @@ fn show(
     schema: &str,
 ) {
     let Verification { connector, differences, refused, .. } = verification;
+    let refused: Vec<Finding> = refused.iter().cloned().map(advice::told).collect();
     let mut page = screen.page();
     page.field("source", &source.display().to_string());
     page.field("against", &checkpoint.display().to_string());
@@ -83,7 +84,7 @@ fn show(
         let count = text::count(refused.len(), "finding");
         let line = format!("{} is no checkpoint of this model: {count}", checkpoint.display());
         page.styled_field("differ", BAD, &line);
-        findings::show(&mut page, refused);
+        findings::show(&mut page, &refused);
     }
     screen.show(&page);
     screen.document(|| {

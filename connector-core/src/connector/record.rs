@@ -33,7 +33,7 @@ pub struct Record {
     /// The connector; none of a `convert`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub connector: String,
-    /// Whether every parameter of the model is there (`--only` leaves some out).
+    /// Whether every parameter of the model is there (who asks for a part leaves some out).
     pub complete: bool,
     /// The source.
     pub source: SourceRecord,

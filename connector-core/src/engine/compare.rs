@@ -1,5 +1,5 @@
 use super::whole::read_elements;
-use crate::base::Cancel;
+use crate::base::{Advice, Cancel};
 use crate::engine::Result;
 use crate::plan::{EqualCheck, Finding, FindingKind};
 use crate::store::Source;
@@ -33,7 +33,7 @@ pub(super) fn compare(
             let problem = format!("it must hold the same bytes as {}", right.name);
             let finding = Finding::new(FindingKind::Unequal, &left.name, problem)
                 .note(format!("they differ from element {element} on"))
-                .note("`--ignore` with its key drops it on purpose")
+                .advise(Advice::Ignore)
                 .rule(equal.at);
             return Ok(Some(finding));
         }

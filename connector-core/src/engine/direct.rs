@@ -238,7 +238,7 @@ impl Files {
                 Access::Write => "written",
             };
             let path = path.display();
-            tracing::warn!("--io direct: {path} cannot be {access} past the cache: {error}");
+            tracing::warn!("direct I/O: {path} cannot be {access} past the cache: {error}");
         }
     }
 

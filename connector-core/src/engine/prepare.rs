@@ -1,4 +1,5 @@
 use super::buffer::BLOCK;
+use crate::base::Advice;
 use crate::plan::{Finding, FindingKind, Output, Plan, Work};
 use crate::store::{Dtype, Pieces, Source, TensorInfo};
 use crate::transform::Move;
@@ -314,9 +315,9 @@ fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usiz
             let problem = format!("{} takes {bytes} bytes in memory", rule.operation.name);
             Finding::new(FindingKind::Resource, name, problem).rule(rule.rule.at)
         }
-        None => {
-            Finding::new(FindingKind::Resource, "--max-memory", "is too little for the buffers")
-        }
+        None => Finding::new(FindingKind::Resource, "the memory", "is too little for the buffers"),
     };
-    finding.note(format!("--max-memory is {} bytes; it takes at least {least}", options.max_memory))
+    finding
+        .note(format!("{} bytes are allowed", options.max_memory))
+        .advise(Advice::AllowMemory { least })
 }

@@ -41,7 +41,7 @@ pub(super) struct Builder<'a> {
     pub absent: Vec<String>,
 }
 
-/// A target of a rule: its name and, with a schema, its shape and whether `--dtype` spares it.
+/// A target of a rule: its name and, with a schema, its shape and whether a cast spares it.
 #[derive(Clone, Debug)]
 pub(super) struct Target {
     pub name: String,
@@ -171,12 +171,11 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A pattern of `--only` that no parameter matches: a slip would leave an empty checkpoint.
+    /// A pattern of [`only`](super::PlanOptions::only) that no parameter matches: a slip would leave an empty checkpoint.
     fn refuse_idle(&mut self, only: &[(Pattern<'_>, &str)]) {
         for (pattern, text) in only {
             if !self.outputs.iter().any(|output| pattern.matches(&output.name)) {
-                let note = vec!["it is a pattern of --only".into()];
-                self.finding(FindingKind::Rule, Problem::Idle, text, None, note);
+                self.finding(FindingKind::Rule, Problem::Idle, text, None, Vec::new());
             }
         }
     }

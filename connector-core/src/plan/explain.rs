@@ -1,6 +1,7 @@
 use super::{IgnoredBy, Plan};
 use crate::base::{Dtype, FileId, TensorInfo};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// What the plan does with one tensor, of either side.
 #[derive(Clone, Debug, Serialize)]
@@ -19,7 +20,36 @@ pub struct Explanation {
     /// How many moves of elements it is; 0 for what computes.
     pub moves: usize,
     /// Why the tensor is not converted, if it is not.
-    pub remark: Option<String>,
+    pub remark: Option<Remark>,
+}
+
+/// Why a tensor is not converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remark {
+    /// It is left behind on purpose.
+    LeftBehind(IgnoredBy),
+    /// Nothing of it was asked for.
+    NotAskedFor,
+    /// Anything else.
+    Other(String),
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Remark::LeftBehind(by) => write!(f, "left behind by {by}"),
+            Remark::NotAskedFor => f.write_str("not converted: nothing of it was asked for"),
+            Remark::Other(text) => f.write_str(text),
+        }
+    }
+}
+
+/// As its text.
+impl Serialize for Remark {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 /// A source tensor, with its place.
@@ -73,7 +103,7 @@ impl Plan {
         });
         let mut found: Vec<Explanation> =
             steps.map(|(number, _)| self.explain_step(number, &view)).collect();
-        let remark = |remark: String| Explanation {
+        let remark = |remark: Remark| Explanation {
             operation: String::new(),
             at: String::new(),
             captures: String::new(),
@@ -83,30 +113,27 @@ impl Plan {
             remark: Some(remark),
         };
         let is = |number: usize| Some(number) == tensor;
-        found.extend(self.ignored.iter().filter(|ignored| is(ignored.tensor)).map(|ignored| {
-            remark(match &ignored.by {
-                IgnoredBy::Row(at) => format!("left behind by an `ignore` row at {at}"),
-                IgnoredBy::Option(pattern) => format!("left behind by --ignore {pattern}"),
-            })
-        }));
+        let ignored = self.ignored.iter().filter(|ignored| is(ignored.tensor));
+        found.extend(ignored.map(|ignored| remark(Remark::LeftBehind(ignored.by.clone()))));
+        let other = |text: String| remark(Remark::Other(text));
         found.extend(self.equal.iter().filter(|equal| is(equal.left)).map(|equal| {
             let right = &tensors[equal.right].name;
-            remark(format!("adds nothing: it must hold the same bytes as {right} ({})", equal.at))
+            other(format!("adds nothing: it must hold the same bytes as {right} ({})", equal.at))
         }));
         let reads = self.steps.iter().filter(|step| step.reads.iter().any(|&read| is(read)));
         found.extend(reads.map(|step| {
             let rule = &self.mapping.rules[step.rule];
             let output = &self.outputs[step.outputs[0]].name;
-            remark(format!("read by {} for {output} ({})", rule.operation.name, rule.rule.at))
+            other(format!("read by {} for {output} ({})", rule.operation.name, rule.rule.at))
         }));
         if self.absent.iter().any(|absent| absent == key) {
-            found.push(remark(
+            found.push(other(
                 "not written: an `optional` row makes it, and its sources are absent".into(),
             ));
         }
         // A plan is complete, so that what it has nothing to say about was not asked for.
         if found.is_empty() && tensor.is_some() {
-            found.push(remark("not converted: nothing of it was asked for with --only".into()));
+            found.push(remark(Remark::NotAskedFor));
         }
         (!found.is_empty()).then_some(found)
     }

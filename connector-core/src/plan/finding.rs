@@ -1,4 +1,4 @@
-use crate::base::{Finding, FindingKind, Location, group_keys, indices_as, natural_order};
+use crate::base::{Advice, Finding, FindingKind, Location, group_keys, indices_as, natural_order};
 use std::collections::BTreeMap;
 
 /// A finding about one key, before grouping.
@@ -52,6 +52,12 @@ impl Problem {
     }
 }
 
+impl Problem {
+    fn advice(self) -> Vec<Advice> {
+        if self == Problem::Idle { vec![Advice::CorrectOnly] } else { Vec::new() }
+    }
+}
+
 /// Joins findings that say the same of keys that differ only in their indices.
 pub(crate) fn group(singles: Vec<Single>) -> Vec<Finding> {
     type Alike = (FindingKind, Problem, Vec<String>, Option<Location>);
@@ -74,6 +80,7 @@ pub(crate) fn group(singles: Vec<Single>) -> Vec<Finding> {
                 subject: group.text,
                 problem: problem.text(group.keys.len()),
                 notes: merge_notes(&notes),
+                advice: problem.advice(),
                 rule: rule.map(|at| at.to_string()),
                 keys: group.keys,
             });

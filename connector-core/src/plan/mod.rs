@@ -22,7 +22,7 @@ mod test_support;
 mod tests;
 
 pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
-pub use explain::{Explanation, InputView, OutputView};
+pub use explain::{Explanation, InputView, OutputView, Remark};
 pub use summary::{RuleUse, Summary};
 
 use crate::Location;
@@ -31,6 +31,8 @@ use crate::key::{Captures, Pattern};
 use crate::mapping::FlatMapping;
 use crate::schema::Instance;
 use crate::transform::{Compute, Config, Function, Move};
+use serde::{Serialize, Serializer};
+use std::fmt;
 
 /// What to plan.
 pub struct Request<'a> {
@@ -73,7 +75,7 @@ pub struct Plan {
     pub equal: Vec<EqualCheck>,
     /// Source tensors that are left behind on purpose.
     pub ignored: Vec<Ignored>,
-    /// Parameters that exist but were not asked for (`--only`).
+    /// Parameters that exist but were not asked for.
     pub skipped: usize,
     /// Targets that are not written, because an `optional` row found none of its sources.
     pub absent: Vec<String>,
@@ -170,13 +172,29 @@ pub struct Ignored {
 }
 
 /// Who asked for a tensor to be left behind.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum IgnoredBy {
     /// An `ignore` row of the mapping.
     Row(Location),
     /// A pattern of the user.
     Option(String),
+}
+
+/// As its text.
+impl Serialize for IgnoredBy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for IgnoredBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IgnoredBy::Row(at) => write!(f, "an `ignore` row at {at}"),
+            IgnoredBy::Option(pattern) => write!(f, "the pattern {pattern}"),
+        }
+    }
 }
 
 impl Output {

@@ -28,7 +28,7 @@ impl Wanted {
         &self.names[0]
     }
 
-    /// Whether `--dtype` spares it.
+    /// Whether a cast spares it.
     pub fn keep(&self) -> bool {
         self.parameter.keep.is_some()
     }

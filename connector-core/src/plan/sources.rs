@@ -73,7 +73,7 @@ fn join(builder: &Builder<'_>, rule: &FlatRule) -> Vec<Captures<'static>> {
 const MOST_MEMBERS: usize = 1 << 20;
 
 /// Adds the steps of a rule at `captures`. The targets' shapes are not known; `keep` says whether
-/// `--dtype` spares them.
+/// a cast spares them.
 pub(super) fn apply(
     builder: &mut Builder<'_>,
     number: usize,

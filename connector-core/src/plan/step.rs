@@ -321,7 +321,7 @@ impl<'a> Application<'_, 'a> {
         };
         let moves = matches!(self.rule.operation.kernel, Kernel::Moves(_));
         if moves && self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
-            let note = format!("{} is {}, which --dtype cannot cast", first.name, first.dtype);
+            let note = format!("{} is {}, which cannot be cast", first.name, first.dtype);
             return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
         }
         let computes = matches!(self.rule.operation.kernel, Kernel::Compute(_));

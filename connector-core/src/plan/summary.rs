@@ -14,7 +14,7 @@ pub struct Summary {
     pub tensors: usize,
     /// How many parameters are written.
     pub parameters: usize,
-    /// How many parameters exist that were not asked for (`--only`).
+    /// How many parameters exist that were not asked for.
     pub skipped: usize,
     /// Bytes read.
     pub bytes_in: u64,
@@ -23,7 +23,7 @@ pub struct Summary {
     /// The rules that are used, the most used first.
     pub rules: Vec<RuleUse>,
     /// Source tensors left behind on purpose, grouped, with who asked for it.
-    pub ignored: Vec<(String, String)>,
+    pub ignored: Vec<(String, IgnoredBy)>,
     /// Source tensors that add nothing and were compared instead, grouped.
     pub compared: Vec<String>,
     /// Targets that are not written, because an `optional` row found none of its sources, grouped.
@@ -80,13 +80,9 @@ impl Plan {
         let mut rules: Vec<RuleUse> = rules.into_iter().flatten().collect();
         rules.sort_by_key(|rule| Reverse(rule.steps));
 
-        let mut by: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        let mut by: BTreeMap<&IgnoredBy, Vec<String>> = BTreeMap::new();
         for ignored in &self.ignored {
-            let who = match &ignored.by {
-                IgnoredBy::Row(at) => at.to_string(),
-                IgnoredBy::Option(pattern) => format!("--ignore {pattern}"),
-            };
-            by.entry(who).or_default().push(tensors[ignored.tensor].name.clone());
+            by.entry(&ignored.by).or_default().push(tensors[ignored.tensor].name.clone());
         }
         let ignored = by.into_iter().flat_map(|(who, keys)| {
             group_keys(keys).into_iter().map(move |group| (group.text, who.clone()))

@@ -180,7 +180,9 @@ impl Planned {
         let line = |finding: &Finding| {
             let kind = serde_json::to_value(finding.kind).unwrap();
             let (kind, subject) = (kind.as_str().unwrap(), &finding.subject);
-            format!("{kind} {subject}: {}", finding.notes.join("; "))
+            let advice = finding.advice.iter().map(ToString::to_string);
+            let notes: Vec<String> = finding.notes.iter().cloned().chain(advice).collect();
+            format!("{kind} {subject}: {}", notes.join("; "))
         };
         findings.iter().map(line).collect()
     }

@@ -205,7 +205,7 @@ impl Names {
         for architecture in &architectures {
             match importers().find(|importer| importer.architectures.contains(architecture)) {
                 Some(importer) => notes.push(format!(
-                    "{} imports {} already: `--model {plain}` chooses this draft",
+                    "{} imports {} already: the model's name, {plain}, chooses this draft",
                     importer.name,
                     names::plain(architecture)
                 )),
@@ -214,7 +214,7 @@ impl Names {
         }
         if architectures.is_empty() {
             notes.push(format!(
-                "config.json names no architecture: `--model {plain}` chooses this draft"
+                "config.json names no architecture: the model's name, {plain}, chooses this draft"
             ));
         }
         Names {

@@ -44,7 +44,7 @@ pub struct Parameter {
     /// Which of `aka` is written, by its number, and when. Where no condition holds, a row that
     /// has one of these spellings writes the name; any other row writes the spelling that it has.
     pub written_as: &'static [(Condition, usize)],
-    /// The type that `--dtype` leaves it in.
+    /// The type that a cast leaves it in.
     pub keep: Option<Dtype>,
     /// Where it is declared.
     pub at: Location,

@@ -1,3 +1,4 @@
+use crate::base::Advice;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -41,13 +42,13 @@ pub enum Error {
         reason: &'static str,
     },
     /// The output exists, and nobody asked to replace it.
-    #[error("{} already exists; pass --overwrite to replace it, or another --output", path.display())]
+    #[error("{} already exists; {}", path.display(), Advice::ReplaceOutput)]
     OutputExists {
         /// The output.
         path: PathBuf,
     },
     /// The output exists and is nothing that may be replaced, even on request.
-    #[error("{} is not replaced: {reason}; remove it yourself or pass another --output", path.display())]
+    #[error("{} is not replaced: {reason}; {}", path.display(), Advice::OtherOutput)]
     NotReplaceable {
         /// The output.
         path: PathBuf,
@@ -56,8 +57,8 @@ pub enum Error {
     },
     /// The output is the source, lies inside it, or holds it.
     #[error(
-        "the output {} and the source {} overlap; pass an --output outside of the source",
-        output.display(), input.display()
+        "the output {} and the source {} overlap; {}",
+        output.display(), input.display(), Advice::OutputApart
     )]
     NotSeparate {
         /// The source.
@@ -76,6 +77,16 @@ pub enum Error {
 }
 
 impl Error {
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            Error::OutputExists { .. } => Some(Advice::ReplaceOutput),
+            Error::NotReplaceable { .. } => Some(Advice::OtherOutput),
+            Error::NotSeparate { .. } => Some(Advice::OutputApart),
+            _ => None,
+        }
+    }
+
     /// For `map_err`: the error of `action` on `path`.
     pub(crate) fn io(
         action: &'static str,

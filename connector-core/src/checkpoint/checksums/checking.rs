@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// The CRCs are of bytes as they are read, in any order, and put together at the end. A record of
 /// which that does not suffice is read again: some of it was not asked for, or asked for twice, or in
 /// too many places; the kernel copied or shared it; what was read is a view. Of a record that nobody
-/// asked for nothing is read: `--only` and `--ignore` leave out what is damaged.
+/// asked for nothing is read: what is damaged can be left out.
 pub(crate) struct Checking<'a> {
     source: &'a dyn Source,
     /// Those with a checksum, in the order of the files.

@@ -13,7 +13,7 @@ pub(super) use provider::{is_nemo, translate};
 use super::small::Small;
 use super::torch_dist::{self, Arguments};
 use crate::base::json;
-use crate::base::{Finding, FindingKind};
+use crate::base::{Advice, Finding, FindingKind};
 use crate::checkpoint::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -90,8 +90,7 @@ fn megatron_lm(dir: &Path, findings: &mut Vec<Finding>) -> Result<Option<Found>>
 }
 
 fn refusal(subject: &str, problem: String) -> Finding {
-    Finding::new(FindingKind::Config, subject, problem)
-        .note("`--hf-config DIR` takes the config from the config.json in DIR instead")
+    Finding::new(FindingKind::Config, subject, problem).advise(Advice::TakeConfig)
 }
 
 /// A framework's config of a model, before it is translated.

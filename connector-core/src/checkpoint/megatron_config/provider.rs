@@ -2,7 +2,7 @@
 //! by their paths. From it, the fields of the config of the families in
 //! [`families`](crate::families).
 
-use crate::base::{Finding, FindingKind};
+use crate::base::{Advice, Finding, FindingKind};
 use serde_json::{Map, Value, json};
 
 /// Taken as they are; without them there is no model.
@@ -106,8 +106,8 @@ impl Translation<'_> {
     }
 
     fn refuse(&mut self, problem: String) {
-        let note = "`--hf-config DIR` takes the config from the config.json in DIR instead";
-        let finding = Finding::new(FindingKind::Config, self.subject, problem).note(note);
+        let finding =
+            Finding::new(FindingKind::Config, self.subject, problem).advise(Advice::TakeConfig);
         self.findings.push(finding);
     }
 
@@ -357,7 +357,10 @@ mod tests {
             ("scale_factor", json!(8.0), "\"low_freq_factor\" is not given"),
         ] {
             let (_, problems) = translated(false, |config| config[name] = value);
-            assert!(problems.contains(want) && problems.contains("--hf-config"), "{problems}");
+            assert!(
+                problems.contains(want) && problems.contains("take the config from"),
+                "{problems}"
+            );
         }
     }
 }

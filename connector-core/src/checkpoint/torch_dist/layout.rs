@@ -1,6 +1,7 @@
 use super::metadata::{self, Chunk, Place, Stored};
 use super::stack::{Stack, StackError, extra_states, stacks};
 use super::{DistOptions, record};
+use crate::base::Advice;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::torch::pickle::Writer;
 use crate::checkpoint::torch::types;
@@ -66,7 +67,7 @@ pub enum LayoutError {
     #[error(transparent)]
     Stack(#[from] StackError),
     /// torch has no such type, or no class of storage for it.
-    #[error("{name} is {dtype}, which torch_dist cannot hold; --container safetensors can")]
+    #[error("{name} is {dtype}, which torch_dist cannot hold; {}", Advice::WriteSafetensors)]
     Dtype {
         /// The parameter.
         name: String,
@@ -74,11 +75,23 @@ pub enum LayoutError {
         dtype: Dtype,
     },
     /// A single row is too large for a record, or the sum for a file.
-    #[error("{name} is too large for torch_dist; --container safetensors can hold it")]
+    #[error("{name} is too large for torch_dist; {}", Advice::WriteSafetensors)]
     TooLarge {
         /// The parameter.
         name: String,
     },
+}
+
+impl LayoutError {
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            LayoutError::Stack(error) => error.advice(),
+            LayoutError::Dtype { .. } | LayoutError::TooLarge { .. } => {
+                Some(Advice::WriteSafetensors)
+            }
+        }
+    }
 }
 
 impl Layout {
@@ -295,7 +308,7 @@ mod tests {
             let tensor = OutputTensor { name: "x.scale", dtype, shape: &[2, 2] };
             let error = Layout::new(&[tensor], 1 << 20, &DistOptions::default()).unwrap_err();
             assert!(error.to_string().contains("x.scale is"), "{error}");
-            assert!(error.to_string().contains("--container safetensors"), "{error}");
+            assert!(error.to_string().contains("write safetensors instead"), "{error}");
         }
     }
 

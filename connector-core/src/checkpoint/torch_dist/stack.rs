@@ -7,6 +7,7 @@
 //! ```
 
 use super::{DistOptions, LayerLayout, names};
+use crate::base::Advice;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::store::{Dtype, Encoding, Pieces, TensorInfo};
 use std::collections::{HashMap, HashSet};
@@ -51,9 +52,7 @@ pub enum StackError {
         layout: LayerLayout,
     },
     /// Two names for one parameter, such as that of an expert by itself and in a group.
-    #[error(
-        "{one} and {other} are the same parameter of torch_dist; --container safetensors holds both"
-    )]
+    #[error("{one} and {other} are the same parameter of torch_dist; {}", Advice::WriteSafetensors)]
     Same {
         /// A parameter.
         one: String,
@@ -64,7 +63,8 @@ pub enum StackError {
     #[error(
         "{name} cannot be stored in torch_dist, which would read it back as something else: a state \
          of training, a stack of layers or experts, half of a tensor, or a name without its `module.` \
-         or `model.`; --container safetensors can hold it"
+         or `model.`; {}",
+        Advice::WriteSafetensors
     )]
     Name {
         /// The parameter.
@@ -72,10 +72,23 @@ pub enum StackError {
     },
 }
 
-fn hint(layout: LayerLayout) -> &'static str {
+impl StackError {
+    /// What can be done about it.
+    pub fn advice(&self) -> Option<Advice> {
+        match self {
+            StackError::Differ { layout, .. } | StackError::Holes { layout, .. } => match layout {
+                LayerLayout::Stacked => Some(Advice::StorePerLayer),
+                LayerLayout::PerLayer => None,
+            },
+            StackError::Same { .. } | StackError::Name { .. } => Some(Advice::WriteSafetensors),
+        }
+    }
+}
+
+fn hint(layout: LayerLayout) -> String {
     match layout {
-        LayerLayout::Stacked => "; --layout per-layer stores each layer by itself",
-        LayerLayout::PerLayer => "",
+        LayerLayout::Stacked => format!("; {}", Advice::StorePerLayer),
+        LayerLayout::PerLayer => String::new(),
     }
 }
 
@@ -261,9 +274,7 @@ mod tests {
         let holes = stacks(&parameters(&["decoder.layers.1.x"]), &in_nemo(LayerLayout::Stacked))
             .unwrap_err();
         assert!(
-            holes
-                .to_string()
-                .contains("[2] layers or experts, and there are 1; --layout per-layer")
+            holes.to_string().contains("[2] layers or experts, and there are 1; store each layer")
         );
         assert!(
             stacks(&parameters(&["decoder.layers.1.x"]), &in_nemo(LayerLayout::PerLayer)).is_ok()

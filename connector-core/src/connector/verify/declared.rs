@@ -7,7 +7,7 @@ use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
 use crate::connector::{ImportOptions, PlannedImport, Recorded, Registration, Registry};
 use crate::key::Pattern;
-use crate::plan::{IgnoredBy, PlanOptions, group_keys, parse_patterns};
+use crate::plan::{PlanOptions, group_keys, parse_patterns};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -33,7 +33,8 @@ impl Declared {
     /// [`Error::Refused`] if a pattern is malformed.
     pub fn by_patterns(patterns: &[String]) -> Result<Self> {
         parse_patterns(patterns).map_err(Error::refused)?;
-        let patterns = patterns.iter().map(|pattern| (pattern.clone(), "--ignore")).collect();
+        let patterns =
+            patterns.iter().map(|pattern| (pattern.clone(), "ignored by the pattern")).collect();
         Ok(Declared { patterns, ..Declared::default() })
     }
 
@@ -81,7 +82,7 @@ impl Declared {
         let patterns = |list: &[String]| -> Vec<String> {
             list.iter().filter(|text| Pattern::parse(text).is_ok()).cloned().collect()
         };
-        let why = "--ignore when it was converted";
+        let why = "ignored when it was converted, by the pattern";
         let ignored = patterns(record.ignored()).into_iter();
         self.patterns.extend(ignored.map(|pattern| (pattern, why)));
         Ok(if record.direction == "export" { Vec::new() } else { patterns(record.only()) })
@@ -101,10 +102,7 @@ impl Declared {
         let (plan, tensors) = (planned.plan(), planned.source().tensors());
         planned.check_equal()?;
         for ignored in &plan.ignored {
-            let why = match &ignored.by {
-                IgnoredBy::Row(at) => format!("an `ignore` row, {at}"),
-                IgnoredBy::Option(pattern) => format!("--ignore {pattern}"),
-            };
+            let why = format!("ignored by {}", ignored.by);
             self.names.insert(tensors[ignored.tensor].name.clone(), why);
         }
         for equal in &plan.equal {
@@ -131,7 +129,7 @@ impl Declared {
         let by_pattern = || {
             let matches = |text: &str| Pattern::parse(text).is_ok_and(|p| p.matches(name));
             let (pattern, why) = self.patterns.iter().find(|(pattern, _)| matches(pattern))?;
-            Some(format!("{why}: {pattern}"))
+            Some(format!("{why} {pattern}"))
         };
         self.names.get(name).cloned().or_else(by_pattern)
     }

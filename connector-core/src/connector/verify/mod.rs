@@ -83,7 +83,7 @@ pub struct Verification {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct CastCount {
-    /// The source's type, as `--dtype` takes it.
+    /// The source's type.
     pub from: String,
     /// The checkpoint's.
     pub to: String,
