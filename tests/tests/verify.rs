@@ -344,10 +344,7 @@ fn what_was_left_out_on_request_is_in_the_record() {
     let left_out = assert_equal(&bench.source(), &bench.out()).left_out;
     assert_eq!(
         left_out,
-        [(
-            "model.extra".to_string(),
-            "ignored when it was converted, by the pattern model.extra".to_string()
-        )]
+        [("model.extra".to_string(), "ignored by the pattern model.extra".to_string())]
     );
 
     let bench = Bench::new(&Model::fixture("llama"));

@@ -48,7 +48,7 @@ pub(super) fn run(
 }
 
 fn show(page: &mut super::page::Page, draft: &Draft, output: Option<&Path>) {
-    let Draft { model, tensors, understood, undecided, notes, .. } = draft;
+    let Draft { model, tensors, understood, undecided, notes, by_name, .. } = draft;
     let tensors = text::count(*tensors, "tensor");
     page.field("draft", &format!("{model} · {understood} of {tensors} understood"));
     if let Some(file) = output {
@@ -71,6 +71,9 @@ fn show(page: &mut super::page::Page, draft: &Draft, output: Option<&Path>) {
             0 => page.field("note", note),
             _ => page.more(note),
         }
+    }
+    if let Some(name) = by_name {
+        page.field("choose", &format!("`--model {name}` chooses this draft"));
     }
     let next = "add the file to a crate (README, \"Write your own importer\"); `cargo check` says \
                 what is left";

@@ -56,6 +56,8 @@ pub struct Draft {
     pub undecided: Vec<String>,
     /// What a reader should know beside that.
     pub notes: Vec<String>,
+    /// The name that chooses it, where an architecture does not.
+    pub by_name: Option<String>,
 }
 
 /// Drafts a schema and an importer for `checkpoint`, whose headers and `config.json` it looks at.
@@ -124,7 +126,9 @@ pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Dra
     .write(tensors.len());
     let known = recognised.entries.iter().filter(|entry| entry.known == Known::Yes);
     let understood = known.map(|entry| entry.tensors).sum::<usize>() + recognised.ignored_tensors;
-    Ok(Draft { text, model: names.model, tensors: tensors.len(), understood, undecided, notes })
+    let by_name = (!names.notes.is_empty()).then_some(names.plain);
+    let (model, tensors) = (names.model, tensors.len());
+    Ok(Draft { text, model, tensors, understood, undecided, notes, by_name })
 }
 
 /// Adds what the other model has and no rule makes, and the shapes that no rule tells.
@@ -205,7 +209,7 @@ impl Names {
         for architecture in &architectures {
             match importers().find(|importer| importer.architectures.contains(architecture)) {
                 Some(importer) => notes.push(format!(
-                    "{} imports {} already: the model's name, {plain}, chooses this draft",
+                    "{} imports {} already: name the model, {plain}, to choose this draft",
                     importer.name,
                     names::plain(architecture)
                 )),
@@ -214,7 +218,7 @@ impl Names {
         }
         if architectures.is_empty() {
             notes.push(format!(
-                "config.json names no architecture: the model's name, {plain}, chooses this draft"
+                "config.json names no architecture: name the model, {plain}, to choose this draft"
             ));
         }
         Names {

@@ -77,8 +77,8 @@ param_schema! {
 }
 
 /// MyLlama from Hugging Face.
-// connector_core::families::llama::HfLlama imports LlamaForCausalLM already: `--model MyLlama`
-// chooses this draft
+// connector_core::families::llama::HfLlama imports LlamaForCausalLM already: name the model,
+// MyLlama, to choose this draft
 pub struct HfMyLlama;
 
 #[model_importer(MyLlamaModel, "hf")]

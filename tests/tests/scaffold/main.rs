@@ -124,7 +124,8 @@ fn a_summary_stands_beside_the_draft() {
     for want in [
         "MyLlamaModel · 21 of 21 tensors understood",
         "nothing: it compiles as it is",
-        "HfLlama imports LlamaForCausalLM already: `--model MyLlama` chooses this draft",
+        "HfLlama imports LlamaForCausalLM already: name the model, MyLlama, to choose this draft",
+        "`--model MyLlama` chooses this draft",
     ] {
         let words: Vec<&str> = text.split_whitespace().collect();
         assert!(words.join(" ").contains(want), "{want}\n{text}");
