@@ -186,7 +186,7 @@ impl<'a> Fields<'a> {
     /// findings.
     ///
     /// # Errors
-    /// [`Error::Refused`] with everything recorded so far.
+    /// [`Refused`](crate::checkpoint::Error::Refused) with everything recorded so far.
     pub fn finish(&self) -> Result<()> {
         let log = self.log();
         if log.failed { Err(Refusal::new(log.findings.clone()).into()) } else { Ok(()) }

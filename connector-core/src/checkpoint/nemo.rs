@@ -99,7 +99,8 @@ impl NemoCheckpoint {
     /// Whether the directory `path` is laid out so.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::checkpoint::Error::Io) if the system refuses to look: whether it is, is not known.
+    /// [`Error::Io`](crate::store::Error::Io) if the system refuses to look: whether it is, is not
+    /// known.
     pub fn is_at(path: &Path) -> Result<bool> {
         flavor::is_at(path)
     }

@@ -89,8 +89,9 @@ impl Sidecars {
     /// Those in `from`, but for the files called as in `but`.
     ///
     /// # Errors
-    /// If one cannot be looked at: left out, it would be lost. [`Error::NotAFile`];
-    /// [`Error::SourceChanged`] if they do not come to rest.
+    /// If one cannot be looked at: left out, it would be lost.
+    /// [`NotAFile`](crate::store::Error::NotAFile);
+    /// [`SourceChanged`](crate::store::Error::SourceChanged) if they do not come to rest.
     pub fn list(from: &Path, but: &[&'static str]) -> Result<Self> {
         Sidecars::with_folders(from, &[], but)
     }
@@ -132,7 +133,8 @@ impl Sidecars {
     /// Passes if the same files are there, unchanged.
     ///
     /// # Errors
-    /// [`Error::SourceChanged`] with the first that is not; as [`list`](Self::list).
+    /// [`SourceChanged`](crate::store::Error::SourceChanged) with the first that is not; as
+    /// [`list`](Self::list).
     pub fn check_unchanged(&self) -> Result<()> {
         let now = look_into(&self.from, &self.folders, &self.but)?.files;
         let known = |name: &str| self.files.iter().find(|file| file.name == name);
@@ -147,7 +149,8 @@ impl Sidecars {
     /// `moved`.
     ///
     /// # Errors
-    /// [`Error::SourceChanged`]; [`Error::Io`]; [`Error::Cancelled`].
+    /// [`SourceChanged`](crate::store::Error::SourceChanged);
+    /// [`Io`](crate::store::Error::Io); [`Cancelled`](crate::checkpoint::Error::Cancelled).
     pub fn copy(
         &self,
         to: &Path,

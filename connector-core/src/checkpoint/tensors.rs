@@ -29,7 +29,8 @@ impl Tensors {
     /// What is wrong with the files does not stop it: [`problems`](Tensors::problems) has all of it.
     ///
     /// # Errors
-    /// [`Error::Open`] or [`Error::TorchDist`] if it is neither; [`Error::Io`].
+    /// [`Error::Open`] or [`Error::TorchDist`] if it is neither;
+    /// [`Io`](crate::store::Error::Io).
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         if torch_dist::is_at(path)? {
@@ -90,7 +91,7 @@ impl Tensors {
     /// for safetensors, which has no place for any.
     ///
     /// # Errors
-    /// [`Error::Io`], [`Error::Cancelled`].
+    /// [`Io`](crate::store::Error::Io), [`Error::Cancelled`].
     pub fn check(
         &self,
         threads: usize,

@@ -7,8 +7,8 @@ use crate::{Cancel, Error, Result, engine};
 /// the source. What damaged bytes made it refuse is not told.
 ///
 /// # Errors
-/// Those of `work`; [`Damaged`](crate::checkpoint::Error::Damaged) with every record that is not what
-/// was written, and what keeps the records from being read.
+/// Those of `work`; [`Damaged`](crate::checkpoint::Error::Damaged) with every record that is
+/// not what was written, and what keeps the records from being read.
 pub(crate) fn checked<T>(
     source: &dyn Source,
     (threads, cancel): (usize, &Cancel),

@@ -99,8 +99,8 @@ pub struct PlannedConvert {
 ///
 /// # Errors
 /// [`Error::Refused`] with everything that is wrong with the checkpoint, before anything is written;
-/// [`Error::DistLayout`] if its layers cannot be stacked; [`Error::Io`]. The output appears whole or
-/// not at all.
+/// [`DistLayout`](crate::checkpoint::Error::DistLayout) if its layers cannot be stacked;
+/// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
 pub fn convert_ckpt(path: &Path, output: &Path, options: ConvertOptions) -> Result<Record> {
     PlannedConvert::new(path, options)?.run(output, &NoProgress)
 }
@@ -109,7 +109,9 @@ impl PlannedConvert {
     /// Reads the headers and the config of the checkpoint at `path` and plans its conversion.
     ///
     /// # Errors
-    /// [`Error::Refused`] with all findings, [`Error::DistLayout`], [`Error::Io`].
+    /// [`Error::Refused`] with all findings,
+    /// [`DistLayout`](crate::checkpoint::Error::DistLayout),
+    /// [`Io`](crate::store::Error::Io).
     pub fn new(path: &Path, options: ConvertOptions) -> Result<Self> {
         let open = || options.trained.open(path, &options.format, options.model.as_deref());
         let mut checkpoint = settled(open, NemoCheckpoint::source)?;

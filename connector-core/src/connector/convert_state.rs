@@ -79,7 +79,7 @@ impl<'a> State<'a> {
     /// The bytes of a tensor of the source, in row-major order and of the source's type.
     ///
     /// # Errors
-    /// [`Error::Refused`] if there is no such tensor; [`Error::Io`].
+    /// [`Error::Refused`] if there is no such tensor; [`Io`](crate::store::Error::Io).
     pub fn bytes(&self, key: &str) -> Result<Vec<u8>> {
         Ok(engine::read(self.job.source, self.info(key)?)?)
     }
@@ -88,7 +88,8 @@ impl<'a> State<'a> {
     /// before a cast that the user asked for.
     ///
     /// # Errors
-    /// [`Error::Refused`] if the plan has no such output, or one of another length; [`Error::Io`].
+    /// [`Error::Refused`] if the plan has no such output, or one of another length;
+    /// [`Io`](crate::store::Error::Io).
     pub fn put_bytes(&mut self, output: &str, bytes: &[u8]) -> Result<()> {
         let number = self.output(output)?;
         let planned = &self.job.plan.outputs[number];

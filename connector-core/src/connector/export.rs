@@ -117,7 +117,7 @@ pub struct Exported {
 /// # Errors
 /// [`Error::Refused`] with everything that does not fit, before anything is written;
 /// [`Error::NoExporter`]; [`Error::NoExport`] if its connector has no `source_config`;
-/// [`Error::Io`]. The output appears whole or not at all.
+/// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
 pub fn export_ckpt(path: &Path, output: &Path, options: ExportOptions) -> Result<Exported> {
     PlannedExport::new(path, options)?.run(output, &NoProgress)
 }
@@ -127,7 +127,7 @@ impl PlannedExport {
     ///
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
-    /// [`Error::Open`].
+    /// [`Open`](crate::checkpoint::Error::Open).
     pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
         let checkpoint = {
             stage!("open");

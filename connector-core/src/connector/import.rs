@@ -173,8 +173,8 @@ pub struct Imported {
 /// ```
 ///
 /// # Errors
-/// [`Error::Refused`] with everything that does not fit, before anything is written; [`Error::Io`].
-/// The output appears whole or not at all.
+/// [`Error::Refused`] with everything that does not fit, before anything is written;
+/// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
 pub fn import_ckpt(source: &Path, output: &Path, options: ImportOptions) -> Result<Imported> {
     PlannedImport::new(source, options)?.run(output, &NoProgress)
 }
@@ -183,7 +183,8 @@ impl PlannedImport {
     /// Reads the headers and the config of `source` and plans its import.
     ///
     /// # Errors
-    /// [`Error::Refused`] with all findings, [`Error::NoImporter`], [`Error::Open`].
+    /// [`Error::Refused`] with all findings, [`Error::NoImporter`],
+    /// [`Open`](crate::checkpoint::Error::Open).
     pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
         let checkpoint = {
             stage!("open");

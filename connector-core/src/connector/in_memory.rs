@@ -12,8 +12,9 @@ impl Planned {
     /// than that.
     ///
     /// # Errors
-    /// [`Error::Function`] where a function fails; [`Error::Refused`] if tensors differ that must be
-    /// equal, or candle has not the type of one; [`Error::Damaged`]; [`Error::Io`].
+    /// [`Function`](crate::engine::Error::Function) where a function fails; [`Error::Refused`]
+    /// if tensors differ that must be equal, or candle has not the type of one;
+    /// [`Damaged`](crate::checkpoint::Error::Damaged); [`Io`](crate::store::Error::Io).
     pub fn in_memory(&self) -> Result<BTreeMap<String, Tensor>> {
         self.check_equal()?;
         let (plan, source, context) = (self.plan(), self.source(), self.context());

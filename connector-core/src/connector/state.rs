@@ -85,7 +85,8 @@ impl ModelState {
 /// ```
 ///
 /// # Errors
-/// [`Error::Refused`] with all findings; [`Error::Function`] where a function fails.
+/// [`Error::Refused`] with all findings; [`Function`](crate::engine::Error::Function) where a
+/// function fails.
 pub fn apply_transforms(
     source: &ModelState,
     target: &ModelState,

@@ -242,7 +242,7 @@ pub(crate) fn read_input(source: &dyn Source, input: Input, device: &Device) -> 
 /// Reads a whole tensor.
 ///
 /// # Errors
-/// [`Error::Io`]; [`Error::Refused`] if candle has no such type.
+/// [`Io`](crate::store::Error::Io); [`Error::Refused`] if candle has no such type.
 pub(crate) fn read_tensor(
     source: &dyn Source,
     tensor: &TensorInfo,

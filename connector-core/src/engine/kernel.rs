@@ -93,7 +93,7 @@ impl KernelCopy {
     /// has written so far will be written again.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::engine::Error::Io) if the system fails.
+    /// [`Error::Io`](crate::store::Error::Io) if the system fails.
     pub fn copy(&self, extent: &Extent, source: &dyn Source, sink: &dyn Sink) -> Result<bool> {
         let wanted = extent.cast.is_none() && extent.rows == 1 && extent.len >= SMALLEST;
         if !wanted || !self.possible.load(Ordering::Relaxed) {

@@ -92,7 +92,8 @@ pub struct Done {
 /// Compares the tensors that must be equal. Runs before anything is written.
 ///
 /// # Errors
-/// [`Error::Refused`] with every pair that differs; [`Error::Io`]; [`Error::Cancelled`].
+/// [`Refused`](crate::engine::Error::Refused) with every pair that differs;
+/// [`Io`](crate::store::Error::Io); [`Cancelled`](crate::engine::Error::Cancelled).
 pub fn check_equal(
     plan: &Plan,
     source: &dyn Source,
@@ -109,8 +110,9 @@ pub fn check_equal(
 /// Runs the plan into the sink.
 ///
 /// # Errors
-/// [`Error::Io`], [`Error::Function`] where a user's function fails, [`Error::Cancelled`]. The
-/// sink then holds an incomplete result, which its owner drops.
+/// [`Io`](crate::store::Error::Io), [`Function`](crate::engine::Error::Function) where a
+/// user's function fails, [`Cancelled`](crate::engine::Error::Cancelled). The sink then holds
+/// an incomplete result, which its owner drops.
 pub fn run(job: &Job<'_>) -> Result<Done> {
     let prepared = job.prepared;
     if prepared.io != Io::Direct {

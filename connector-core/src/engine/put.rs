@@ -9,7 +9,7 @@ use crate::store::{Source, TensorInfo};
 /// A tensor's bytes, in row-major order.
 ///
 /// # Errors
-/// [`Error::Io`](crate::engine::Error::Io).
+/// [`Error::Io`](crate::store::Error::Io).
 pub(crate) fn read(source: &dyn Source, tensor: &TensorInfo) -> Result<Vec<u8>> {
     let mut bytes = vec![0; tensor.bytes() as usize];
     read_elements(source, tensor, 0, tensor.elements(), &mut bytes)?;
@@ -19,7 +19,7 @@ pub(crate) fn read(source: &dyn Source, tensor: &TensorInfo) -> Result<Vec<u8>> 
 /// Writes `bytes` as output number `output`, cast as the plan says.
 ///
 /// # Errors
-/// [`Error::Io`](crate::engine::Error::Io), [`Error::Cancelled`](crate::engine::Error::Cancelled).
+/// [`Error::Io`](crate::store::Error::Io), [`Error::Cancelled`](crate::engine::Error::Cancelled).
 pub(crate) fn put(job: &Job<'_>, output: usize, bytes: &[u8]) -> Result<Done> {
     let tally = Tally::new(job.plan.outputs.len());
     write_output(job, output, bytes, &tally)?;

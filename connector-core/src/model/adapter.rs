@@ -37,7 +37,8 @@ impl AdapterMetadata {
     /// That of the checkpoint at `path`; `None` if it is no adapter's.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it cannot be understood, or is no adapter; [`Error::Io`].
+    /// [`Error::Refused`] if it cannot be understood, or is no adapter;
+    /// [`Io`](crate::store::Error::Io).
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let path = path.join(WEIGHTS).join(ADAPTER_METADATA);
         let metadata: AdapterMetadata = match Small::read(&path)? {
@@ -120,7 +121,7 @@ impl LoadedAdapter {
 /// All tensors in a folder.
 ///
 /// # Errors
-/// [`Error::Refused`] with what is wrong with its files; [`Error::Io`].
+/// [`Error::Refused`] with what is wrong with its files; [`Io`](crate::store::Error::Io).
 pub(crate) fn read_tensors(dir: &Path, device: &Device) -> Result<BTreeMap<String, Tensor>> {
     let source = Tensors::open(dir)?;
     let findings = source.findings(&dir.display().to_string());

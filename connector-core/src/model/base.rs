@@ -50,7 +50,7 @@ impl Base {
     /// version that did not record it.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it is damaged; [`Error::Io`].
+    /// [`Error::Refused`] if it is damaged; [`Io`](crate::store::Error::Io).
     pub fn recorded(path: &Path) -> Result<Option<Self>> {
         #[derive(Default, Deserialize)]
         struct Record {

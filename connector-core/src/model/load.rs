@@ -75,7 +75,8 @@ impl Loaded {
     ///
     /// # Errors
     /// [`Error::Refused`] with everything that does not fit; [`Error::NoImporter`],
-    /// [`Error::NoExporter`] for a model that is not known; [`Error::Io`]; [`Error::Candle`].
+    /// [`Error::NoExporter`] for a model that is not known; [`Io`](crate::store::Error::Io);
+    /// [`Error::Candle`].
     pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
         let loaded = AdapterMetadata::read(path).and_then(|adapter| match adapter {
             Some(adapter) => Self::open_adapted(path, adapter, options),
@@ -108,7 +109,8 @@ impl Loaded {
     /// A file beside the weights, if it is there.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses to look, or it is a link that leads nowhere.
+    /// [`Io`](crate::store::Error::Io) if the system refuses to look, or it is a link that
+    /// leads nowhere.
     pub fn file(&self, name: &str) -> Result<Option<PathBuf>> {
         for path in self.files.iter().map(|dir| dir.join(name)) {
             if look::is_file(&path)? {
@@ -133,7 +135,7 @@ impl Loaded {
     /// `config.json`; none if neither has it.
     ///
     /// # Errors
-    /// [`ModelError::GenerationConfig`] if it is no token; [`Error::Io`].
+    /// [`ModelError::GenerationConfig`] if it is no token; [`Io`](crate::store::Error::Io).
     pub fn stop_tokens(&self) -> Result<Vec<u32>> {
         for name in ["generation_config.json", "config.json"] {
             let Some(path) = self.file(name)? else { continue };

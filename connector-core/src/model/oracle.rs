@@ -16,8 +16,8 @@ use std::path::Path;
 /// for `tokens`: of `[sequences, tokens]`, `[sequences, tokens, vocabulary]`.
 ///
 /// # Errors
-/// [`ModelError::NotCovered`] if it does not compute models of this config; [`Error::Open`],
-/// [`Error::Candle`].
+/// [`ModelError::NotCovered`] if it does not compute models of this config;
+/// [`Open`](crate::checkpoint::Error::Open), [`Error::Candle`].
 pub fn oracle_logits(source: &Path, tokens: &Tensor, device: &Device) -> Result<Tensor> {
     let checkpoint = Checkpoint::open(source)?;
     let Some(config) = checkpoint.config().and_then(Value::as_object) else {

@@ -59,7 +59,8 @@ impl Parameters {
     /// one tensor after the other, casts them to `dtype` and puts them on `device`.
     ///
     /// # Errors
-    /// As [`new`](Self::new), before anything is read; [`Error::Damaged`]; [`Error::Io`].
+    /// As [`new`](Self::new), before anything is read;
+    /// [`Damaged`](crate::checkpoint::Error::Damaged); [`Io`](crate::store::Error::Io).
     pub fn read(
         instance: &dyn Instance,
         source: &dyn Source,

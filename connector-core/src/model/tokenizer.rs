@@ -50,7 +50,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`ModelError::Tokenizer`] if it is none, or one of those that would take all memory;
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |reason| ModelError::Tokenizer { path: path.into(), reason };
         let file = std::fs::File::open(path).map_err(store::Error::io("read", path))?;

@@ -50,7 +50,8 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// # Errors
 /// [`Error::Refused`] with the first element of each tensor that is lost, doubled or misplaced, by
-/// its key and index; [`Error::Function`] where a function fails; if the model has no schema.
+/// its key and index; [`Function`](crate::engine::Error::Function) where a function fails; if
+/// the model has no schema.
 pub fn prove_lossless<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Result<Lossless> {
     let reason = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
     let connector = std::any::type_name::<C>().rsplit("::").next().unwrap_or_default();

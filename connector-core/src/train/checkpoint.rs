@@ -75,7 +75,7 @@ impl RunState {
     /// What the checkpoint at `path` says; `None` if it is no run's.
     ///
     /// # Errors
-    /// [`Error::Refused`] if it cannot be understood; [`Error::Io`].
+    /// [`Error::Refused`] if it cannot be understood; [`Io`](crate::store::Error::Io).
     pub fn read(path: &Path) -> Result<Option<Self>> {
         let path = path.join(TRAINING_JSON);
         match Small::read(&path)? {

@@ -110,9 +110,9 @@ pub struct FineTuned {
 ///
 /// # Errors
 /// [`Error::Refused`] before anything is trained, with all that is wrong with the settings, with
-/// the data, or with the checkpoint to go on from; [`Error::Locked`] if the run is under way
-/// already; [`Error::Diverged`]; as [`AutoResume::setup`] and [`Loaded::open`]. The last checkpoint
-/// stays as it is.
+/// the data, or with the checkpoint to go on from; [`Locked`](crate::store::Error::Locked) if
+/// the run is under way already; [`Error::Diverged`]; as [`AutoResume::setup`] and
+/// [`Loaded::open`]. The last checkpoint stays as it is.
 pub fn finetune<M: Trainee>(
     data: &FineTuningData,
     trainer: &Trainer,

@@ -22,7 +22,8 @@ impl RunLock {
     /// Takes it, and makes the folder of the run.
     ///
     /// # Errors
-    /// [`Error::Locked`] if another process, or another run of this one, has it; [`Error::Io`].
+    /// [`Locked`](crate::store::Error::Locked) if another process, or another run of this one,
+    /// has it; [`Io`](crate::store::Error::Io).
     pub fn acquire(trainer: &Trainer) -> Result<Self> {
         let dir = &trainer.log_dir;
         let folders = Folders::create(dir)?;

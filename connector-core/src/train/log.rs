@@ -57,7 +57,7 @@ impl Log {
     /// it was killed, is taken out. After step 0 it is empty.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn open(path: PathBuf, step: u64) -> Result<Self> {
         let mut records = Vec::new();
         if look::exists(&path)? {

@@ -57,8 +57,9 @@ impl<'a> Checking<'a> {
     /// Passes if what was read is what was written.
     ///
     /// # Errors
-    /// [`Error::Damaged`] with every record that is not; [`Error::SourceChanged`] if somebody writes to
-    /// it; [`Error::Io`], [`Error::Cancelled`].
+    /// [`Error::Damaged`] with every record that is not;
+    /// [`SourceChanged`](crate::store::Error::SourceChanged) if somebody writes to it;
+    /// [`Io`](crate::store::Error::Io), [`Error::Cancelled`].
     pub fn finish(&self, threads: usize, cancel: &Cancel) -> Result<()> {
         let asked_for: Vec<_> =
             self.records.iter().filter(|record| !record.read().is_empty()).collect();

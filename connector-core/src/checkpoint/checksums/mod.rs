@@ -60,7 +60,8 @@ pub struct Damage {
 /// Reads every byte that has a checksum, on `threads` threads.
 ///
 /// # Errors
-/// [`Error::Io`](crate::checkpoint::Error::Io), [`Error::Cancelled`](crate::checkpoint::Error::Cancelled).
+/// [`Error::Io`](crate::store::Error::Io),
+/// [`Error::Cancelled`](crate::checkpoint::Error::Cancelled).
 pub(super) fn check(
     source: &dyn Source,
     threads: usize,

@@ -43,7 +43,8 @@ pub struct HeaderTensor {
 /// `path` is for messages.
 ///
 /// # Errors
-/// [`Error::Header`] if the file is not well-formed, [`Error::Io`] if it cannot be read.
+/// [`Error::Header`] if the file is not well-formed, [`Io`](crate::store::Error::Io) if it
+/// cannot be read.
 pub fn read_header(file: &File, path: &Path, len: u64) -> Result<Header, Error> {
     let header = read(file, len).map_err(store::Error::io("read", path))?;
     header.map_err(|kind| HeaderError { file: path.into(), kind }.into())

@@ -38,7 +38,8 @@ impl Reader {
     /// directory of Megatron-LM.
     ///
     /// # Errors
-    /// [`Error::TorchDist`] if `.metadata` or `metadata.json` cannot be understood; [`Error::Io`].
+    /// [`TorchDist`](crate::checkpoint::Error::TorchDist) if `.metadata` or `metadata.json`
+    /// cannot be understood; [`Io`](crate::store::Error::Io).
     pub fn open(dir: impl AsRef<Path>) -> Result<Self> {
         let dir = dir.as_ref();
         let at = |name: &str, problem| Malformed { path: dir.join(name), problem };

@@ -70,8 +70,8 @@ impl Writer {
     /// checkpoint. To make all that durable is left to whoever publishes the directory.
     ///
     /// # Errors
-    /// [`Error::Io`] if the system refuses, or refused earlier what it had taken;
-    /// [`Error::Cancelled`].
+    /// [`Io`](crate::store::Error::Io) if the system refuses, or refused earlier what it had
+    /// taken; [`Cancelled`](crate::checkpoint::Error::Cancelled).
     pub fn finish(self, threads: usize, cancel: &Cancel) -> Result<()> {
         self.write_crcs(threads, cancel)?;
         let Writer { dir, layout, files, .. } = self;

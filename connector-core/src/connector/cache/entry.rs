@@ -83,7 +83,7 @@ impl Entry {
     /// The entry in the directory `path`, if there is such a directory. A link to one is none.
     ///
     /// # Errors
-    /// [`Error::Io`]: what cannot be looked at is neither absent nor damaged.
+    /// [`Io`](crate::store::Error::Io): what cannot be looked at is neither absent nor damaged.
     pub(super) fn at(path: &Path) -> Result<Option<Self>> {
         let metadata = match look(fs::symlink_metadata(path), path)? {
             Some(found) if found.is_dir() => found,
@@ -116,7 +116,7 @@ impl Entry {
     /// where it has them, the hashes of all tensors.
     ///
     /// # Errors
-    /// [`Error::Io`](crate::Error::Io), [`Error::Cancelled`](crate::Error::Cancelled).
+    /// [`Error::Io`](crate::store::Error::Io), [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn verify(&self, cancel: &Cancel) -> Result<Vec<String>> {
         if let Some(damage) = &self.damage {
             return Ok(vec![damage.clone()]);

@@ -71,7 +71,7 @@ impl Cache {
     /// Where the result of `planned` is or will be.
     ///
     /// # Errors
-    /// [`Error::Io`] if the source cannot be read.
+    /// [`Io`](crate::store::Error::Io) if the source cannot be read.
     pub fn place(&self, planned: &Planned) -> Result<PathBuf> {
         Ok(self.root.join(key::place(planned)?))
     }
@@ -80,7 +80,7 @@ impl Cache {
     /// is removed.
     ///
     /// # Errors
-    /// As [`place`](Self::place); [`Error::SourceChanged`].
+    /// As [`place`](Self::place); [`SourceChanged`](crate::store::Error::SourceChanged).
     pub fn find(&self, planned: &Planned) -> Result<Option<Entry>> {
         found(planned, &self.place(planned)?)
     }
@@ -140,7 +140,7 @@ impl Cache {
     /// Everything that is in it, damaged or not, sorted by place.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn entries(&self) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for model in self.models()? {
@@ -155,7 +155,7 @@ impl Cache {
     /// that is the folder itself, or around it.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn entries_of(&self, name: &str) -> Result<Vec<Entry>> {
         let mut entries = self.entries()?;
         let place = self.root.join(name.trim_start_matches("hf://"));
@@ -167,8 +167,9 @@ impl Cache {
     /// Removes an entry.
     ///
     /// # Errors
-    /// [`Error::NotOurs`] if it is not [ours](Entry::is_ours); [`Error::Locked`] if it is being
-    /// written; [`Error::Io`].
+    /// [`Error::NotOurs`] if it is not [ours](Entry::is_ours);
+    /// [`Locked`](crate::store::Error::Locked) if it is being written;
+    /// [`Io`](crate::store::Error::Io).
     pub fn remove(&self, entry: &Entry) -> Result<()> {
         // Looked at again: it may be old, or made by hand.
         if !Entry::at(&entry.path)?.is_some_and(|now| now.is_ours) {
@@ -185,7 +186,7 @@ impl Cache {
     /// What a process is writing stays.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn sweep(&self, older: Option<Duration>, dry_run: bool) -> Result<Vec<Swept>> {
         let mut swept = Vec::new();
         for model in self.models()? {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 /// revisions nor options there: the place of all of them is one.
 ///
 /// # Errors
-/// [`Error::Io`] if the path has no last part and cannot be resolved.
+/// [`Io`](crate::store::Error::Io) if the path has no last part and cannot be resolved.
 pub fn nemo_place(source: &Path) -> Result<PathBuf> {
     place(source, |name| env::var_os(name).filter(|value| !value.is_empty()))
 }

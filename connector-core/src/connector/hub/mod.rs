@@ -146,7 +146,7 @@ impl Hub {
     /// the next one goes on from there; one that is cancelled ends at once.
     ///
     /// # Errors
-    /// [`Error::Hub`](crate::Error::Hub), [`Error::Io`](crate::Error::Io),
+    /// [`Error::Hub`](crate::Error::Hub), [`Error::Io`](crate::store::Error::Io),
     /// [`Error::Cancelled`](crate::Error::Cancelled).
     pub fn snapshot(
         &self,

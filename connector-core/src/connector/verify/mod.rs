@@ -218,9 +218,10 @@ impl Verification {
 /// ```
 ///
 /// # Errors
-/// [`Error::Refused`] if the source does not fit its importer; [`Error::Open`], [`Error::Io`],
-/// [`Error::NoImporter`]; [`Error::Function`] where a user's function fails. That they differ is
-/// no error.
+/// [`Error::Refused`] if the source does not fit its importer;
+/// [`Open`](crate::checkpoint::Error::Open), [`Io`](crate::store::Error::Io),
+/// [`Error::NoImporter`]; [`Function`](crate::engine::Error::Function) where a user's function
+/// fails. That they differ is no error.
 pub fn verify(
     source: &Path,
     checkpoint: &Path,
@@ -241,7 +242,8 @@ pub fn verify(
 /// they are: nothing is cast, nothing left out but what `options` say.
 ///
 /// # Errors
-/// [`Error::Open`], [`Error::Io`]. That they differ is no error.
+/// [`Open`](crate::checkpoint::Error::Open), [`Io`](crate::store::Error::Io). That they
+/// differ is no error.
 pub fn diff(
     source: &Path,
     checkpoint: &Path,

@@ -73,7 +73,7 @@ impl Reader {
     /// Opens the file at `path`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn open(path: &Path) -> Result<Self> {
         let is_json = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("jsonl"));
         let file = File::open(path).map_err(store::Error::io("read", path))?;
@@ -88,7 +88,7 @@ impl Reader {
     /// added to `problems`.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn next(&mut self, problems: &mut Problems) -> Result<Vec<(usize, Example)>> {
         let (mut examples, mut bytes) = (Vec::new(), 0);
         while bytes < AT_ONCE && examples.len() < MOST_AT_ONCE {

@@ -62,7 +62,7 @@ impl FineTuningData {
     ///
     /// # Errors
     /// [`Error::Refused`] with the number of each line that is no example or has no tokens to
-    /// learn, and of each that is too long; [`Error::Model`]; [`Error::Io`].
+    /// learn, and of each that is too long; [`Error::Model`]; [`Io`](crate::store::Error::Io).
     pub fn load(&self, tokenizer: &Tokenizer, end: Option<u32>) -> Result<Dataset> {
         self.load_file(&in_folder(&self.path, "training.jsonl")?, tokenizer, end)
     }

@@ -59,7 +59,7 @@ impl TextReader {
     /// The next part; none behind the last, or where something is no text.
     ///
     /// # Errors
-    /// [`Error::Io`].
+    /// [`Io`](crate::store::Error::Io).
     pub fn next(&mut self, problems: &mut Problems) -> Result<Option<Part>> {
         while !self.ended && self.window.len() < self.from + PART + AROUND {
             let room = self.from + PART + AROUND - self.window.len();
