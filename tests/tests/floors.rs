@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is needed by which modules: a wing knows nothing of the other one.
+/// A part of the house: of the two wings neither knows the other.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Wing {
     /// What maps to what: no files.
@@ -55,9 +55,11 @@ fn modules_use_what_is_below_them() {
         for (line, path) in used(&text) {
             let (from, to) = (floors.of(name), floors.of(&path));
             if !may_use(from, to) {
-                let (module, path) = (FLOORS[from].1.join(", "), path.replace('/', "::"));
+                let [from, to] = [from, to].map(|floor| FLOORS[floor].1.join(", "));
+                let path = path.replace('/', "::");
                 wrong.push(format!(
-                    "connector-core/src/{name}.rs:{line}: `crate::{path}` is above or beside {module}"
+                    "connector-core/src/{name}.rs:{line}: `crate::{path}` is of the floor {to}, which \
+                     {from} must not use"
                 ));
             }
         }
@@ -152,11 +154,10 @@ impl Floors<'_> {
         let module = self.sources.exported.get(module).map_or(module, String::as_str);
         let last = rest.rsplit('/').next().unwrap_or_default();
         let below = self.below.get(&format!("{module}/{last}")).copied();
-        let place = below.unwrap_or(path);
-        let on = |floor: &[&str]| floor.contains(&place) || floor.contains(&module);
-        let exact = FLOORS.iter().position(|floor| floor.1.contains(&place));
-        let found = exact.or_else(|| FLOORS.iter().position(|floor| on(floor.1)));
-        found.unwrap_or_else(|| panic!("`{path}` is on no floor; give it one in {}", file!()))
+        let floor = |place: &str| FLOORS.iter().position(|floor| floor.1.contains(&place));
+        floor(below.unwrap_or(path))
+            .or_else(|| floor(module))
+            .unwrap_or_else(|| panic!("`{path}` is on no floor; give it one in {}", file!()))
     }
 }
 

@@ -4,8 +4,7 @@
 use super::directory::json_object;
 use super::small::Small;
 use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
-use crate::base::json;
-use crate::base::{Advice, Finding, FindingKind};
+use crate::base::{Advice, Finding, FindingKind, json};
 use crate::checkpoint::Result;
 use crate::store::{Source, TensorInfo};
 use serde::Deserialize;
@@ -121,7 +120,7 @@ impl NemoCheckpoint {
     /// newest.
     ///
     /// # Errors
-    /// As [`open`](NemoCheckpoint::open); [`Error::NoSuchIteration`](crate::checkpoint::Error::NoSuchIteration).
+    /// As [`open`](NemoCheckpoint::open); [`NoSuchIteration`](super::Error::NoSuchIteration).
     pub fn open_iteration(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<Self> {
         let path = path.as_ref();
         let Home { weights, beside, name } = Home::of(path, iteration)?;
@@ -152,9 +151,9 @@ impl NemoCheckpoint {
     /// else the newest.
     ///
     /// # Errors
-    /// [`Error::NoIteration`](crate::checkpoint::Error::NoIteration) if a directory of Megatron-LM does not say
-    /// which iteration is meant, [`Error::TrackedIteration`](crate::checkpoint::Error::TrackedIteration),
-    /// [`Error::NoSuchIteration`](crate::checkpoint::Error::NoSuchIteration).
+    /// [`NoIteration`](super::Error::NoIteration) if a directory of Megatron-LM does not say
+    /// which iteration is meant, [`TrackedIteration`](super::Error::TrackedIteration),
+    /// [`NoSuchIteration`](super::Error::NoSuchIteration).
     pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
         Home::of(path, iteration).map(|home| home.weights)
     }

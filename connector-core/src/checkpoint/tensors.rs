@@ -1,12 +1,9 @@
 use super::checksums::{self, Checked};
 use super::files::{Form, Found, OpenError, OpenErrorKind};
 use super::{form_at, safetensors, torch_dist, torch_save};
-use crate::base::Cancel;
-use crate::base::Progress;
-use crate::base::{Finding, FindingKind};
+use crate::base::{Cancel, Finding, FindingKind, Progress};
 use crate::checkpoint::{Error, Result};
-use crate::store;
-use crate::store::{Checksum, FileId, Source, TensorInfo};
+use crate::store::{self, Checksum, FileId, Source, TensorInfo};
 use std::fs::File;
 use std::ops::Range;
 use std::path::Path;

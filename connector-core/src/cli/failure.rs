@@ -160,7 +160,9 @@ impl<E: Into<Error>> From<E> for Failure {
                 let failure = failure(error.to_string());
                 error.help().into_iter().fold(failure, Failure::help)
             }
-            Error::Store(store::Error::Io { ref source, .. }) => of_system(failure(error.to_string()), source),
+            Error::Store(store::Error::Io { ref source, .. }) => {
+                of_system(failure(error.to_string()), source)
+            }
             Error::Checkpoint(checkpoint::Error::Open(OpenError {
                 kind: OpenErrorKind::Io { ref source, .. },
                 ..

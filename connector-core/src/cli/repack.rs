@@ -11,8 +11,7 @@ use super::style::{GOOD, STRONG};
 use super::{memory, overview, signals, source, text};
 use crate::checkpoint::Flavor;
 use crate::connector::PlannedConvert;
-use crate::store;
-use crate::store::{Overwrite, Staging, check_separate};
+use crate::store::{self, Overwrite, Staging, check_separate};
 use serde_json::json;
 use std::time::Instant;
 

@@ -2,18 +2,18 @@
 
 use super::hashing::Hashing;
 use super::record::{FileRecord, Record};
-use crate::base::Cancel;
-use crate::base::json;
 use crate::base::parallel::{self, in_parallel};
 use crate::base::stage::stage;
+use crate::base::{Cancel, json};
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Container, Layout, Tensors};
 use crate::connector::checked;
 use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
 use crate::plan::{Finding, FindingKind, Output, Plan};
-use crate::store;
 use crate::store::failpoint::failpoint;
-use crate::store::{Dtype, Overwrite, Source, Staging, available_space, check_separate, write_new};
+use crate::store::{
+    self, Dtype, Overwrite, Source, Staging, available_space, check_separate, write_new,
+};
 use crate::{Error, Result};
 use std::collections::{BTreeMap, HashMap};
 use std::fs;

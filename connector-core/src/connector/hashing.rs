@@ -1,7 +1,6 @@
 //! Hashes of tensors, taken while they are written: a tensor need not be read a second time.
 
-use crate::store;
-use crate::store::{FileId, Part, Sink};
+use crate::store::{self, FileId, Part, Sink};
 use blake3::{Hash, Hasher};
 use std::fs::File;
 use std::path::PathBuf;

@@ -5,10 +5,9 @@ use super::planned::{
 use super::record::OptionsRecord;
 use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
-use crate::base::Cancel;
-use crate::base::DeviceChoice;
 use crate::base::panics::catch;
 use crate::base::stage::stage;
+use crate::base::{Cancel, DeviceChoice};
 use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Sidecars,

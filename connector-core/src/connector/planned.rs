@@ -3,10 +3,9 @@
 use super::conversion::{Conversion, Target};
 use super::record::{OptionsRecord, Subject, TOOL};
 use super::{Configuration, Direction, Record, Registration, State};
-use crate::base::Cancel;
-use crate::base::DeviceChoice;
 use crate::base::panics::catch;
 use crate::base::stage::stage;
+use crate::base::{Cancel, DeviceChoice};
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecar, Sidecars,
     look,

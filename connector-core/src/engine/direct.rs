@@ -8,9 +8,8 @@
 
 use super::buffer::{BLOCK, Buffer};
 use crate::engine::Result;
-use crate::store;
 use crate::store::failpoint::failpoint;
-use crate::store::{Checksum, FileId, Sink, Source, TensorInfo};
+use crate::store::{self, Checksum, FileId, Sink, Source, TensorInfo};
 use std::fs::File;
 use std::io;
 use std::ops::Range;

@@ -1,9 +1,8 @@
 use super::cast::Tally;
 use super::whole::{extent, read_elements, write_part};
 use super::{Context, Job};
-use crate::base::CandleError;
-use crate::base::parallel;
 use crate::base::stage::stage;
+use crate::base::{CandleError, parallel};
 use crate::engine::{Error, Result};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
 use crate::store::{self, Dtype, Source, TensorInfo};

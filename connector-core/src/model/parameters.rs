@@ -1,7 +1,6 @@
 //! The parameters of a model: read from a checkpoint, held against its schema, made variables.
 
-use crate::base::Cancel;
-use crate::base::parallel;
+use crate::base::{Cancel, parallel};
 use crate::connector::checked;
 use crate::engine::read_tensor;
 use crate::plan::{Finding, FindingKind, group_keys};

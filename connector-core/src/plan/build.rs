@@ -5,8 +5,7 @@ use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
     natural_order, origins, parse_patterns, sources, targets,
 };
-use crate::base::TensorInfo;
-use crate::base::parallel;
+use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Pattern};
 use crate::mapping::{Direction, FlatRule, Fold};
 use crate::transform::{Numbers, Shape};
@@ -171,7 +170,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// A pattern of [`only`](super::PlanOptions::only) that no parameter matches: a slip would leave an empty checkpoint.
+    /// A pattern of [`only`](super::PlanOptions::only) that no parameter matches: a slip would leave
+    /// an empty checkpoint.
     fn refuse_idle(&mut self, only: &[(Pattern<'_>, &str)]) {
         for (pattern, text) in only {
             if !self.outputs.iter().any(|output| pattern.matches(&output.name)) {

@@ -3,8 +3,7 @@
 use super::build::{Builder, Target};
 use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
-use crate::base::TensorInfo;
-use crate::base::parallel;
+use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
 use crate::schema::{self, Existing, Instance, Parameter};

@@ -1,6 +1,5 @@
 use super::{IgnoredBy, Plan, Step, Work, group_keys};
-use crate::base::TensorInfo;
-use crate::base::parallel;
+use crate::base::{TensorInfo, parallel};
 use crate::key::{Part, Pattern};
 use serde::Serialize;
 use std::cmp::Reverse;

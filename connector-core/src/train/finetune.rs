@@ -15,9 +15,8 @@ use crate::model::{
     read_tensors, refused,
 };
 use crate::plan::{Finding, FindingKind};
-use crate::store;
 use crate::store::failpoint::failpoint;
-use crate::store::{Overwrite, Staging, replace_file};
+use crate::store::{self, Overwrite, Staging, replace_file};
 use crate::{Cancel, Error, Refusal, Result};
 use candle_core::{DType, Device, Tensor, Var};
 use std::any::TypeId;

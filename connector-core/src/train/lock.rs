@@ -3,8 +3,7 @@
 use super::Trainer;
 use crate::Result;
 use crate::checkpoint::look;
-use crate::store;
-use crate::store::{Lock, Place, sync_dir};
+use crate::store::{self, Lock, Place, sync_dir};
 use std::fs;
 use std::path::{Path, PathBuf};
 

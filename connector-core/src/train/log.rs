@@ -2,8 +2,7 @@
 
 use crate::Result;
 use crate::checkpoint::look;
-use crate::store;
-use crate::store::replace_file;
+use crate::store::{self, replace_file};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

@@ -12,9 +12,8 @@ pub(super) use stretches::Stretches;
 
 use super::safetensors::shown;
 use super::torch::zip::Crc;
-use crate::base::Cancel;
-use crate::base::Progress;
 use crate::base::parallel::in_parallel;
+use crate::base::{Cancel, Progress};
 use crate::checkpoint::Result;
 use crate::store::{Checksum, Source};
 use std::ops::Range;

@@ -1,6 +1,5 @@
 use crate::store::positioned::read_exact_at;
-use crate::store::{Error, Result};
-use crate::store::{Stamp, check_at};
+use crate::store::{Error, Result, Stamp, check_at};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};

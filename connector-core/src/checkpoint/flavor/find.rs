@@ -2,8 +2,7 @@
 
 use super::{TOKENIZER, TRACKER};
 use crate::checkpoint::small::Small;
-use crate::checkpoint::{CONFIG_JSON, CONTEXT, WEIGHTS, look, torch_dist};
-use crate::checkpoint::{Error, Result};
+use crate::checkpoint::{CONFIG_JSON, CONTEXT, Error, Result, WEIGHTS, look, torch_dist};
 use crate::store;
 use std::path::{Path, PathBuf};
 

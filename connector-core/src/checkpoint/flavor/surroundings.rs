@@ -5,8 +5,7 @@ use super::{Directory, Flavor, Frameworks, TRACKER, args, common, io_json, run_c
 use crate::base::json::pretty;
 use crate::checkpoint::megatron_config::RUN_CONFIG;
 use crate::checkpoint::torch_dist::LayerLayout;
-use crate::checkpoint::{Error, Result};
-use crate::checkpoint::{IO_JSON, MODEL_YAML};
+use crate::checkpoint::{Error, IO_JSON, MODEL_YAML, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;

@@ -12,8 +12,7 @@ pub(super) use provider::{is_nemo, translate};
 
 use super::small::Small;
 use super::torch_dist::{self, Arguments};
-use crate::base::json;
-use crate::base::{Advice, Finding, FindingKind};
+use crate::base::{Advice, Finding, FindingKind, json};
 use crate::checkpoint::Result;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

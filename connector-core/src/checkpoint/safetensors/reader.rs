@@ -2,8 +2,7 @@
 
 use super::{FORM, Header, HeaderError, HeaderTensor, Problem, header};
 use crate::checkpoint::files::{FileSet, OpenError, OpenFile, read_set};
-use crate::store;
-use crate::store::{FileId, Source, TensorInfo};
+use crate::store::{self, FileId, Source, TensorInfo};
 use std::fs::File;
 use std::path::Path;
 

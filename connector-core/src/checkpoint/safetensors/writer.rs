@@ -2,9 +2,8 @@
 
 use super::{Layout, ShardFile};
 use crate::checkpoint::Error;
-use crate::store;
 use crate::store::positioned::write_all_at;
-use crate::store::{FileId, OUTSIDE, Sink, allocate, close, write_new};
+use crate::store::{self, FileId, OUTSIDE, Sink, allocate, close, write_new};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,11 +3,10 @@
 
 use super::metadata;
 use super::{COMMON, METADATA, Malformed, Problem};
-use crate::checkpoint::Result;
-use crate::checkpoint::look;
 use crate::checkpoint::small::Small;
 use crate::checkpoint::torch::pickle::{Pickle, View};
 use crate::checkpoint::torch::zip::Archive;
+use crate::checkpoint::{Result, look};
 use crate::store;
 use crate::store::positioned::read_exact_at;
 use serde_json::{Map, Value};

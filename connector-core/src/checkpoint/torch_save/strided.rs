@@ -2,8 +2,7 @@
 //! columns.
 
 use crate::checkpoint::files::OpenFile;
-use crate::store::FileId;
-use crate::store::Result;
+use crate::store::{FileId, Result};
 
 /// How much of a storage is read at once where elements lie apart.
 const WINDOW: u64 = 64 << 10;

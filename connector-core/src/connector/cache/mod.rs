@@ -15,8 +15,9 @@ pub use nemo::nemo_place;
 
 use super::{Planned, Record};
 use crate::engine::Progress;
-use crate::store;
-use crate::store::{Overwrite, POLL, Staging, clear_up, is_left, remove_output, tidy, unfinished};
+use crate::store::{
+    self, Overwrite, POLL, Staging, clear_up, is_left, remove_output, tidy, unfinished,
+};
 use crate::{Error, Result};
 use std::env;
 use std::fs;

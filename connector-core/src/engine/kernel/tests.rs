@@ -1,7 +1,6 @@
 use super::*;
 use crate::engine::Error;
-use crate::store;
-use crate::store::{Dtype, FileId, TensorInfo};
+use crate::store::{self, Dtype, FileId, TensorInfo};
 use std::io::{Seek, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};

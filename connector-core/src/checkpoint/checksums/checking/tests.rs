@@ -1,7 +1,6 @@
 use super::*;
 use crate::checkpoint::torch::zip::crc32;
-use crate::store;
-use crate::store::Dtype;
+use crate::store::{self, Dtype};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Two files of 40 bytes each, with records at 10 to 20 and 20 to 30 of each; that of the last has no

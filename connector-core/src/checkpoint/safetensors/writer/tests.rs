@@ -1,7 +1,6 @@
 use super::*;
 use crate::checkpoint::safetensors::{OutputTensor, Reader};
-use crate::store::Dtype;
-use crate::store::Source;
+use crate::store::{Dtype, Source};
 use std::fs;
 
 fn layout(max_shard_size: u64) -> Layout {

@@ -2,8 +2,7 @@
 
 use super::super::{DistOptions, Layout, Writer, record};
 use super::*;
-use crate::base::Cancel;
-use crate::base::NoProgress;
+use crate::base::{Cancel, NoProgress};
 use crate::checkpoint::checksums;
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::torch::pickle::Writer as PickleWriter;
