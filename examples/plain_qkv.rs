@@ -4,8 +4,8 @@
 //! `cargo run -p connector-examples --example plain_qkv -- import DIR --from hf-plain --output OUT`
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt::{self, GptConfig};
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::{self, GptConfig};
 use connector_core::{
     Mapping, ModelConnector, Result, Tensor, mapping, model_importer, ops, state_transform,
 };

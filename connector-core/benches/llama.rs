@@ -11,8 +11,8 @@
 use candle_core::{DType, Device, Tensor};
 use candle_nn::VarBuilder;
 use candle_transformers::models::llama::{Cache, Llama, LlamaConfig};
-use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::GptConfig;
 use connector_core::model::{GPTModel, GenerateOptions, Parameters};
 use connector_core::schema::Model;
 use connector_core::{ModelConnector, ModelState, apply_transforms};

@@ -94,10 +94,13 @@ mod base;
 pub mod checkpoint;
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod config;
 pub mod connector;
 pub mod engine;
 mod error;
 pub mod families;
+pub mod framework;
+pub mod gpt;
 pub mod mapping;
 #[cfg(feature = "candle")]
 pub mod model;
@@ -132,7 +135,7 @@ pub use connector::{ModelState, Pretrained, apply_transforms, revert_transforms}
 #[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{
-    mapping, model_exporter, model_importer, param_schema, state_transform,
+    config_map, mapping, model_exporter, model_importer, param_schema, state_transform,
 };
 pub use error::{Error, Result};
 pub use mapping::Mapping;

@@ -2,6 +2,10 @@
 //! macros of one version cannot be used with the core of another.
 
 pub use crate::Location;
+pub use crate::config::{
+    Absent, ConfigFields, ConfigMap, Field, FieldRow, Row as ConfigRow, Scalar, check_carried,
+    check_config, check_field, check_only,
+};
 pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
 pub use crate::key::{Condition, Pattern, Term};
 pub use crate::mapping::{

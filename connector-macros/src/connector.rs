@@ -222,6 +222,21 @@ impl ImplBlock {
             Some(model) if !self.has("type", "Model") => out.extend(quote!(type Model = #model;)),
             _ => {}
         }
+        if !self.has("const", "ARCHITECTURES") {
+            let names = &arguments.architectures;
+            out.extend(quote!(const ARCHITECTURES: &'static [&'static str] = &[#(#names),*];));
+        }
+        if direction == Direction::Import
+            && !self.has("const", "CONFIG")
+            && !self.has("fn", "config")
+        {
+            let ty = self.self_ty.to_token_stream();
+            let message = format!(
+                "`{ty}` does not say how its config is read\nadd `const CONFIG: Option<ConfigMap> = \
+                 Some(config_map! {{ MyConfig {{ … }} }});`, or a `fn config` of its own"
+            );
+            errors.on(&self.self_ty, message);
+        }
         if !self.has("const", "MAPPING") {
             let ty = self.self_ty.to_token_stream();
             let (from, to) = match direction {
@@ -355,6 +370,14 @@ fn proof(
         quote!(const #fits: () = #call;)
     });
     let whole = core_path::spanned(ty.span(), quote!(PROOF.check_whole()));
+    let config = core_path::spanned(
+        ty.span(),
+        quote! {
+            if let ::core::option::Option::Some(map) = &<#ty as #private::ModelConnector>::CONFIG {
+                #private::check_config(::core::stringify!(#ty), map)
+            }
+        },
+    );
     quote! {
         #(#cfgs)*
         #[allow(dead_code, unused_qualifications, long_running_const_eval)]
@@ -370,6 +393,7 @@ fn proof(
             );
             #(#checks)*
             const MAPPING_IS_COMPLETE: () = #whole;
+            const CONFIG_IS_COMPLETE: () = #config;
         };
     }
 }

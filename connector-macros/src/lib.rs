@@ -5,6 +5,7 @@
 //! | [`state_transform`] | how tensors become others, and beside it which ones |
 //! | [`param_schema!`] | which parameters a model has |
 //! | [`mapping!`] | which tensor comes from which |
+//! | [`config_map!`] | which field of a config says which |
 //! | [`model_importer`], [`model_exporter`] | that a connector is for a model and a format |
 //!
 //! They expand to values of `connector-core`'s types and nothing else: what they say can be read
@@ -21,6 +22,7 @@ extern crate proc_macro;
 mod args;
 mod captures;
 mod condition;
+mod config_map;
 mod connector;
 mod core_path;
 mod errors;
@@ -160,6 +162,49 @@ pub fn param_schema(tokens: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn mapping(tokens: TokenStream) -> TokenStream {
     mapping::expand(tokens.into()).into()
+}
+
+/// Writes down which field of a format's config is which of the model's: an expression of type
+/// `ConfigMap`, for constants. Import reads it from left to right, export from right to left.
+///
+/// ```ignore
+#[doc = include_str!("../doc/config_map.rs")]
+/// ```
+///
+/// # Syntax
+///
+/// The type of the model's config, and in braces rows, separated by commas.
+///
+/// | row | meaning |
+/// |---|---|
+/// | `"name" <=> field` | a field of the format that is one of the model; it has to be there |
+/// | `"name" <=> field = absent` | the same, and what it means if it is absent or null |
+/// | `"name" <=> field via codec` | the same, its values translated by a `Codec` |
+/// | `"old" \| "new" <=> field` | one field in two spellings; the first is written unless the original has another |
+/// | `only field = absent` | a field of the model that no field of the format says |
+/// | `"name" = value` | a field that has this value in every file; it is written |
+/// | `absent "name" = value` | what the field means if it is absent, in place of what an included row says; null means what that row says |
+/// | `neutral "name" = value \| value` | a field that has no effect with these values, and is refused with others |
+/// | `carry ["name", …]` | fields that have no effect on what the model computes |
+/// | `..MAP` | the rows of another map |
+///
+/// Values are `true`, `8`, `1e-6`, `"silu"`, `null`, `[]`, `{}`. In place of one, `like other_field` is
+/// the same as another field of the model, and `by function` what a
+/// `fn(&serde_json::Map<String, Value>) -> Value` makes of those that were read before.
+///
+/// A field of a file that no row knows is refused, unless it is null: it may change what the model
+/// computes.
+///
+/// # What the compiler proves
+///
+/// At each row: the model has the field, and the value is one of its values. At the type of a
+/// connector with this map: each field that the model needs is made, by one row; no field of the
+/// format is read twice.
+///
+/// - `crate = path;` as the first words says where `connector_core` is.
+#[proc_macro]
+pub fn config_map(tokens: TokenStream) -> TokenStream {
+    config_map::expand(tokens.into()).into()
 }
 
 /// Registers a connector as the importer of a model from a format.

@@ -22,6 +22,6 @@ pub use families::{config, config_of, interleave_qkv, llama, mixtral};
 pub use file::{encode, index};
 pub use hub::{Content, Faults, HubServer, List, MODEL, Redirect};
 pub use memory::{Counting, peak};
-pub use model::{Model, fixture};
+pub use model::{Model, fixture, fixtures, golden, variant};
 pub use tensor::{Fill, Tensor};
 pub use tree::{Tree, contents, tree};

@@ -1,4 +1,4 @@
-use crate::{Fill, Tensor, encode, index, read_tensors};
+use crate::{Fill, Stored, Tensor, encode, index, read_tensors};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +20,41 @@ pub fn fixture(path: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(path);
     assert!(path.exists(), "{} is missing", path.display());
     path
+}
+
+/// The names of the fixtures that are checkpoints of a family: each is converted, exported, verified
+/// and computed by the tests that go through all of them.
+pub fn fixtures() -> Vec<String> {
+    let all = fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures"));
+    let all = all.expect("the fixtures").map(|entry| entry.expect("its entries"));
+    let families = all.filter(|entry| entry.path().join("hf/config.json").is_file());
+    let mut names: Vec<String> =
+        families.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// A file of a fixture in the spelling of its config that `hf/` does not have.
+pub fn variant(name: &str, file: &str) -> Option<Vec<u8>> {
+    let spellings = ["transformers4", "transformers5"].into_iter();
+    let read = |spelling| fs::read(fixture(name).join(format!("variants/{file}.{spelling}.json")));
+    spellings.map(read).find_map(Result::ok)
+}
+
+/// What NeMo or Megatron-Bridge made of a fixture. NeMo pads the vocabulary of Mixtral, with rows that
+/// it never writes.
+pub fn golden(name: &str) -> BTreeMap<String, Stored> {
+    let files = ["nemo_state", "bridge_state"].map(|file| format!("{file}.safetensors"));
+    let files = files.map(|file| fixture(name).join(file));
+    let file = files.iter().find(|file| file.is_file()).expect("a golden state");
+    let mut state = read_tensors(file);
+    let rows = Model::fixture(name).config["vocab_size"].as_u64().unwrap() as usize;
+    for name in ["embedding.word_embeddings.weight", "output_layer.weight"] {
+        let Some(tensor) = state.get_mut(name) else { continue };
+        tensor.bytes.truncate(tensor.bytes.len() / tensor.shape[0] * rows);
+        tensor.shape[0] = rows;
+    }
+    state
 }
 
 impl Model {

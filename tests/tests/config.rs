@@ -2,7 +2,9 @@
 
 use connector_core::Error;
 use connector_core::plan::FindingKind;
-use connector_tests::{Bench, Model, Tensor, config, interleave_qkv, llama, options};
+use connector_tests::{
+    Bench, Model, Tensor, config, export_options, interleave_qkv, llama, options,
+};
 use serde_json::{Value, json};
 use std::fs;
 
@@ -199,19 +201,45 @@ fn fields_that_change_what_the_model_computes_are_refused_by_name() {
 #[test]
 fn fields_that_change_nothing_are_carried_and_reported() {
     let changes = json!({
-        "attention_dropout": 0.1, "my_company_note": {"a": [1, 2]}, "eos_token_id": [2, 7],
-        "_name_or_path": "/scratch/run-17", "sliding_window": null, "use_qk_norm": false,
-        "partial_rotary_factor": 1.0,
+        "attention_dropout": 0.1, "eos_token_id": [2, 7], "_name_or_path": "/scratch/run-17",
+        "sliding_window": null, "use_qk_norm": null, "partial_rotary_factor": 1.0,
     });
     let bench = Bench::new(&llama(config(changes.clone())));
     bench.import(options(|_| {}));
     let report = &bench.conversion()["config"];
-    for name in
-        ["attention_dropout", "my_company_note", "eos_token_id", "_name_or_path", "use_qk_norm"]
-    {
+    for name in ["attention_dropout", "eos_token_id", "_name_or_path", "use_qk_norm"] {
         assert_eq!(report["carried"][name], changes[name], "{name}");
     }
     assert_eq!(report["consumed"]["partial_rotary_factor"], 1.0);
+}
+
+/// What nobody knows may change the model. The user's word is taken, once: export and verify know it
+/// from the record.
+#[test]
+fn a_field_that_nobody_knows_is_carried_on_request() {
+    let changes = json!({"my_company_note": {"a": [1, 2]}, "use_qk_norm": false});
+    let bench = Bench::new(&llama(config(changes.clone())));
+    let text = bench.refuse(options(|_| {})).to_string();
+    for name in ["my_company_note", "use_qk_norm"] {
+        assert!(text.contains(&format!("\"{name}\" is")), "{text}");
+        assert!(text.contains("carry it, if it has no effect"), "{text}");
+    }
+    let carry = ["my_company_note", "use_qk_norm"].map(String::from);
+    bench.import(options(|o| o.plan.carry = carry.to_vec()));
+    let record = bench.conversion();
+    assert_eq!(record["options"]["carry"], json!(carry));
+    assert_eq!(record["config"]["carried"]["my_company_note"], changes["my_company_note"]);
+    let verified = connector_core::connector::verify(
+        &bench.source(),
+        &bench.out(),
+        &connector_core::connector::VerifyOptions::default(),
+        &connector_core::engine::NoProgress,
+    );
+    assert!(verified.unwrap().is_equal());
+    let back = bench.out().with_file_name("back");
+    connector_core::export_ckpt(&bench.out(), &back, export_options(|_| {})).unwrap();
+    let written = fs::read(back.join("config.json")).unwrap();
+    assert_eq!(written, fs::read(bench.source().join("config.json")).unwrap());
 }
 
 #[test]
@@ -388,13 +416,13 @@ fn fields_of_other_llamas_are_told_apart() {
         (json!({"sliding_window": 4096}), false),
         (json!({"layer_types": ["full_attention", "full_attention"]}), true),
         (json!({"layer_types": ["full_attention", "sliding_attention"]}), false),
-        (json!({"num_experts": 0, "residual_multiplier": 1.0}), true),
+        (json!({"num_experts": 0}), false),
         (json!({"residual_multiplier": 0.5}), false),
         (json!({"attn_implementation": "eager", "num_logits_to_keep": 1}), true),
         (json!({"final_softcap": 30.0}), false),
         (json!({"is_causal": false}), false),
         (json!({"model_type": "gemma"}), false),
-        (json!({"a_note_of_ours": "checked by hand"}), true),
+        (json!({"a_note_of_ours": "checked by hand"}), false),
     ] {
         let bench = Bench::new(&llama(config(changes.clone())));
         if accepted {

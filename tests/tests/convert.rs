@@ -18,10 +18,10 @@ use std::path::Path;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 
 const STACKED: Option<TorchDist> =
-    Some(TorchDist { flavor: Flavor::Nemo, layers: LayerLayout::Stacked, files: 0 });
+    Some(TorchDist { flavor: Flavor::Nemo, layers: Some(LayerLayout::Stacked), files: 0 });
 
 fn per_layer() -> Option<TorchDist> {
-    Some(TorchDist { layers: LayerLayout::PerLayer, ..TorchDist::default() })
+    Some(TorchDist { layers: Some(LayerLayout::PerLayer), ..TorchDist::default() })
 }
 
 fn with(change: impl FnOnce(&mut ConvertOptions)) -> ConvertOptions {

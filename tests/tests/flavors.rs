@@ -7,14 +7,14 @@ use connector_core::connector::{PlannedImport, TorchDist, VerifyOptions, diff, v
 use connector_core::engine::NoProgress;
 use connector_core::{ImportOptions, export_ckpt};
 use connector_tests::{
-    Bench, Child, Model, assert_same_tensors, export_options, fixture, options, read_tensors, tree,
+    Bench, Child, Model, assert_same_tensors, export_options, fixture, fixtures, options,
+    read_tensors, tree,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-const FAMILIES: [&str; 5] = ["llama", "llama3_tied", "mistral", "mixtral", "gemma"];
 const FLAVORS: [Flavor; 3] = [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge];
 
 fn for_framework(flavor: Flavor) -> ImportOptions {
@@ -37,7 +37,7 @@ fn yaml_file(path: &Path) -> Value {
 
 #[test]
 fn every_flavor_goes_back_to_where_it_came_from() {
-    for name in FAMILIES {
+    for name in &fixtures() {
         for flavor in FLAVORS {
             let bench = imported(name, flavor);
             let nothing = VerifyOptions::default();
@@ -261,22 +261,28 @@ fn io_json_builds_what_nemo_builds() {
         let common = [
             "activation_func",
             "add_bias_linear",
+            "add_qkv_bias",
             "cp_comm_type",
             "layernorm_zero_centered_gamma",
             "normalization",
+            "num_moe_experts",
             "position_embedding_type",
+            "qk_layernorm",
             "window_size",
         ];
         let of_experts = [
             "add_bias_linear",
+            "add_qkv_bias",
             "cp_comm_type",
             "layernorm_zero_centered_gamma",
             "moe_aux_loss_coeff",
             "moe_ffn_hidden_size",
             "moe_grouped_gemm",
             "moe_input_jitter_eps",
+            "moe_layer_freq",
             "moe_router_load_balancing_type",
             "fp16",
+            "qk_layernorm",
             "share_embeddings_and_output_weights",
             "vocab_size",
             "window_size",
@@ -386,7 +392,11 @@ fn what_a_framework_cannot_say_is_a_warning() {
         ("llama3_tied", Flavor::MegatronBridge, &["context of 64"]),
         ("gemma", Flavor::Nemo, &[]),
         ("gemma", Flavor::MegatronBridge, &[]),
-        ("gemma", Flavor::MegatronLm, &["gelu_pytorch_tanh", "square root"]),
+        (
+            "gemma",
+            Flavor::MegatronLm,
+            &["gelu_pytorch_tanh", "\"apply_embedding_scaling\" is true"],
+        ),
     ] {
         let planned =
             PlannedImport::new(&fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
@@ -404,6 +414,7 @@ fn tensors_are_spread_over_as_many_files_as_asked_for() {
     plain.import(options(|_| {}));
     for (files, layers) in [(2, LayerLayout::Stacked), (5, LayerLayout::PerLayer)] {
         let bench = Bench::new(&Model::fixture("mixtral"));
+        let layers = Some(layers);
         let torch_dist = TorchDist { files, layers, flavor: Flavor::MegatronLm };
         bench.import(options(|o| o.torch_dist = Some(torch_dist)));
         let folder = bench.out().join("release");

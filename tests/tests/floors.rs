@@ -27,6 +27,9 @@ const FLOORS: &[(Wing, &[&str])] = &[
     (Language, &["plan"]),
     (Bytes, &["store"]),
     (Bytes, &["checkpoint"]),
+    (House, &["config"]),
+    (House, &["gpt"]),
+    (House, &["framework"]),
     (House, &["engine"]),
     // Of what `Error` is composed.
     (House, &["connector/hub/error", "model/error"]),

@@ -1,42 +1,21 @@
 //! The fixtures import to exactly what NeMo's own importer makes of them.
 
-use connector_core::families::gpt::GptConfig;
+use connector_core::gpt::GptConfig;
 use connector_tests::{
-    Bench, Model, Stored, assert_same_tensors, contents, fixture, options, read_tensors, tree,
+    Bench, Model, assert_same_tensors, contents, fixture, fixtures, golden, options, read_tensors,
+    tree, variant,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 
-const FIXTURES: [&str; 5] = ["llama", "llama3_tied", "mistral", "mixtral", "gemma"];
-
-/// The other spelling of each fixture's config and tokenizer config.
-const VARIANTS: [(&str, &str); 5] = [
-    ("llama", "transformers5"),
-    ("llama3_tied", "transformers4"),
-    ("mistral", "transformers5"),
-    ("mixtral", "transformers5"),
-    ("gemma", "transformers5"),
-];
-
-/// What NeMo made of a fixture. It pads the vocabulary of Mixtral, with rows that it never writes.
-fn golden(name: &str) -> BTreeMap<String, Stored> {
-    let mut state = read_tensors(&fixture(&format!("{name}/nemo_state.safetensors")));
-    let rows = Model::fixture(name).config["vocab_size"].as_u64().unwrap() as usize;
-    for name in ["embedding.word_embeddings.weight", "output_layer.weight"] {
-        let Some(tensor) = state.get_mut(name) else { continue };
-        tensor.bytes.truncate(tensor.bytes.len() / tensor.shape[0] * rows);
-        tensor.shape[0] = rows;
-    }
-    state
-}
-
-fn respelt(name: &str, variant: &str) -> Model {
+/// The fixture in the other spelling of its configs.
+fn respelt(name: &str) -> Model {
     let mut model = Model::fixture(name);
-    let read =
-        |file: &str| fs::read(fixture(&format!("{name}/variants/{file}.{variant}.json"))).unwrap();
-    model.config = serde_json::from_slice(&read("config")).unwrap();
-    model.files.insert("tokenizer_config.json".into(), read("tokenizer_config"));
+    let config = variant(name, "config").expect("the other spelling");
+    model.config = serde_json::from_slice(&config).unwrap();
+    let tokenizer = variant(name, "tokenizer_config");
+    model.files.extend(tokenizer.map(|text| ("tokenizer_config.json".into(), text)));
     model
 }
 
@@ -47,7 +26,7 @@ fn yaml(bench: &Bench) -> Value {
 
 #[test]
 fn the_fixtures_import_to_nemos_bytes() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let bench = Bench::empty();
         fs::create_dir(bench.source()).unwrap();
         for entry in fs::read_dir(fixture(&format!("{name}/hf"))).unwrap() {
@@ -90,9 +69,8 @@ fn fused_experts_give_the_same_state() {
 
 #[test]
 fn both_spellings_of_a_config_give_the_same_model() {
-    for (name, variant) in VARIANTS {
-        let (usual, other) =
-            (Bench::new(&Model::fixture(name)), Bench::new(&respelt(name, variant)));
+    for name in &fixtures() {
+        let (usual, other) = (Bench::new(&Model::fixture(name)), Bench::new(&respelt(name)));
         usual.import(options(|_| {}));
         other.import(options(|_| {}));
         assert_same_tensors(&other.weights(), &usual.weights());
@@ -104,7 +82,7 @@ fn both_spellings_of_a_config_give_the_same_model() {
 
 #[test]
 fn shards_and_one_file_give_the_same_tensors() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let model = Model::fixture(name);
         let want = golden(name);
         for with_index in [true, false] {
@@ -122,7 +100,7 @@ fn shards_and_one_file_give_the_same_tensors() {
 
 #[test]
 fn the_same_input_gives_the_same_bytes() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let first = Bench::new(&Model::fixture(name));
         first.import(options(|o| o.engine.threads = 1));
         let want = contents(&first.out()).unwrap();
@@ -266,7 +244,7 @@ fn all_fields_of_llama3s_rope_scaling_are_kept() {
         "high_freq_factor": 4.0,
         "old_context_len": 64,
     });
-    for model in [Model::fixture("llama3_tied"), respelt("llama3_tied", "transformers4")] {
+    for model in [Model::fixture("llama3_tied"), respelt("llama3_tied")] {
         let bench = Bench::new(&model);
         bench.import(options(|_| {}));
         let config = &yaml(&bench)["config"];

@@ -2,8 +2,8 @@
 
 use candle_core::Result as CandleResult;
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfGemma, HfLlama, HfMistral, HfMixtral};
+use connector_core::gpt::GptConfig;
 use connector_core::schema::Model;
 use connector_core::testing::{Lossless, prove_lossless};
 use connector_core::transform::{

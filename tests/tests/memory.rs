@@ -4,8 +4,8 @@
 use connector_core::checkpoint::{Checkpoint, Tensors};
 use connector_core::connector::{ConvertOptions, PlannedConvert, PlannedExport, TorchDist};
 use connector_core::engine::{Io, NoProgress};
-use connector_core::families::gpt::{self, GptConfig};
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::{self, GptConfig};
 use connector_core::store::Dtype;
 use connector_core::{
     ImportOptions, Mapping, ModelConnector, PlannedImport, Result, Tensor, mapping, model_importer,

@@ -2,8 +2,8 @@
 
 use connector_core::connector::Resume;
 use connector_core::connector::cache::Cache;
-use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::GptConfig;
 use connector_core::{
     AutoModel, AutoResume, ConnectorMixin, Error, ImportOptions, Mapping, ModelConnector, Result,
     model_importer, store,

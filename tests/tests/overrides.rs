@@ -4,8 +4,8 @@ use connector_core::checkpoint::Checkpoint;
 use connector_core::connector::cache::Cache;
 use connector_core::connector::{Direction, Job, Record, State, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
-use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::GptConfig;
 use connector_core::schema::{Configured, Instance, Schema};
 use connector_core::store::Dtype;
 use connector_core::{

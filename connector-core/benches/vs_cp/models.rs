@@ -2,8 +2,8 @@
 //! those of DeepSeek-V3.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt::{self, GptConfig};
 use connector_core::families::{HfLlama, LlamaModel};
+use connector_core::gpt::{self, GptConfig};
 use connector_core::{
     Mapping, ModelConnector, Result, Tensor, mapping, model_importer, ops, param_schema,
     state_transform,

@@ -20,6 +20,8 @@ pub enum Advice {
     NameModel,
     /// To take the model's config from Hugging Face's instead.
     TakeConfig,
+    /// To keep the field, if it has no effect on what the model computes.
+    CarryField,
     /// To correct the pattern, one of those that choose what is converted.
     CorrectOnly,
     /// To leave the tensor out.
@@ -44,6 +46,7 @@ impl fmt::Display for Advice {
             Advice::NameIteration => "name one of them",
             Advice::NameModel => "name one of them as the model",
             Advice::TakeConfig => "take the config from a config.json of Hugging Face instead",
+            Advice::CarryField => "carry it, if it has no effect on what this model computes",
             Advice::CorrectOnly => "it is one of the patterns that choose what is converted",
             Advice::Ignore => "ignore its key to drop it on purpose",
             Advice::AllowMemory { least } => return write!(f, "it takes at least {least}"),

@@ -104,6 +104,12 @@ impl Checkpoint {
         Fields::new(self.config.as_ref().unwrap_or(&Value::Null), &self.log)
     }
 
+    /// Takes the user's word that these fields of `config.json` have no effect on what the model
+    /// computes: an importer that does not know one carries it.
+    pub fn carry(&self, names: &[String]) {
+        self.log().carry.extend_from_slice(names);
+    }
+
     /// The names in the config's `architectures`.
     pub fn architectures(&self) -> Vec<&str> {
         let list = self.config.as_ref().and_then(|config| config.get("architectures")?.as_array());

@@ -1,4 +1,4 @@
-use crate::base::{Finding, FindingKind, Refusal};
+use crate::base::{Advice, Finding, FindingKind, Refusal};
 use crate::checkpoint::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -46,6 +46,8 @@ pub struct FieldReport {
 pub(super) struct FieldLog {
     pub findings: Vec<Finding>,
     pub report: FieldReport,
+    /// Fields that no importer needs to know, on the user's word.
+    pub carry: Vec<String>,
     /// Whether a field is missing without which there is no config.
     failed: bool,
 }
@@ -146,6 +148,34 @@ impl<'a> Fields<'a> {
     /// Whether the field was read.
     pub fn is_read(&self, name: &str) -> bool {
         self.log().report.consumed.contains_key(name)
+    }
+
+    /// Settles a field that has no effect on what the model computes, if it is there and was not read.
+    pub fn carry(&self, name: &str) {
+        if let Some(value) = self.raw(name)
+            && !self.is_settled(name)
+        {
+            self.log().report.carried.insert(name.into(), value.clone());
+        }
+    }
+
+    /// Settles every field that was not read: null is carried, as are tools' own notes, whose names
+    /// begin with `_`, and fields that the user wants to; any other is a finding. A field that nobody knows may change what the model computes.
+    pub fn refuse_rest(&self) {
+        for (name, value) in self.config.as_object().into_iter().flatten() {
+            if self.is_settled(name) {
+                continue;
+            }
+            if value.is_null() || name.starts_with('_') || self.log().carry.contains(name) {
+                self.carry(name);
+                continue;
+            }
+            let value = shown(value);
+            self.refuse(name, format!("is {value}, and this importer does not know the field"));
+            if let Some(finding) = self.log().findings.last_mut() {
+                finding.advice.push(Advice::CarryField);
+            }
+        }
     }
 
     /// Settles every field that was not read: those in `harmless`, those that are switched off, and

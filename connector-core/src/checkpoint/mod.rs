@@ -10,7 +10,6 @@ mod flavor;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub(crate) mod look;
-mod megatron_config;
 mod nemo;
 pub mod safetensors;
 mod sidecar;
@@ -32,10 +31,8 @@ pub use error::{Error, Result};
 pub use fields::{FieldReport, Fields};
 pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
-#[cfg(feature = "train")]
-pub(crate) use flavor::model_yaml;
-pub(crate) use flavor::{Described, Home, Surroundings};
-pub use flavor::{Flavor, Frameworks, NemoNames, NemoValue};
+pub use flavor::Flavor;
+pub(crate) use flavor::{Directory, Home, TRACKER};
 pub use nemo::NemoCheckpoint;
 pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]

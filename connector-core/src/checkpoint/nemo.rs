@@ -3,8 +3,8 @@
 
 use super::directory::json_object;
 use super::small::Small;
-use super::{Home, Tensors, flavor, look, megatron_config, torch_dist};
-use crate::base::{Advice, Finding, FindingKind, json};
+use super::{Home, Tensors, flavor, look, torch_dist};
+use crate::base::{Finding, FindingKind, json};
 use crate::checkpoint::Result;
 use crate::store::{Source, TensorInfo};
 use serde::Deserialize;
@@ -30,6 +30,8 @@ pub(crate) const CONFIG_JSON: &str = "config.json";
 /// an iteration.
 pub struct NemoCheckpoint {
     path: PathBuf,
+    /// The directory of the tensors.
+    weights: PathBuf,
     tensors: Tensors,
     /// Where the files beside the tensors are, if there are any.
     context: Option<PathBuf>,
@@ -67,18 +69,6 @@ impl ModelYaml {
         self.target.rsplit('.').next().unwrap_or(&self.target)
     }
 
-    /// Turns the config that NeMo wrote into one as import writes it.
-    fn translate(&mut self, tensors: &[TensorInfo], findings: &mut Vec<Finding>) {
-        if !megatron_config::is_nemo(&self.config) {
-            return;
-        }
-        let subject = format!("{CONTEXT}/{MODEL_YAML}");
-        // NeMo's Gemma multiplies its embedding in its forward pass, not by a field.
-        let scaled = self.name() == "GemmaModel";
-        self.config = megatron_config::translate(&self.config, scaled, &subject, findings);
-        self.fit_vocabulary(tensors);
-    }
-
     /// Makes the field of the padding say how many rows there are.
     fn fit_vocabulary(&mut self, tensors: &[TensorInfo]) {
         // Training on several ranks pads the vocabulary to a multiple of more than the field says.
@@ -104,7 +94,10 @@ impl NemoCheckpoint {
         flavor::is_at(path)
     }
 
-    /// Opens the checkpoint at `path`. Headers and configs are read, tensors are not.
+    /// Opens the checkpoint at `path`. Headers and configs are read, tensors are not. The config is as
+    /// the file has it: of a framework's checkpoint, as [`TrainedOptions::open`] knows it.
+    ///
+    /// [`TrainedOptions::open`]: crate::connector::TrainedOptions
     ///
     /// What is wrong with the files does not stop it and is among
     /// [`findings`](NemoCheckpoint::findings).
@@ -127,24 +120,18 @@ impl NemoCheckpoint {
         let tensors = Tensors::open(&weights)?;
         let mut findings = tensors.findings(WEIGHTS);
         let at = (beside.as_path(), name);
-        let mut model = read(at, MODEL_YAML, &mut findings, model_yaml)?;
-        if let Some(Text { value, .. }) = &mut model {
-            value.translate(tensors.tensors(), &mut findings);
-        }
-        if model.is_none() && findings.is_empty() {
-            model = of_framework(&weights, tensors.tensors(), &mut findings)?;
-        }
-        if model.is_none() && findings.is_empty() {
-            let problem =
-                "is not in the checkpoint, nor is another file that says which model this is";
-            let note = "an import and NeMo write it; Megatron-Bridge writes run_config.yaml, \
-                        Megatron-LM `args` in common.pt";
-            let finding = config_finding(CONTEXT, MODEL_YAML, problem).note(note);
-            findings.push(finding.advise(Advice::TakeConfig));
-        }
+        let model = read(at, MODEL_YAML, &mut findings, model_yaml)?;
         let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
         let context = look::is_dir(&beside)?.then_some(beside);
-        Ok(NemoCheckpoint { path: path.into(), tensors, context, model, original, findings })
+        Ok(NemoCheckpoint {
+            path: path.into(),
+            weights,
+            tensors,
+            context,
+            model,
+            original,
+            findings,
+        })
     }
 
     /// The directory of the tensors of the checkpoint at `path`, of several iterations of this one or
@@ -177,6 +164,41 @@ impl NemoCheckpoint {
             findings: self.findings.into_iter().filter(is_about_files).collect(),
             ..self
         }
+    }
+
+    /// The model's type and config as `model.yaml` has them.
+    pub(crate) fn own_description(&self) -> Option<(&str, &Value)> {
+        self.model.as_ref().map(|model| (model.value.target.as_str(), &model.value.config))
+    }
+
+    /// Says what a framework's config means: the model's type, its config, the file that says so if
+    /// it is another than `model.yaml`, and what is wrong with it.
+    pub(crate) fn set_description(
+        &mut self,
+        model: String,
+        config: Value,
+        file: Option<(PathBuf, Vec<u8>)>,
+        findings: Vec<Finding>,
+    ) {
+        let before = self.model.take();
+        let tokenizer =
+            before.as_ref().map(|model| model.value.tokenizer.clone()).unwrap_or_default();
+        let file = file.or(before.map(|model| (model.path, model.bytes)));
+        let (path, bytes) = file.unwrap_or_default();
+        let mut value = ModelYaml { target: model, config, tokenizer };
+        value.fit_vocabulary(self.tensors.tensors());
+        self.model = Some(Text { path, bytes, value });
+        self.findings.extend(findings);
+    }
+
+    /// Adds what else is wrong with the files.
+    pub(crate) fn add_findings(&mut self, findings: Vec<Finding>) {
+        self.findings.extend(findings);
+    }
+
+    /// The directory of the tensors.
+    pub(crate) fn weights_dir(&self) -> &Path {
+        &self.weights
     }
 
     /// Names the experts of a mixture as its config says, and returns whether as those of a grouped
@@ -292,19 +314,6 @@ impl NemoCheckpoint {
         let there = |read: &(_, Vec<u8>)| !read.1.is_empty();
         model.into_iter().chain(original).filter(there).collect()
     }
-}
-
-/// The model's type and config as a framework left them beside the tensors.
-fn of_framework(
-    weights: &Path,
-    tensors: &[TensorInfo],
-    findings: &mut Vec<Finding>,
-) -> Result<Option<Text<ModelYaml>>> {
-    let Some(found) = megatron_config::find(weights, findings)? else { return Ok(None) };
-    let megatron_config::Found { model, config, file, bytes } = found;
-    let mut value = ModelYaml { target: model, config, tokenizer: Value::Null };
-    value.fit_vocabulary(tensors);
-    Ok(Some(Text { path: file, bytes, value }))
 }
 
 /// A finding about a file in `context/`, or whatever `folder` is called.

@@ -12,6 +12,10 @@ pub(super) fn option(advice: &Advice) -> String {
         Advice::TakeConfig => {
             "`--hf-config DIR` takes the config from the config.json in DIR instead".into()
         }
+        Advice::CarryField => {
+            "if it has no effect on what this model computes, `--carry` with its name keeps it"
+                .into()
+        }
         Advice::CorrectOnly => "it is a pattern of --only".into(),
         Advice::Ignore => "`--ignore` with its key drops it on purpose".into(),
         Advice::AllowMemory { least } => format!("--max-memory takes at least {least}"),

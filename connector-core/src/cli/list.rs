@@ -1,6 +1,5 @@
 use super::exit::Exit;
 use super::failure::Failure;
-use super::overview::short_name;
 use super::page::{Column, Page};
 use super::screen::Screen;
 use crate::connector::{Direction, Registration, Registry};
@@ -17,15 +16,18 @@ pub(super) fn run(screen: &mut Screen) -> Result<Exit, Failure> {
         .collect();
 
     let mut page = screen.page();
-    section(&mut page, "importers", "from", &importers);
-    page.gap();
-    section(&mut page, "exporters", "to", &exporters);
+    show(&mut page, connectors);
     page.gap();
     for (word, meaning) in PROOFS {
         if connectors.iter().any(|c| proof(c) == word) {
             page.field(word, meaning);
         }
     }
+    page.field(
+        "flavors",
+        "NeMo, Megatron-LM and Megatron-Bridge build the model from what is written for them",
+    );
+    page.field("computes", "`generate`, `logits` and `finetune` run the model");
     screen.show(&page);
     screen.document(|| {
         json!({
@@ -44,26 +46,49 @@ const PROOFS: [(&str, &str); 3] = [
     ("open", "the model declares no parameters, so nothing tells whether one is missing"),
 ];
 
-fn section(page: &mut Page, title: &str, preposition: &str, connectors: &[&Registration]) {
-    page.emphasised("  ", title, "");
-    if connectors.is_empty() {
-        page.indented(4, "none is linked into this program");
+/// One line for each model.
+fn show(page: &mut Page, connectors: &[&Registration]) {
+    let mut rows: Vec<Vec<String>> = Vec::new();
+    let heads = ["family", "architectures", "import", "export", "flavors", "computes", "rows"];
+    rows.push(heads.map(String::from).into());
+    // They are sorted by model.
+    for all in connectors.chunk_by(|one, other| one.model == other.model) {
+        let formats = |is: fn(&Registration) -> bool| {
+            let formats = all.iter().filter(|c| is(c)).map(|c| c.format);
+            or_none(&formats.collect::<Vec<_>>())
+        };
+        let architectures: Vec<&str> = all.iter().flat_map(|c| c.architectures).copied().collect();
+        rows.push(vec![
+            all[0].model.into(),
+            or_none(&architectures),
+            formats(|c| c.direction == Direction::Import),
+            formats(|c| c.exports || c.direction == Direction::Export),
+            yes_or_no(!flavors(all[0]).is_empty()),
+            yes_or_no(all[0].connector.computes()),
+            proof(all[0]).into(),
+        ]);
     }
-    let columns = [Column::Left; 5];
-    let row = |c: &&Registration| {
-        let backwards = c.direction == Direction::Import && preposition == "to";
-        let name = short_name(c);
-        let how = if backwards { format!("{name} read backwards") } else { name.to_string() };
-        vec![
-            format!("{} {preposition} {}", c.model, c.format),
-            c.architectures.join(", "),
-            proof(c).to_string(),
-            how,
-            c.at.to_string(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = connectors.iter().map(row).collect();
-    page.table(4, &columns, &rows);
+    if rows.len() == 1 {
+        page.indented(2, "no connector is linked into this program");
+        return;
+    }
+    page.table(2, &[Column::Left; 7], &rows);
+}
+
+fn or_none(words: &[&str]) -> String {
+    if words.is_empty() { "-".into() } else { words.join(", ") }
+}
+
+fn yes_or_no(is: bool) -> String {
+    if is { "yes" } else { "no" }.into()
+}
+
+/// The frameworks whose own files are written around the model.
+fn flavors(connector: &Registration) -> &'static [&'static str] {
+    match connector.connector.frameworks() {
+        Some(_) => &["nemo", "megatron-lm", "megatron-bridge"],
+        None => &[],
+    }
 }
 
 fn proof(connector: &Registration) -> &'static str {
@@ -81,6 +106,8 @@ pub(super) fn connector_json(connector: &Registration) -> Value {
         "format": connector.format,
         "architectures": connector.architectures,
         "proof": proof(connector),
+        "flavors": flavors(connector),
+        "computes": connector.connector.computes(),
         "exports": connector.exports,
         "at": connector.at.to_string(),
     })

@@ -6,10 +6,10 @@ use super::same_names::SameNames;
 use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
 use crate::base::Cancel;
 use crate::checkpoint::{
-    Container, Described, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, Surroundings,
-    is_tokenizer, look,
+    Container, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, is_tokenizer, look,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
+use crate::framework::{Described, Surroundings};
 use crate::plan::{FindingKind, PlanOptions};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
@@ -189,8 +189,9 @@ impl PlannedConvert {
             connector: String::new(),
         };
         let (revision, complete) = (self.before.revision(), self.before.is_complete());
-        let [ignore, only] = [self.before.ignored(), self.before.only()].map(<[_]>::to_vec);
-        let options = OptionsRecord::new(&PlanOptions { dtype: None, ignore, only });
+        let before = [self.before.ignored(), self.before.only(), self.before.carried()];
+        let [ignore, only, carry] = before.map(<[_]>::to_vec);
+        let options = OptionsRecord::new(&PlanOptions { dtype: None, ignore, only, carry });
         let plan = &self.conversion.plan;
         let mut record = Record::new(subject, plan, source, revision, options, Default::default())?;
         record.complete &= complete;
@@ -264,13 +265,14 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
         files: &names,
         tokenizer: &known.map_or_else(plain, |connector| connector.tokenizer(&names)),
     };
-    let mut around = match dist {
-        Some(dist) => described.surroundings(dist.flavor, dist.layers)?,
-        None => described.plain()?,
-    };
-    let container = match dist {
-        Some(dist) => dist.container(&mut around, config),
-        None => Container::Safetensors,
+    let (container, around) = match dist {
+        Some(dist) => {
+            let tensors = checkpoint.source().tensors().iter();
+            let layers = dist.layers(|| tensors.map(|t| (&*t.name, t.shape.clone())).collect());
+            let mut around = described.surroundings(dist.flavor, layers)?;
+            (dist.container(layers, &mut around, config), around)
+        }
+        None => (Container::Safetensors, described.plain()?),
     };
     let Surroundings { directory, mut made, mut moved, mut warnings, .. } = around;
     let beside = if as_they_are {

@@ -16,7 +16,7 @@ use std::ops::Deref;
 /// ```
 /// use connector_core::checkpoint::Checkpoint;
 /// use connector_core::connector::State;
-/// use connector_core::families::gpt::GptConfig;
+/// use connector_core::gpt::GptConfig;
 /// use connector_core::families::{HfLlama, LlamaModel};
 /// use connector_core::{Mapping, ModelConnector, Result, model_importer};
 ///

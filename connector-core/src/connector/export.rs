@@ -3,6 +3,7 @@ use super::planned::{
     Draft, Files, Input, MAX_SHARD_SIZE, Work, name_subject, settled, torch_name,
 };
 use super::record::OptionsRecord;
+use super::recorded::Recorded;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
@@ -138,6 +139,8 @@ impl PlannedExport {
         else {
             return Err(Error::refused(checkpoint.findings().to_vec()));
         };
+        let mut carry = options.plan.carry.clone();
+        carry.extend_from_slice(Recorded::read(path)?.unwrap_or_default().carried());
         let registry = Registry::get()?;
         let model = options.model.as_deref().unwrap_or(model);
         let registration = registry.exporter(&options.format, model)?;
@@ -150,7 +153,8 @@ impl PlannedExport {
             let configuration = configure(exporter, fields, dtype, options.keep_vocab_padding)?;
             let importer = importer.map(|importer| importer.connector);
             let (file, original) = (&file, &original);
-            let translation = Translation { exporter, importer, dtype, file, original };
+            let carry = &carry;
+            let translation = Translation { exporter, importer, dtype, file, original, carry };
             let config = translation.write(&configuration.model, checkpoint.original())?;
             Ok((configuration, config))
         });

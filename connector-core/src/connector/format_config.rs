@@ -42,18 +42,32 @@ pub fn export_config<C: ModelConnector>(
     config: &<C::Model as Model>::Config,
     original: Option<&Value>,
 ) -> Result<Value> {
-    let connector: &dyn Connect = &Erased::<C>(PhantomData);
     let reason = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
     let model = Config::from_model(config).map_err(reason)?;
-    let dtype = model.json().get(DTYPE).and_then(Value::as_str);
+    translate_config(&Erased::<C>(PhantomData), &model, original)
+}
+
+/// [`export_config`] of a connector without its type.
+pub(crate) fn translate_config(
+    connector: &dyn Connect,
+    model: &Config,
+    original: Option<&Value>,
+) -> Result<Value> {
     let translation = Translation {
         exporter: connector,
         importer: Some(connector),
-        dtype,
+        dtype: model.json().get(DTYPE).and_then(Value::as_str),
         file: "the model's config",
         original: CONFIG_JSON,
+        carry: &[],
     };
-    Ok(translation.write(&model, original)?.value)
+    Ok(translation.write(model, original)?.value)
+}
+
+/// Whether the connector's format can say all that this config of a model says.
+pub(super) fn says(connector: &dyn Connect, config: &Value) -> bool {
+    let configuration = connector.restore(config, "the model's config");
+    configuration.and_then(|read| translate_config(connector, &read.model, None)).is_ok()
 }
 
 /// A format's config and what it was made from.
@@ -75,6 +89,8 @@ pub(super) struct Translation<'a> {
     pub file: &'a str,
     /// What the original is called in them.
     pub original: &'a str,
+    /// Fields of it that the importer need not know.
+    pub carry: &'a [String],
 }
 
 impl Translation<'_> {
@@ -99,7 +115,7 @@ impl Translation<'_> {
             return Ok(made(fields, &plain, original));
         };
 
-        let before = Checkpoint::of_config(Value::Object(original.clone()));
+        let before = self.checkpoint(original.clone());
         let unchanged = self.imported(importer, &before, model)?;
         let mut fields = original.clone();
         let base = Value::Object(original.clone());
@@ -127,6 +143,13 @@ impl Translation<'_> {
         }
         self.refuse_lost(&self.lost(importer, model, &fields)?)?;
         Ok(made(fields, &plain, Some(original)))
+    }
+
+    /// A checkpoint of which there is only a config.
+    fn checkpoint(&self, config: Map<String, Value>) -> Checkpoint {
+        let checkpoint = Checkpoint::of_config(Value::Object(config));
+        checkpoint.carry(self.carry);
+        checkpoint
     }
 
     /// What the connector writes for `model`.
@@ -181,7 +204,7 @@ impl Translation<'_> {
         fields: &Map<String, Value>,
     ) -> Result<Vec<(String, Value, Value)>> {
         let advice = "config.json would say so, from this file, and could not be read back";
-        let back = read(importer, &Checkpoint::of_config(Value::Object(fields.clone())))
+        let back = read(importer, &self.checkpoint(fields.clone()))
             .map_err(|error| about(error, self.file, advice))?;
         Ok(differing(model, &back.model))
     }

@@ -10,12 +10,13 @@ use crate::base::stage::stage;
 use crate::base::{Cancel, DeviceChoice};
 use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, Described, Flavor, IO_JSON, MODEL_YAML, Sidecars,
-    Surroundings, look,
+    CONFIG_JSON, Checkpoint, Container, Flavor, IO_JSON, MODEL_YAML, Sidecars, look,
 };
 use crate::engine::{EngineOptions, NoProgress, Progress};
+use crate::framework::{Described, Surroundings};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
+use crate::schema::parameters;
 use crate::store::Overwrite;
 use crate::transform::Config;
 use crate::{Error, Result};
@@ -27,16 +28,14 @@ use std::path::{Path, PathBuf};
 /// The field of a model's config that says whether `linear_fc1` is a gate above its input.
 const GATED: &str = "gated_linear_unit";
 
-/// The format whose weights are never safetensors.
-const PYTORCH: &str = "pytorch";
-
 /// How a checkpoint is imported.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ImportOptions {
-    /// The name of the format: `hf`, or `pytorch` for Hugging Face's directories whose weights
-    /// `torch.save` wrote, where `hf` would find safetensors too.
+    /// The name of the format, `hf`.
     pub format: String,
+    /// Which of the weights in a directory are taken.
+    pub weights: Weights,
     /// The model, if its architecture is not to tell.
     pub model: Option<String>,
     /// What is converted: types, tensors left out.
@@ -69,6 +68,7 @@ impl Default for ImportOptions {
     fn default() -> Self {
         ImportOptions {
             format: "hf".into(),
+            weights: Weights::default(),
             model: None,
             plan: PlanOptions::default(),
             engine: EngineOptions::default(),
@@ -85,13 +85,25 @@ impl Default for ImportOptions {
     }
 }
 
+/// Which of the weights in a directory of the format are taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Weights {
+    /// Safetensors, or where there are none `pytorch_model.bin`, as transformers does.
+    #[default]
+    Auto,
+    /// What `torch.save` wrote, `pytorch_model.bin`, also where there are safetensors.
+    Pytorch,
+}
+
 /// How a distributed checkpoint is written. The default is what NeMo takes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TorchDist {
     /// The framework whose directory is put around it.
     pub flavor: Flavor,
-    /// How layers are stored.
-    pub layers: LayerLayout,
+    /// How layers are stored; `None` is on top of each other where all are of one kind, and each by
+    /// itself where they differ.
+    pub layers: Option<LayerLayout>,
     /// The number of files of tensors, if they are not more because of
     /// [`max_shard_size`](ImportOptions::max_shard_size), or fewer because a tensor is larger than
     /// its part; 0 is as many as that size makes.
@@ -99,11 +111,24 @@ pub struct TorchDist {
 }
 
 impl TorchDist {
+    /// How the layers of a model with these parameters are stored.
+    pub(super) fn layers<N: AsRef<str>>(
+        self,
+        parameters: impl FnOnce() -> Vec<(N, Vec<usize>)>,
+    ) -> LayerLayout {
+        self.layers.unwrap_or_else(|| LayerLayout::of(&parameters()))
+    }
+
     /// The container, for a model of this config with these surroundings.
-    pub(super) fn container(self, around: &mut Surroundings, config: &Value) -> Container {
+    pub(super) fn container(
+        self,
+        layers: LayerLayout,
+        around: &mut Surroundings,
+        config: &Value,
+    ) -> Container {
         let gated = config.get(GATED).and_then(Value::as_bool);
         Container::TorchDist(DistOptions {
-            layers: self.layers,
+            layers,
             gated: gated.unwrap_or(false),
             prefix: around.directory.prefix,
             files: self.files,
@@ -188,13 +213,14 @@ impl PlannedImport {
         let checkpoint = {
             stage!("open");
             let open = || {
-                Ok(match options.format.as_str() {
-                    PYTORCH => Checkpoint::open_torch_save(source)?,
-                    _ => Checkpoint::open(source)?,
+                Ok(match options.weights {
+                    Weights::Auto => Checkpoint::open(source)?,
+                    Weights::Pytorch => Checkpoint::open_torch_save(source)?,
                 })
             };
             settled(open, Checkpoint::source)?
         };
+        checkpoint.carry(&options.plan.carry);
         // A shard that cannot be read, or no config: what follows from that is no news.
         if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings()));
@@ -242,9 +268,11 @@ impl PlannedImport {
         let (container, Surroundings { directory, made, moved, warnings, .. }) =
             match &options.torch_dist {
                 Some(dist) => {
-                    let around = described.surroundings(dist.flavor, dist.layers);
+                    let instance = configuration.instance.as_deref();
+                    let layers = dist.layers(|| instance.map(parameters).unwrap_or_default());
+                    let around = described.surroundings(dist.flavor, layers);
                     let mut around = around.map_err(Error::from).map_err(named)?;
-                    (dist.container(&mut around, &config), around)
+                    (dist.container(layers, &mut around, &config), around)
                 }
                 None => {
                     (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?)

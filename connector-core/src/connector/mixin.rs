@@ -2,7 +2,7 @@
 
 use super::cache::Cache;
 use super::hub::{Hub, Origin};
-use super::{ExportOptions, ImportOptions, PlannedExport, PlannedImport, Registry};
+use super::{ExportOptions, ImportOptions, PlannedExport, PlannedImport, Registry, Weights};
 use crate::Result;
 use crate::engine::NoProgress;
 use crate::schema::Model;
@@ -222,6 +222,11 @@ impl AutoModel {
 fn located(source: &str, options: &mut ImportOptions) -> Result<PathBuf> {
     let origin = match source.split_once("://") {
         Some((DEFAULT | "https" | "http", _)) | None => Origin::new(source)?,
+        // NeMo's word for Hugging Face's directories with weights of `torch.save`.
+        Some(("pytorch", path)) => {
+            options.weights = Weights::Pytorch;
+            Origin::Local(path.into())
+        }
         Some((format, path)) => {
             options.format = format.into();
             Origin::Local(path.into())

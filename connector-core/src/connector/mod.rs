@@ -31,7 +31,10 @@ pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
-pub use import::{Experts, ImportOptions, Imported, PlannedImport, TorchDist, import_ckpt};
+pub(crate) use format_config::translate_config;
+pub use import::{
+    Experts, ImportOptions, Imported, PlannedImport, TorchDist, Weights, import_ckpt,
+};
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};
@@ -54,12 +57,15 @@ pub(crate) use {planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
-use crate::Result;
-use crate::checkpoint::{Checkpoint, Frameworks, is_tokenizer};
+use crate::checkpoint::{Checkpoint, is_tokenizer};
+use crate::config::ConfigMap;
+use crate::framework::Frameworks;
 use crate::mapping::Mapping;
 use crate::schema::{Instance, Model};
 use crate::transform::Config;
+use crate::{Error, Result};
 use serde_json::Value;
+use std::any::type_name;
 
 /// Joins a model to a format: the mapping of its tensors and the translation of its config.
 ///
@@ -72,32 +78,52 @@ pub trait ModelConnector: Send + Sync + 'static {
     /// The rows, from the format to the model for an importer.
     const MAPPING: Mapping;
 
+    /// The names in `architectures` of a `config.json` that it is for. The attribute writes this.
+    const ARCHITECTURES: &'static [&'static str] = &[];
+
+    /// How the format's config says what the model's config says: of it [`config`](Self::config)
+    /// and [`source_config`](Self::source_config) are made. `None` for a connector that has its own.
+    const CONFIG: Option<ConfigMap> = None;
+
     /// What frameworks for training call the model, so that a distributed checkpoint for them has
     /// the files that rebuild it. `None`: they do not know it, and load its tensors into a model
     /// built in code.
     const FRAMEWORKS: Option<Frameworks> = None;
 
-    /// The model's config, from the format's.
+    /// The model's config, from the format's. The default reads [`CONFIG`](Self::CONFIG).
     ///
-    /// Read the fields through [`Checkpoint::fields`], which collects what is missing or not
+    /// For an own one: read the fields through [`Checkpoint::fields`], which collects what is missing or not
     /// understood, so that all of it is reported at once.
     ///
     /// # Errors
     /// If a field without which there is no config is missing or malformed.
-    fn config(source: &Checkpoint) -> Result<<Self::Model as Model>::Config>;
+    fn config(source: &Checkpoint) -> Result<<Self::Model as Model>::Config> {
+        let Some(map) = Self::CONFIG else {
+            let reason = format!("{} has neither `CONFIG` nor `config`", type_name::<Self>());
+            return Err(Error::ModelConfig { reason });
+        };
+        let fields = Value::Object(map.read(source)?);
+        serde_json::from_value(fields).map_err(|e| Error::ModelConfig { reason: e.to_string() })
+    }
 
     /// The format's config, from the model's: what export writes as `config.json`. `original` is
     /// the file that the model was imported from, if it is still there.
     ///
     /// # Errors
-    /// If the model's config cannot be expressed in the format. The default says that this
-    /// connector does not export.
+    /// If the model's config cannot be expressed in the format. The default writes
+    /// [`CONFIG`](Self::CONFIG); without one it says that this connector does not export.
     fn source_config(
         config: &<Self::Model as Model>::Config,
         original: Option<&Value>,
     ) -> Result<Value> {
-        let _ = (config, original);
-        Err(crate::Error::NoExport { connector: std::any::type_name::<Self>() })
+        let Some(map) = Self::CONFIG else {
+            return Err(Error::NoExport { connector: type_name::<Self>() });
+        };
+        let fields = serde_json::to_value(config);
+        let fields = fields.map_err(|e| Error::ModelConfig { reason: e.to_string() })?;
+        let architecture = Self::ARCHITECTURES.first().copied();
+        let fields = fields.as_object().cloned().unwrap_or_default();
+        Ok(map.write(&fields, architecture, original).into())
     }
 
     /// Which of the files that are copied from the source, named by their paths below it, are the

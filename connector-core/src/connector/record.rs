@@ -92,6 +92,9 @@ pub struct OptionsRecord {
     pub ignore: Vec<String>,
     /// Patterns of the only parameters that were written.
     pub only: Vec<String>,
+    /// Fields of the format's config that the connector did not have to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub carry: Vec<String>,
     /// What the vocabulary was padded to a multiple of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_vocab_to_multiple_of: Option<usize>,
@@ -132,6 +135,7 @@ impl OptionsRecord {
             dtype: options.dtype.map_or("auto".into(), |dtype| dtype.to_string()),
             ignore: options.ignore.clone(),
             only: options.only.clone(),
+            carry: options.carry.clone(),
             pad_vocab_to_multiple_of: None,
             experts: None,
             keep_vocab_padding: false,

@@ -36,6 +36,7 @@ struct SourceOf {
 struct OptionsOf {
     ignore: Vec<String>,
     only: Vec<String>,
+    carry: Vec<String>,
 }
 
 impl Recorded {
@@ -69,6 +70,11 @@ impl Recorded {
     /// Patterns of tensors of the source that were left out.
     pub fn ignored(&self) -> &[String] {
         &self.options.ignore
+    }
+
+    /// Fields of the format's config that the connector did not have to know.
+    pub fn carried(&self) -> &[String] {
+        &self.options.carry
     }
 
     /// Patterns of the only parameters that were written.

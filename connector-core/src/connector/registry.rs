@@ -1,5 +1,7 @@
 use super::{Configuration, Job, ModelConnector, Record, State};
-use crate::checkpoint::{Checkpoint, Frameworks};
+use crate::checkpoint::Checkpoint;
+use crate::framework::Frameworks;
+use crate::gpt::GptConfig;
 use crate::mapping::{Direction, Mapping};
 use crate::plan::{Finding, FindingKind};
 use crate::schema::{Model, ModelConfig};
@@ -52,6 +54,9 @@ pub trait Connect: Send + Sync {
     fn mapping(&self) -> Mapping;
     /// The type of its model.
     fn model(&self) -> TypeId;
+    /// Whether its model can be computed: whether it has a
+    /// [`GptConfig`](crate::gpt::GptConfig).
+    fn computes(&self) -> bool;
     /// What frameworks for training call it.
     fn frameworks(&self) -> Option<&'static Frameworks>;
     /// Which of the source's files are the tokenizer.
@@ -110,6 +115,10 @@ impl<C: ModelConnector> Connect for Erased<C> {
         TypeId::of::<C::Model>()
     }
 
+    fn computes(&self) -> bool {
+        TypeId::of::<<C::Model as Model>::Config>() == TypeId::of::<GptConfig>()
+    }
+
     fn frameworks(&self) -> Option<&'static Frameworks> {
         const { C::FRAMEWORKS.as_ref() }
     }
@@ -139,7 +148,11 @@ impl<C: ModelConnector> Connect for Erased<C> {
     }
 
     fn restore(&self, fields: &Value, file: &str) -> Result<Configuration> {
-        configuration::<C>(&parse(fields, file)?)
+        let mut fields = fields.clone();
+        if let (Some(map), Some(fields)) = (C::CONFIG, fields.as_object_mut()) {
+            map.follow(fields);
+        }
+        configuration::<C>(&parse(&fields, file)?)
     }
 
     fn source_config(&self, model: &Config, original: Option<&Value>) -> Result<Value> {
@@ -374,6 +387,9 @@ mod tests {
             Err(Error::Cancelled)
         }
         fn has_schema(&self) -> bool {
+            false
+        }
+        fn computes(&self) -> bool {
             false
         }
         fn frameworks(&self) -> Option<&'static Frameworks> {

@@ -2,9 +2,10 @@
 
 use super::planned::{Input, name_subject};
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
-use super::{Direction, Registry};
+use super::{Direction, Registration, Registry, format_config};
 use crate::base::panics::catch;
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
+use crate::framework::{self, Candidate};
 use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -35,9 +36,26 @@ impl TrainedOptions {
         let checkpoint = NemoCheckpoint::open_iteration(path, self.iteration)?;
         match &self.hf_config {
             Some(dir) => described(checkpoint, dir, format, model),
-            None => Ok(checkpoint),
+            None => Ok(framework::describe(checkpoint, &candidates(format)?)?),
         }
     }
+}
+
+/// The models that frameworks know, of the importers that are linked in.
+fn candidates(format: &str) -> Result<Vec<Candidate<'static>>> {
+    let importers = Registry::get()?.connectors().iter().copied();
+    let importers = importers.filter(|c| c.direction == Direction::Import && c.format == format);
+    let candidate = |registration: &'static Registration| {
+        let connector = registration.connector;
+        Some(Candidate {
+            model: registration.model,
+            frameworks: connector.frameworks()?,
+            says: Box::new(move |config| {
+                catch(|| format_config::says(connector, config)).unwrap_or(false)
+            }),
+        })
+    };
+    Ok(importers.filter_map(candidate).collect())
 }
 
 /// The checkpoint as the model that the `config.json` in `dir` describes.

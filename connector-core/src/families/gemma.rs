@@ -1,11 +1,13 @@
 //! Gemma 1 and 1.1, CodeGemma, and whatever else calls itself `GemmaForCausalLM`.
 
-use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
+use crate::checkpoint::Fields;
+use crate::config::{ConfigMap, Part, Row, Scalar};
 use crate::connector::ModelConnector;
+use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
-use crate::{Result, mapping, model_importer, param_schema};
-use serde_json::{Map, Value, json};
+use crate::{config_map, mapping, model_importer, param_schema};
+use serde_json::json;
 
 param_schema! {
     /// Gemma as a Megatron-core GPT model with fused layers (its Transformer Engine spec). Its norms
@@ -45,6 +47,22 @@ impl ModelConnector for HfGemma {
         },
     };
 
+    const CONFIG: Option<ConfigMap> = Some(config_map! { GptConfig {
+        "model_type" = "gemma",
+        ..gpt::CORE,
+        absent "num_key_value_heads" = 16,
+        absent "head_dim" = 256,
+        absent "max_position_embeddings" = 8192,
+        absent "tie_word_embeddings" = true,
+        only layernorm_zero_centered_gamma = true,
+        only apply_embedding_scaling = true,
+        ..ACTIVATION,
+        "attention_bias" <=> attention_bias = false,
+        ..gpt::ROPE,
+        ..gpt::NO_WINDOW,
+        neutral "use_bidirectional_attention" = false,
+    }});
+
     const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
         nemo: NemoNames {
             module: "nemo.collections.llm.gpt.model.gemma",
@@ -53,55 +71,44 @@ impl ModelConnector for HfGemma {
             llama3_config: None,
             also: &[],
         },
-        bridge: "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
-        scale_embedding: true,
+        bridge: BridgeNames {
+            provider: "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
+            classes: &["Gemma", "CodeGemma"],
+        },
+        implied: &[("apply_embedding_scaling", Scalar::Bool(true))],
     });
-
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
-        FAMILY.config(source)
-    }
-
-    fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        Ok(FAMILY.source_config(config, original))
-    }
-}
-
-const FAMILY: Family = Family {
-    architecture: "GemmaForCausalLM",
-    model_type: "gemma",
-    defaults: Defaults {
-        num_query_groups: Some(16),
-        kv_channels: Some(256),
-        seq_length: 8192,
-        layernorm_epsilon: 1e-6,
-        rotary_base: 10_000.0,
-        tied: true,
-    },
-    read,
-    write,
-    harmless: &[],
-};
-
-fn read(fields: &Fields<'_>, config: &mut GptConfig) {
-    config.activation_func = activation(fields).into();
-    config.layernorm_zero_centered_gamma = true;
-    config.apply_embedding_scaling = true;
-    config.attention_bias = fields.or("attention_bias", false);
-    gpt::full_attention(fields, config.num_layers);
 }
 
 /// The activation, which two fields name. `hidden_activation`, where it is, comes first. Without it
 /// `gelu` is what Gemma 1's files say, and they mean the approximation with tanh: transformers up
 /// to 4.47 knew and looked at `hidden_activation` only (its pull request 29402); later ones take
 /// them at their word, and compute what the model was not trained with.
+const ACTIVATION: ConfigMap = gpt::part(
+    const {
+        &[Row::Part(Part {
+            names: &ACTIVATIONS,
+            model: &["activation_func"],
+            read: |reading| {
+                let activation = activation(&reading.fields);
+                reading.put("activation_func", activation);
+            },
+            write: |writing| {
+                let activation = writing.get("activation_func");
+                ACTIVATIONS.iter().for_each(|name| writing.put(name, activation.clone()));
+            },
+        })]
+    },
+);
+
+const ACTIVATIONS: [&str; 2] = ["hidden_activation", "hidden_act"];
+
 fn activation(fields: &Fields<'_>) -> &'static str {
     const TANH: &str = "gelu_pytorch_tanh";
     const EXACT: &str = "gelu";
-    const NAMES: [&str; 2] = ["hidden_activation", "hidden_act"];
-    let said = NAMES.map(|name| fields.optional::<String>(name));
+    let said = ACTIVATIONS.map(|name| fields.optional::<String>(name));
     match [said[0].as_deref(), said[1].as_deref()] {
         [None, None] => {
-            fields.defaulted(NAMES[1], &TANH);
+            fields.defaulted(ACTIVATIONS[1], &TANH);
             TANH
         }
         [None | Some(TANH), None | Some(TANH | EXACT)] => TANH,
@@ -109,20 +116,14 @@ fn activation(fields: &Fields<'_>) -> &'static str {
         [newer, older] => {
             let or_null = |name: Option<&str>| json!(name).to_string();
             let (newer, older) = (or_null(newer), or_null(older));
-            let name = if newer == "null" { NAMES[1] } else { NAMES[0] };
+            let name = if newer == "null" { ACTIVATIONS[1] } else { ACTIVATIONS[0] };
             let problem = format!(
                 "is not clear: \"{}\" is {newer}, \"{}\" is {older}; this importer knows \
                  \"{TANH}\", and \"{EXACT}\" where both say so",
-                NAMES[0], NAMES[1]
+                ACTIVATIONS[0], ACTIVATIONS[1]
             );
             fields.refuse(name, problem);
             TANH
         }
     }
-}
-
-fn write(config: &GptConfig, fields: &mut Map<String, Value>) {
-    // `hidden_act` is written for all families; transformers up to 4.47 looks here.
-    fields.insert("hidden_activation".into(), json!(config.activation_func));
-    fields.insert("attention_bias".into(), json!(config.attention_bias));
 }

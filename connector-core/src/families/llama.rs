@@ -1,11 +1,11 @@
 //! Llama 2, 3, 3.1, 3.2, CodeLlama, and whatever else calls itself `LlamaForCausalLM`.
 
-use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
+use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
+use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
-use crate::{Result, mapping, model_importer, param_schema};
-use serde_json::{Map, Value, json};
+use crate::{config_map, mapping, model_importer, param_schema};
 
 param_schema! {
     /// Llama as a Megatron-core GPT model with fused layers (its Transformer Engine spec).
@@ -48,6 +48,16 @@ impl ModelConnector for HfLlama {
         },
     };
 
+    const CONFIG: Option<ConfigMap> = Some(config_map! { GptConfig {
+        "model_type" = "llama",
+        ..gpt::CORE,
+        "hidden_act" <=> activation_func = "silu" via gpt::SILU,
+        "attention_bias" <=> attention_bias = false,
+        "mlp_bias" <=> mlp_bias = false,
+        ..gpt::ROPE,
+        ..gpt::NO_WINDOW,
+    }});
+
     const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
         nemo: NemoNames {
             module: "nemo.collections.llm.gpt.model.llama",
@@ -56,57 +66,10 @@ impl ModelConnector for HfLlama {
             llama3_config: Some("Llama31Config"),
             also: &[],
         },
-        bridge: "megatron.bridge.models.gpt_provider.GPTModelProvider",
-        scale_embedding: false,
+        bridge: BridgeNames {
+            provider: BridgeNames::GPT,
+            classes: &["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"],
+        },
+        implied: &[],
     });
-
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
-        FAMILY.config(source)
-    }
-
-    fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        Ok(FAMILY.source_config(config, original))
-    }
-}
-
-/// Llama whose weights are in `pytorch_model.bin`, by this format's own name. An import from `hf`
-/// reads them too where there are no safetensors; this one does where there are.
-pub struct PytorchLlama;
-
-#[model_importer(LlamaModel, "pytorch", architectures = ["LlamaForCausalLM", "LLaMAForCausalLM"])]
-impl ModelConnector for PytorchLlama {
-    const MAPPING: Mapping = HfLlama::MAPPING;
-
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
-        HfLlama::config(source)
-    }
-}
-
-const FAMILY: Family = Family {
-    architecture: "LlamaForCausalLM",
-    model_type: "llama",
-    defaults: Defaults {
-        num_query_groups: None,
-        kv_channels: None,
-        seq_length: 2048,
-        layernorm_epsilon: 1e-6,
-        rotary_base: 10_000.0,
-        tied: false,
-    },
-    read,
-    write,
-    // Switched off, which `full_attention` has looked at.
-    harmless: &["sliding_window", "use_sliding_window", "max_window_layers"],
-};
-
-fn read(fields: &Fields<'_>, config: &mut GptConfig) {
-    config.activation_func = gpt::silu(fields);
-    config.attention_bias = fields.or("attention_bias", false);
-    config.mlp_bias = fields.or("mlp_bias", false);
-    gpt::full_attention(fields, config.num_layers);
-}
-
-fn write(config: &GptConfig, fields: &mut Map<String, Value>) {
-    fields.insert("attention_bias".into(), json!(config.attention_bias));
-    fields.insert("mlp_bias".into(), json!(config.mlp_bias));
 }

@@ -1,11 +1,11 @@
 //! Mistral 7B, NeMo 12B, Ministral 8B, and whatever else calls itself `MistralForCausalLM`.
 
-use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames};
+use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
+use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
-use crate::{Result, mapping, model_importer, param_schema};
-use serde_json::{Map, Value};
+use crate::{config_map, mapping, model_importer, param_schema};
 
 param_schema! {
     /// Mistral as a Megatron-core GPT model with fused layers (its Transformer Engine spec). The
@@ -42,6 +42,18 @@ impl ModelConnector for HfMistral {
         },
     };
 
+    const CONFIG: Option<ConfigMap> = Some(config_map! { GptConfig {
+        "model_type" = "mistral",
+        ..gpt::CORE,
+        absent "num_key_value_heads" = 8,
+        absent "max_position_embeddings" = 131_072,
+        "hidden_act" <=> activation_func = "silu" via gpt::SILU,
+        ..gpt::ROPE,
+        // Null, as v0.2 and later have, is none.
+        ..gpt::WINDOW,
+        absent "sliding_window" = 4096,
+    }});
+
     const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
         nemo: NemoNames {
             module: "nemo.collections.llm.gpt.model.mistral",
@@ -50,43 +62,10 @@ impl ModelConnector for HfMistral {
             llama3_config: None,
             also: &[],
         },
-        bridge: "megatron.bridge.models.mistral.mistral_provider.MistralModelProvider",
-        scale_embedding: false,
+        bridge: BridgeNames {
+            provider: "megatron.bridge.models.mistral.mistral_provider.MistralModelProvider",
+            classes: &["Mistral", "MistralSmall3"],
+        },
+        implied: &[],
     });
-
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
-        FAMILY.config(source)
-    }
-
-    fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        Ok(FAMILY.source_config(config, original))
-    }
-}
-
-const FAMILY: Family = Family {
-    architecture: "MistralForCausalLM",
-    model_type: "mistral",
-    defaults: Defaults {
-        num_query_groups: Some(8),
-        kv_channels: None,
-        seq_length: 4096 * 32,
-        layernorm_epsilon: 1e-6,
-        rotary_base: 10_000.0,
-        tied: false,
-    },
-    read,
-    write,
-    harmless: &[],
-};
-
-/// The window of a file that does not have the field. Null, as v0.2 and later have, is none.
-const WINDOW: usize = 4096;
-
-fn read(fields: &Fields<'_>, config: &mut GptConfig) {
-    config.activation_func = gpt::silu(fields);
-    config.window_size = gpt::window(fields, config.num_layers, Some(WINDOW));
-}
-
-fn write(config: &GptConfig, fields: &mut Map<String, Value>) {
-    fields.insert("sliding_window".into(), gpt::sliding_window(config));
 }

@@ -1,11 +1,12 @@
 //! Mixtral 8x7B, 8x22B, and whatever else calls itself `MixtralForCausalLM`.
 
-use super::gpt::{self, Defaults, Family, GptConfig};
-use crate::checkpoint::{Checkpoint, Fields, Frameworks, NemoNames, NemoValue};
+use crate::config::{Codec, ConfigMap};
 use crate::connector::ModelConnector;
+use crate::framework::{BridgeNames, Frameworks, NemoNames, NemoValue};
+use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
-use crate::{Result, mapping, model_importer, ops, param_schema};
-use serde_json::{Map, Value, json};
+use crate::{config_map, mapping, model_importer, ops, param_schema};
+use serde_json::Value;
 
 param_schema! {
     /// Mixtral as a Megatron-core GPT model (its Transformer Engine spec): attention as in Mistral,
@@ -67,6 +68,30 @@ impl ModelConnector for HfMixtral {
         },
     };
 
+    const CONFIG: Option<ConfigMap> = Some(config_map! { GptConfig {
+        "model_type" = "mixtral",
+        ..gpt::SHARED,
+        absent "num_key_value_heads" = 8,
+        absent "max_position_embeddings" = 131_072,
+        absent "rms_norm_eps" = 1e-5,
+        "hidden_act" <=> activation_func = "silu" via gpt::SILU,
+        ..gpt::ROPE,
+        absent "rope_theta" = 1e6,
+        ..gpt::WINDOW,
+        // Every layer is a mixture.
+        "intermediate_size" <=> moe_ffn_hidden_size,
+        only ffn_hidden_size = like moe_ffn_hidden_size,
+        "num_local_experts" | "num_experts" <=> num_moe_experts = 8,
+        "num_experts_per_tok" <=> moe_router_topk = 2,
+        only moe_router_pre_softmax = false,
+        only moe_router_load_balancing_type = "aux_loss",
+        "router_aux_loss_coef" <=> moe_aux_loss_coeff = 0.001,
+        "router_jitter_noise" <=> moe_input_jitter_eps = 0.0 via NOISE,
+        only moe_grouped_gemm = false,
+        // Whether the model returns the router's logits beside its own.
+        carry ["output_router_logits"],
+    }});
+
     const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
         nemo: NemoNames {
             module: "nemo.collections.llm.gpt.model.mixtral",
@@ -80,67 +105,13 @@ impl ModelConnector for HfMixtral {
                 ("perform_initialization", NemoValue::Is(false)),
             ],
         },
-        bridge: "megatron.bridge.models.gpt_provider.GPTModelProvider",
-        scale_embedding: false,
+        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Mixtral"] },
+        implied: &[],
     });
-
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
-        FAMILY.config(source)
-    }
-
-    fn source_config(config: &GptConfig, original: Option<&Value>) -> Result<Value> {
-        Ok(FAMILY.source_config(config, original))
-    }
 }
 
-const FAMILY: Family = Family {
-    architecture: "MixtralForCausalLM",
-    model_type: "mixtral",
-    defaults: Defaults {
-        num_query_groups: Some(8),
-        kv_channels: None,
-        seq_length: 4096 * 32,
-        layernorm_epsilon: 1e-5,
-        rotary_base: 1e6,
-        tied: false,
-    },
-    read,
-    write,
-    // Whether the model returns the router's logits beside its own.
-    harmless: &["output_router_logits"],
+/// In Megatron-core no noise is no number.
+const NOISE: Codec = Codec {
+    read: |eps| Ok(if eps.as_f64() == Some(0.0) { Value::Null } else { eps.clone() }),
+    write: |eps| if eps.is_null() { 0.0.into() } else { eps.clone() },
 };
-
-fn read(fields: &Fields<'_>, config: &mut GptConfig) {
-    config.activation_func = gpt::silu(fields);
-    config.window_size = gpt::window(fields, config.num_layers, None);
-    config.num_moe_experts = Some(experts(fields));
-    config.moe_ffn_hidden_size = Some(config.ffn_hidden_size);
-    config.moe_router_topk = Some(fields.or("num_experts_per_tok", 2));
-    config.moe_router_pre_softmax = Some(false);
-    config.moe_router_load_balancing_type = Some("aux_loss".into());
-    config.moe_aux_loss_coeff = Some(fields.or("router_aux_loss_coef", 0.001));
-    config.moe_input_jitter_eps = Some(fields.or("router_jitter_noise", 0.0));
-    config.moe_grouped_gemm = Some(false);
-}
-
-/// The number of experts, for which transformers 5 takes another name too.
-fn experts(fields: &Fields<'_>) -> usize {
-    const NAMES: [&str; 2] = ["num_local_experts", "num_experts"];
-    match NAMES.map(|name| fields.optional::<usize>(name)) {
-        [Some(one), Some(other)] if one != other => {
-            fields.refuse(NAMES[1], format!("is {other}, but \"{}\" is {one}", NAMES[0]));
-            one
-        }
-        [Some(experts), _] | [None, Some(experts)] => experts,
-        [None, None] => fields.or(NAMES[0], 8),
-    }
-}
-
-fn write(config: &GptConfig, fields: &mut Map<String, Value>) {
-    let mut put = |name: &str, value: Value| fields.insert(name.into(), value);
-    put("sliding_window", gpt::sliding_window(config));
-    put("num_local_experts", json!(config.num_moe_experts));
-    put("num_experts_per_tok", json!(config.moe_router_topk));
-    put("router_aux_loss_coef", json!(config.moe_aux_loss_coeff));
-    put("router_jitter_noise", json!(config.moe_input_jitter_eps));
-}

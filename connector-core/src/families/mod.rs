@@ -2,12 +2,15 @@
 //! I/O.
 
 mod gemma;
-pub mod gpt;
 mod llama;
 mod mistral;
 mod mixtral;
+mod qwen2;
+mod qwen3;
 
 pub use gemma::{GemmaModel, HfGemma};
 pub use llama::{HfLlama, LlamaModel};
 pub use mistral::{HfMistral, MistralModel};
 pub use mixtral::{HfMixtral, MixtralModel};
+pub use qwen2::{HfQwen2, Qwen2Model};
+pub use qwen3::{HfQwen3, Qwen3Model};

@@ -3,8 +3,9 @@
 use super::cache::LayerRows;
 use super::kernels::{matmul, softmax, wide};
 use super::linear::Linear;
+use super::norm::RmsNorm;
 use super::rotary::Angles;
-use crate::families::gpt::GptConfig;
+use crate::gpt::GptConfig;
 use candle_core::{Device, Result, Tensor};
 
 /// Self-attention with query groups: in each, some query heads share a key and a value head.
@@ -12,6 +13,10 @@ use candle_core::{Device, Result, Tensor};
 pub(super) struct Attention {
     pub linear_qkv: Linear,
     pub linear_proj: Linear,
+    /// The norm of each head's queries, where there is one.
+    pub q_norm: Option<RmsNorm>,
+    /// The norm of each head's keys.
+    pub k_norm: Option<RmsNorm>,
     /// The number of groups.
     pub groups: usize,
     /// Query heads in each.
@@ -100,6 +105,11 @@ impl Attention {
     pub fn forward(&self, x: &Tensor, span: &Span, cache: Option<LayerRows<'_>>) -> Result<Tensor> {
         let (batch, tokens, _) = x.dims3()?;
         let [q, k, v] = self.split(&self.linear_qkv.forward(x)?)?;
+        let normed = |norm: &Option<RmsNorm>, heads: Tensor| match norm {
+            Some(norm) => norm.forward(&heads),
+            None => Ok(heads),
+        };
+        let (q, k) = (normed(&self.q_norm, q)?, normed(&self.k_norm, k)?);
         let (q, k) = (span.angles.rotate(&q)?, span.angles.rotate(&k)?);
         let [k, v] = match cache {
             Some(rows) => rows.append(&k, &v)?,

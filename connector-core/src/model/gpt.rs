@@ -10,7 +10,7 @@ use super::norm::RmsNorm;
 use super::parameters::Parameters;
 use super::rotary::Rotary;
 use crate::base::parallel;
-use crate::families::gpt::GptConfig;
+use crate::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor};
@@ -308,29 +308,38 @@ impl Build<'_> {
         let prefix = format!("decoder.layers.{number}");
         let attention = format!("{prefix}.self_attention");
         let groups = config.num_query_groups;
-        let mlp_norm = match config.num_moe_experts {
-            Some(_) => format!("{prefix}.pre_mlp_layernorm.weight"),
-            None => format!("{prefix}.mlp.linear_fc1.layer_norm_weight"),
+        let has_experts = config.has_experts(number);
+        let mlp_norm = match has_experts {
+            true => format!("{prefix}.pre_mlp_layernorm.weight"),
+            false => format!("{prefix}.mlp.linear_fc1.layer_norm_weight"),
         };
+        let mut head_norm = |name: &str| {
+            let name = format!("{attention}.{name}.weight");
+            config.qk_layernorm.then(|| self.norm(&name)).transpose()
+        };
+        let (q_norm, k_norm) = (head_norm("q_layernorm")?, head_norm("k_layernorm")?);
+        let qkv_bias = config.attention_bias || config.add_qkv_bias;
         Ok(Layer {
             attention_norm: self.norm(&format!("{attention}.linear_qkv.layer_norm_weight"))?,
             attention: Attention {
-                linear_qkv: self.linear(&attention, "linear_qkv", config.attention_bias)?,
+                linear_qkv: self.linear(&attention, "linear_qkv", qkv_bias)?,
+                q_norm,
+                k_norm,
                 linear_proj: self.linear(&attention, "linear_proj", config.attention_bias)?,
                 groups,
                 queries: config.num_attention_heads / groups,
                 head_size: config.kv_channels,
             },
             mlp_norm: self.norm(&mlp_norm)?,
-            mlp: self.mlp(&format!("{prefix}.mlp"))?,
+            mlp: self.mlp(&format!("{prefix}.mlp"), has_experts)?,
         })
     }
 
-    fn mlp(&mut self, prefix: &str) -> candle_core::Result<Mlp> {
-        let Some(count) = self.config.num_moe_experts else {
+    fn mlp(&mut self, prefix: &str, has_experts: bool) -> candle_core::Result<Mlp> {
+        if !has_experts {
             return Ok(Mlp::Dense(self.gated(prefix)?));
-        };
-        let experts = (0..count)
+        }
+        let experts = (0..self.config.experts())
             .map(|number| self.gated(&format!("{prefix}.experts.local_experts.{number}")));
         let experts = experts.collect::<candle_core::Result<Vec<GatedMlp>>>()?;
         Ok(Mlp::Experts(Experts {

@@ -8,7 +8,7 @@ use crate::checkpoint::{NemoCheckpoint, look};
 use crate::connector::{
     ImportOptions, PlannedImport, Pretrained, Registration, Registry, TrainedOptions,
 };
-use crate::families::gpt::GptConfig;
+use crate::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
 use crate::schema::Model;
 use crate::store;

@@ -3,7 +3,7 @@
 //! [`GPTModel`] has the parameters of Megatron-core's model of that name, in its layouts: the rows of
 //! `linear_qkv` by query group, `linear_fc1` as gate over up. It takes names and shapes from the
 //! schemas in [`families`](crate::families), and what to compute from their
-//! [`GptConfig`](crate::families::gpt::GptConfig):
+//! [`GptConfig`](crate::gpt::GptConfig):
 //!
 //! | | |
 //! |---|---|

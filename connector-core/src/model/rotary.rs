@@ -1,7 +1,7 @@
 //! Rotary position embeddings.
 
 use super::kernels::rotate;
-use crate::families::gpt::{GptConfig, RopeScaling};
+use crate::gpt::{GptConfig, RopeScaling};
 use candle_core::{DType, Device, Result, Tensor};
 use std::f32::consts::PI;
 

@@ -59,6 +59,9 @@ pub struct PlanOptions {
     pub ignore: Vec<String>,
     /// If not empty, only parameters that match one of these patterns are written.
     pub only: Vec<String>,
+    /// Fields of the format's config that the connector need not know: on the user's word they have no
+    /// effect on what the model computes, and are carried.
+    pub carry: Vec<String>,
 }
 
 /// A conversion, ready to run.

@@ -63,7 +63,7 @@ pub(super) struct Candidate {
 const MOST_PARAMETERS: u64 = 10_000_000;
 /// The most that are listed as missing. Beyond, the config is not the checkpoint's, and a few bytes of
 /// it must not take memory without end.
-const MOST_MISSING: u64 = 1 << 15;
+const MOST_MISSING: u64 = 1 << 13;
 
 /// The most parameters that these tensors can make: one of each, or one of each of its first rows where
 /// it holds those of all experts or layers.

@@ -202,7 +202,7 @@ impl<'a, const N: usize> Proof<'a, N> {
     }
 }
 
-const fn same_place(a: Location, b: Location) -> bool {
+pub(crate) const fn same_place(a: Location, b: Location) -> bool {
     a.line == b.line && a.column == b.column && same(a.file, b.file)
 }
 

@@ -92,6 +92,15 @@ pub(crate) fn names(instance: &dyn Instance, existing: &Existing) -> Option<Vec<
     Some(names)
 }
 
+/// The name and the shape of every parameter that exists under the config.
+pub(crate) fn parameters(instance: &dyn Instance) -> Vec<(String, Vec<usize>)> {
+    let named = |parameter: Existing| {
+        let name = names(instance, &parameter)?.swap_remove(0);
+        Some((name, instance.shape(parameter.number, &parameter.at)))
+    };
+    existing(instance).into_iter().filter_map(named).collect()
+}
+
 /// Every combination of indices that `pattern`, a parameter's name, stands for: its captures, and
 /// the index of each axis as the functions of [`Instance`] take them.
 pub fn expand(

@@ -6,7 +6,7 @@
 mod instance;
 
 pub use instance::{Configured, Instance, expand, flags_at};
-pub(crate) use instance::{Existing, existing, names};
+pub(crate) use instance::{Existing, existing, names, parameters};
 
 use crate::Location;
 use crate::base::Dtype;

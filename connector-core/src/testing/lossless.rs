@@ -30,7 +30,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// milliseconds.
 ///
 /// ```
-/// use connector_core::families::{HfLlama, gpt::GptConfig};
+/// use connector_core::families::HfLlama;
+/// use connector_core::gpt::GptConfig;
 /// use connector_core::testing::prove_lossless;
 ///
 /// let config: GptConfig = serde_json::from_value(serde_json::json!({

@@ -1,5 +1,6 @@
 //! For the tests of crates that register connectors.
 
+mod config;
 #[cfg(feature = "candle")]
 mod elements;
 #[cfg(feature = "candle")]
@@ -8,6 +9,7 @@ mod lossless;
 #[cfg(feature = "candle")]
 mod shown;
 
+pub use config::{ConfigProof, prove_config};
 #[cfg(feature = "candle")]
 pub use lossless::prove_lossless;
 #[cfg(feature = "candle")]

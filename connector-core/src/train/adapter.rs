@@ -4,8 +4,8 @@ use super::Lora;
 use super::checkpoint::{Context, Named, RunState, to_json, types, write_tensors};
 use super::lora::merged;
 use super::peft;
-use crate::checkpoint::{CONTEXT, NemoCheckpoint, WEIGHTS};
-use crate::connector::TOOL;
+use crate::checkpoint::{CONTEXT, WEIGHTS};
+use crate::connector::{TOOL, TrainedOptions};
 use crate::model::{
     AdapterMetadata, GPTModel, IN, LoadOptions, Loaded, LoadedAdapter, OUT, refused,
 };
@@ -118,7 +118,7 @@ impl Adapted {
     /// # Errors
     /// As [`Staging::begin`] and [`Staging::publish`].
     pub fn merge(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
-        let opened = NemoCheckpoint::open(self.base())?;
+        let opened = TrainedOptions::default().open(self.base(), "hf", None)?;
         let saved_as = types(opened.source().tensors(), &self.base.parameters);
         let context = Context::of(&opened, &self.base)?;
         let mut weights = Named::new();

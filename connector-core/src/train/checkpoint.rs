@@ -9,11 +9,10 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{
-    CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, look, model_yaml,
-};
+use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, look};
 use crate::connector::{MAX_SHARD_SIZE, TOOL};
 use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
+use crate::framework::model_yaml;
 use crate::model::{
     ADAPTER_METADATA, AdapterMetadata, Base, Loaded, Parameters, parse, read_tensors, refused,
 };

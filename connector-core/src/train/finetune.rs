@@ -7,9 +7,9 @@ use super::lock::RunLock;
 use super::log::Log;
 use super::loss::cross_entropy;
 use super::{Dataset, FineTuningData, StepRecord, Trainer, curve};
-use crate::checkpoint::{NemoCheckpoint, WEIGHTS, look};
-use crate::connector::{AutoModel, AutoResume, Registration, Resume};
-use crate::families::gpt::GptConfig;
+use crate::checkpoint::{WEIGHTS, look};
+use crate::connector::{AutoModel, AutoResume, Registration, Resume, TrainedOptions};
+use crate::gpt::GptConfig;
 use crate::model::{
     AdapterMetadata, Base, GPTModel, GptFamily, LoadOptions, Loaded, Parameters, Tokenizer,
     read_tensors, refused,
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
         if let Some(earlier) = &earlier {
             earlier.check_same(&now)?;
         }
-        let opened = NemoCheckpoint::open(base)?;
+        let opened = TrainedOptions::default().open(base, "hf", None)?;
         let context = Context::of(&opened, &loaded)?;
         let mut parameters = loaded.parameters;
         let saved_as = types(opened.source().tensors(), &parameters);

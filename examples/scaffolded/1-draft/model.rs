@@ -12,7 +12,7 @@
 //!   `fields.neutral("residual_scale", &[0.5.into()])`
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt;
+use connector_core::gpt;
 use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
 use serde::{Deserialize, Serialize};
 

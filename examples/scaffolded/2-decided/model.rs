@@ -1,7 +1,7 @@
 //! Kestrel from Hugging Face: the draft of `connector scaffold`, decided.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt;
+use connector_core::gpt;
 use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Kestrel from Hugging Face: the draft of `connector scaffold`, finished.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt;
+use connector_core::gpt;
 use connector_core::{
     Mapping, ModelConnector, Result, Tensor, mapping, model_importer, ops, param_schema,
     state_transform,

@@ -3,5 +3,6 @@
 mod gemma;
 mod mistral;
 mod mixtral;
+mod qwen;
 mod round_trip;
 mod support;

@@ -59,7 +59,7 @@ fn what_it_computes_is_in_the_config() {
         &json!({
             "num_moe_experts": 4, "moe_router_topk": 2, "moe_ffn_hidden_size": 40,
             "ffn_hidden_size": 40, "moe_router_pre_softmax": false, "moe_grouped_gemm": false,
-            "moe_router_load_balancing_type": "aux_loss", "moe_input_jitter_eps": 0.0,
+            "moe_router_load_balancing_type": "aux_loss", "moe_input_jitter_eps": null,
             "seq_length": 512, "rotary_base": 1e6, "window_size": null,
             // NeMo has 0.01 for every Mixtral.
             "moe_aux_loss_coeff": 0.001,

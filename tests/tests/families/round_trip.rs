@@ -3,8 +3,8 @@
 use crate::support::fields;
 use connector_core::checkpoint::Checkpoint;
 use connector_core::connector::export_config;
-use connector_core::families::gpt::GptConfig;
 use connector_core::families::{HfGemma, HfLlama, HfMistral, HfMixtral};
+use connector_core::gpt::GptConfig;
 use connector_core::schema::Model as _;
 use connector_core::{ModelConnector, Result};
 use connector_tests::{Bench, Model, Tensor, fixture};
@@ -90,7 +90,6 @@ fn spellings_of_the_original_stay() {
     llama["hidden_act"] = json!("swish");
     llama["architectures"] = json!(["LLaMAForCausalLM"]);
     llama["rope_scaling"] = json!({"type": "linear", "factor": 2});
-    llama["a_note_of_ours"] = json!({"checked": "by hand"});
     let [mut gemma, _] = families()[4].originals();
     gemma["hidden_act"] = json!("gelu");
     gemma["hidden_activation"] = json!(null);
@@ -236,7 +235,7 @@ fn what_a_family_cannot_say_is_an_error() {
         (0, "position_embedding_type", json!("alibi")),
         (2, "attention_bias", json!(true)),
         (2, "window_size", json!([4095, 1])),
-        (3, "moe_ffn_hidden_size", json!(8)),
+        (3, "ffn_hidden_size", json!(8)),
         (3, "moe_router_pre_softmax", json!(true)),
         (4, "apply_embedding_scaling", json!(false)),
         (4, "layernorm_zero_centered_gamma", json!(false)),

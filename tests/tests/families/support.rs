@@ -1,4 +1,4 @@
-use connector_core::families::gpt::GptConfig;
+use connector_core::gpt::GptConfig;
 use connector_tests::{Bench, Model, options};
 use serde_json::{Map, Value};
 use std::fs;

@@ -1,13 +1,15 @@
 //! Against what transformers computed, whatever way the weights go.
 
-use crate::support::{FIXTURES, distance, load, options, reference};
+use crate::support::{distance, load, options, reference};
 use candle_core::{DType, Device, Tensor};
 use connector_core::checkpoint::torch_dist::LayerLayout;
 use connector_core::connector::TorchDist;
 use connector_core::families::{GemmaModel, LlamaModel, MistralModel, MixtralModel};
 use connector_core::model::{GPTModel, GptFamily, Loaded, oracle_logits};
 use connector_core::{DeviceChoice, Result};
-use connector_tests::{Bench, Model, export_options, fixture, options as import_options};
+use connector_tests::{
+    Bench, Model, export_options, fixture, fixtures, options as import_options, variant,
+};
 use std::path::Path;
 
 /// What is asked is 1e-4; what is found is about 1e-5 at most.
@@ -20,7 +22,7 @@ fn bits(logits: &Tensor) -> Vec<u32> {
 
 #[test]
 fn the_fixtures_give_the_logits_of_transformers() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, want) = reference(name);
         let model = load(&fixture(&format!("{name}/hf")));
         let got = model.forward(&tokens).unwrap();
@@ -51,13 +53,12 @@ fn families_load_their_own() {
 
 #[test]
 fn the_other_spelling_and_the_other_layout_give_the_same_bits() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, _) = reference(name);
         let want = bits(&load(&fixture(&format!("{name}/hf"))).forward(&tokens).unwrap());
         let mut model = Model::fixture(name);
-        let variant = if name == "llama3_tied" { "transformers4" } else { "transformers5" };
-        let text = std::fs::read(fixture(&format!("{name}/variants/config.{variant}.json")));
-        model.config = serde_json::from_slice(&text.unwrap()).unwrap();
+        let config = variant(name, "config").expect("the other spelling");
+        model.config = serde_json::from_slice(&config).unwrap();
         let bench = Bench::new(&model);
         assert!(bits(&load(&bench.source()).forward(&tokens).unwrap()) == want, "{name}");
     }
@@ -70,7 +71,7 @@ fn the_other_spelling_and_the_other_layout_give_the_same_bits() {
 /// Imported in memory, into a directory of either container, exported, imported again.
 #[test]
 fn every_way_gives_the_same_bits() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, _) = reference(name);
         let logits = |path: &Path| bits(&load(path).forward(&tokens).unwrap());
         let bench = Bench::new(&Model::fixture(name));
@@ -82,7 +83,7 @@ fn every_way_gives_the_same_bits() {
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
-                o.torch_dist = Some(TorchDist { layers, ..TorchDist::default() });
+                o.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
                 o.pad_vocab_to_multiple_of = Some(64);
             }));
             assert!(logits(&bench.out()) == want, "{name}: torch_dist, {layers:?}, padded");
@@ -92,7 +93,7 @@ fn every_way_gives_the_same_bits() {
 
 #[test]
 fn a_batch_gives_what_its_members_give() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, want) = reference(name);
         let model = load(&fixture(&format!("{name}/hf")));
         let apart = distance(&model.logits_of(&tokens).unwrap(), &want);
@@ -103,7 +104,7 @@ fn a_batch_gives_what_its_members_give() {
 /// What candle-transformers computes of the same files is what we do.
 #[test]
 fn others_compute_the_same() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, want) = reference(name);
         let path = fixture(&format!("{name}/hf"));
         match oracle_logits(&path, &tokens, &Device::Cpu) {
@@ -113,10 +114,12 @@ fn others_compute_the_same() {
                 println!("{name}: {apart:?}");
                 assert!(apart.iter().all(|apart| *apart < CLOSE), "{name}: {apart:?}");
             }
-            // Its heads are wider than the model over their number.
+            // Its heads are wider than the model over their number; of Qwen it is not asked.
             Err(error) => {
                 let text = error.to_string();
-                assert!(name == "llama3_tied" && text.contains("hidden_size over"), "{text}");
+                let qwen = name.starts_with("qwen") && text.contains("there is no Qwen");
+                let wide = name == "llama3_tied" && text.contains("hidden_size over");
+                assert!(qwen || wide, "{text}");
             }
         }
     }
@@ -126,7 +129,7 @@ fn others_compute_the_same() {
 #[test]
 fn half_precision_is_close() {
     for (dtype, share) in [(DType::BF16, 0.05), (DType::F16, 0.01)] {
-        for name in FIXTURES {
+        for name in &fixtures() {
             let (tokens, want) = reference(name);
             let path = fixture(&format!("{name}/hf"));
             let model = Loaded::open(&path, &options(dtype)).unwrap().model().unwrap();

@@ -1,13 +1,13 @@
 //! The form with gradients computes the same, and its gradients are right.
 
-use crate::support::{FIXTURES, distance, load, options, reference};
+use crate::support::{distance, load, options, reference};
 use candle_core::{DType, Tensor, Var};
 use connector_core::model::{GPTModel, Loaded};
-use connector_tests::fixture;
+use connector_tests::{fixture, fixtures};
 
 #[test]
 fn variables_change_no_logit() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let path = fixture(&format!("{name}/hf"));
         let (tokens, _) = reference(name);
         let mut loaded = Loaded::open(&path, &options(DType::F32)).unwrap();
@@ -48,7 +48,7 @@ fn slope(model: &GPTModel, tokens: &Tensor, parameter: &Var, element: usize) -> 
 /// Central differences in f64, at one element of each parameter, for every family.
 #[test]
 fn gradients_are_slopes() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, _) = reference(name);
         let tokens = tokens.narrow(1, 0, 5).unwrap();
         let path = fixture(&format!("{name}/hf"));
@@ -73,7 +73,7 @@ fn gradients_are_slopes() {
 /// Norms are fused in f32 alone, with a backward pass of their own.
 #[test]
 fn gradients_in_f32_are_those_in_f64() {
-    for name in FIXTURES {
+    for name in &fixtures() {
         let (tokens, _) = reference(name);
         let path = fixture(&format!("{name}/hf"));
         let [single, double] = [DType::F32, DType::F64].map(|dtype| {

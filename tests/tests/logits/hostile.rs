@@ -3,7 +3,7 @@
 use crate::support::{load, options};
 use candle_core::{DType, Device, Tensor};
 use connector_core::Error;
-use connector_core::families::gpt::GptConfig;
+use connector_core::gpt::GptConfig;
 use connector_core::model::{Ending, GenerateOptions, Loaded, ModelError};
 use connector_tests::{Bench, Model, Stored, config, encode, fixture, llama, read_tensors};
 use serde_json::{Value, json};

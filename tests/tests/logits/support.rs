@@ -7,8 +7,6 @@ use connector_tests::fixture;
 use std::collections::HashMap;
 use std::path::Path;
 
-pub const FIXTURES: [&str; 5] = ["llama", "llama3_tied", "mistral", "mixtral", "gemma"];
-
 /// The tokens of a fixture, [2, 12], and the logits that transformers computed for them.
 pub fn reference(name: &str) -> (Tensor, Tensor) {
     let path = fixture(&format!("{name}/logits.safetensors"));

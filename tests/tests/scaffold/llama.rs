@@ -7,7 +7,7 @@
 //! Nothing is left to decide. `connector plan` holds it against a checkpoint.
 
 use connector_core::checkpoint::Checkpoint;
-use connector_core::families::gpt;
+use connector_core::gpt;
 use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
 use serde::{Deserialize, Serialize};
 

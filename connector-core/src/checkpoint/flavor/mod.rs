@@ -17,29 +17,12 @@
 //!                   CKPT/iter_0000000/tokenizer/    where Bridge keeps the tokenizer
 //! ```
 //!
-//! What is read of them is in `find`. What is written is made from the model's config in the names
-//! of Megatron-core (`megatron`) and from what each family says of itself ([`Frameworks`]):
-//! `io_json`, `args`, `run_config`, and `common` for `common.pt`. The directory of the tokenizer, or
-//! `context/`, also has `model.yaml` as connector writes it and all other files of the source, so
-//! that no checkpoint needs the original to be exported.
+//! What is in the files, [`framework`](crate::framework) knows.
 
-mod args;
-mod common;
-mod fiddle;
 mod find;
-mod frameworks;
-mod io_json;
-mod megatron;
-mod python;
-mod run_config;
-mod surroundings;
 
 pub(crate) use find::Home;
 pub(super) use find::is_at;
-pub use frameworks::{Frameworks, NemoNames, NemoValue};
-#[cfg(feature = "train")]
-pub(crate) use surroundings::model_yaml;
-pub(crate) use surroundings::{Described, Surroundings};
 
 /// Which framework's directory is put around the tensors of a distributed checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -89,9 +72,6 @@ impl Flavor {
 }
 
 /// Megatron-LM's and Megatron-Bridge's file that names the newest iteration.
-const TRACKER: &str = "latest_checkpointed_iteration.txt";
+pub(crate) const TRACKER: &str = "latest_checkpointed_iteration.txt";
 /// Where Megatron-Bridge keeps the tokenizer in the directory of an iteration; here of Megatron-LM too.
 const TOKENIZER: &str = "tokenizer";
-
-#[cfg(test)]
-mod tests;

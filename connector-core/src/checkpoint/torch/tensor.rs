@@ -12,7 +12,7 @@ use crate::store::Dtype;
 
 /// A tensor as a call of torch would make it.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Rebuilt<'a> {
+pub(crate) struct Rebuilt<'a> {
     /// `None` for a type that connector does not know.
     pub dtype: Option<Dtype>,
     /// What torch calls the type, or the class of its storage.

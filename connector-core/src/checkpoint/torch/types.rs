@@ -18,22 +18,22 @@ const TABLE: [(Dtype, &str, Option<&str>); 12] = [
 ];
 
 /// The type that `torch.<name>` is.
-pub(in crate::checkpoint) fn dtype(name: &str) -> Option<Dtype> {
+pub(crate) fn dtype(name: &str) -> Option<Dtype> {
     TABLE.iter().find(|row| row.1 == name).map(|row| row.0)
 }
 
 /// The type of the elements of a class of storage.
-pub(in crate::checkpoint) fn of_storage(class: &str) -> Option<Dtype> {
+pub(crate) fn of_storage(class: &str) -> Option<Dtype> {
     TABLE.iter().find(|row| row.2 == Some(class)).map(|row| row.0)
 }
 
 /// What torch calls a type, and the class of its storage; `None` for types without one.
-pub(in crate::checkpoint) fn names(dtype: Dtype) -> Option<(&'static str, &'static str)> {
+pub(crate) fn names(dtype: Dtype) -> Option<(&'static str, &'static str)> {
     let (_, name, class) = TABLE.iter().find(|row| row.0 == dtype)?;
     class.map(|class| (*name, class))
 }
 
 /// The class of storage for a type.
-pub(in crate::checkpoint) fn storage(dtype: Dtype) -> Option<&'static str> {
+pub(crate) fn storage(dtype: Dtype) -> Option<&'static str> {
     names(dtype).map(|(_, class)| class)
 }

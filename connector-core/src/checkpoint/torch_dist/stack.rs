@@ -92,6 +92,29 @@ fn hint(layout: LayerLayout) -> String {
     }
 }
 
+impl LayerLayout {
+    /// How the layers of a model with these parameters are stored: on top of each other, unless one
+    /// lacks what another has or has it in another shape.
+    pub(crate) fn of<N: AsRef<str>>(parameters: &[(N, Vec<usize>)]) -> Self {
+        let mut kinds: HashMap<String, (usize, &[usize])> = HashMap::new();
+        let mut layers = HashSet::new();
+        for (name, shape) in parameters {
+            let key = names::canonical(name.as_ref());
+            let Some((before, layer, after)) = names::numbered(&key, names::LAYERS) else {
+                continue;
+            };
+            layers.insert(layer);
+            let kind = kinds.entry(format!("{before}{after}")).or_insert((0, shape));
+            if kind.1 != shape {
+                return LayerLayout::PerLayer;
+            }
+            kind.0 += 1;
+        }
+        let all_have_it = kinds.values().all(|(count, _)| *count == layers.len());
+        if all_have_it { LayerLayout::Stacked } else { LayerLayout::PerLayer }
+    }
+}
+
 /// The key of a parameter and its places along the axes that are stacked.
 fn home(name: &str, options: &DistOptions) -> (String, Vec<usize>) {
     let mut key = names::canonical(name);

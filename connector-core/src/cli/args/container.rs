@@ -19,7 +19,7 @@ pub(in crate::cli) struct Stored {
     /// The framework whose directory is put around torch_dist [default: nemo]
     #[arg(long, value_enum, value_name = "NAME", help_heading = "How")]
     pub flavor: Option<FlavorName>,
-    /// How torch_dist stores layers: per-layer is for models whose layers differ [default: stacked]
+    /// How torch_dist stores layers [default: stacked, or per-layer where layers differ]
     #[arg(long, value_enum, value_name = "LAYERS", help_heading = "How")]
     pub layout: Option<Layers>,
     /// How many files of tensors torch_dist has: more where --max-shard-size asks for it, fewer where
@@ -77,10 +77,10 @@ impl Stored {
                 Some(FlavorName::MegatronLm) => Flavor::MegatronLm,
                 Some(FlavorName::MegatronBridge) => Flavor::MegatronBridge,
             },
-            layers: match self.layout {
-                None | Some(Layers::Stacked) => LayerLayout::Stacked,
-                Some(Layers::PerLayer) => LayerLayout::PerLayer,
-            },
+            layers: self.layout.map(|layers| match layers {
+                Layers::Stacked => LayerLayout::Stacked,
+                Layers::PerLayer => LayerLayout::PerLayer,
+            }),
             files: self.files.map_or(0, |files| files as usize),
         }))
     }

@@ -3,7 +3,7 @@
 use super::resources::Resources;
 use crate::cli::failure::Failure;
 use crate::cli::size::Size;
-use crate::connector::Experts;
+use crate::connector::{Experts, Weights};
 use crate::key::Pattern;
 use crate::plan::PlanOptions;
 use crate::store::Dtype;
@@ -23,6 +23,10 @@ pub(in crate::cli) struct Selection {
     /// The format of the source
     #[arg(long, value_name = "FORMAT", default_value = "hf", help_heading = "What")]
     pub from: String,
+    /// Which weights to take: auto is safetensors, or where there are none pytorch_model.bin; pytorch
+    /// is pytorch_model.bin in any case
+    #[arg(long, value_enum, value_name = "NAME", default_value_t = WeightsName::Auto, help_heading = "What")]
+    pub weights: WeightsName,
     #[command(flatten)]
     pub what: What,
     /// Add rows of zeros until the vocabulary is a multiple of N
@@ -45,6 +49,10 @@ impl Selection {
         self.how.resources.check_device()?;
         Ok(ImportOptions {
             format: self.from.clone(),
+            weights: match self.weights {
+                WeightsName::Auto => Weights::Auto,
+                WeightsName::Pytorch => Weights::Pytorch,
+            },
             model: self.model.clone(),
             plan: self.what.options(),
             engine: self.how.resources.engine(),
@@ -68,6 +76,7 @@ impl Selection {
         for (given, option) in [
             (self.pad_vocab_to_multiple_of.is_some(), "--pad-vocab-to-multiple-of"),
             (self.experts.is_some(), "--experts"),
+            (self.weights != WeightsName::Auto, "--weights"),
         ] {
             if given {
                 let message = format!("{option}: {} is to be exported", self.source.display());
@@ -86,6 +95,13 @@ impl Selection {
     }
 }
 
+/// Which weights are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(in crate::cli) enum WeightsName {
+    Auto,
+    Pytorch,
+}
+
 /// How experts are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum ExpertNames {
@@ -94,7 +110,7 @@ pub(in crate::cli) enum ExpertNames {
 }
 
 /// Which tensors are converted.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(in crate::cli) struct What {
     /// Cast floating-point tensors; auto keeps each one's own type
     #[arg(long, value_enum, default_value_t = Cast::Auto, help_heading = "What")]
@@ -105,6 +121,10 @@ pub(in crate::cli) struct What {
     /// Write only tensors that match, `decoder.layers.0.**`; may be repeated
     #[arg(long, value_name = "PATTERN", value_parser = pattern, help_heading = "What")]
     pub only: Vec<String>,
+    /// Keep a field of config.json that the importer does not know, and that has no effect on what
+    /// the model computes; may be repeated
+    #[arg(long, value_name = "FIELD", help_heading = "What")]
+    pub carry: Vec<String>,
 }
 
 impl What {
@@ -116,7 +136,8 @@ impl What {
             Cast::F16 => Some(Dtype::F16),
             Cast::F32 => Some(Dtype::F32),
         };
-        PlanOptions { dtype, ignore: self.ignore.clone(), only: self.only.clone() }
+        let What { ignore, only, carry, .. } = self.clone();
+        PlanOptions { dtype, ignore, only, carry }
     }
 }
 

@@ -18,6 +18,8 @@ use std::path::Path;
 #[derive(Default)]
 pub(super) struct Declared {
     patterns: Vec<(String, &'static str)>,
+    /// Fields of the format's config that the importer need not know, as the records say.
+    pub carried: Vec<String>,
     /// Tensors by name.
     names: HashMap<String, String>,
     /// In which fields the two configs differ.
@@ -85,6 +87,7 @@ impl Declared {
         let why = "ignored when it was converted, by the pattern";
         let ignored = patterns(record.ignored()).into_iter();
         self.patterns.extend(ignored.map(|pattern| (pattern, why)));
+        self.carried.extend_from_slice(record.carried());
         Ok(if record.direction == "export" { Vec::new() } else { patterns(record.only()) })
     }
 

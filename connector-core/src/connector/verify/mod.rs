@@ -274,7 +274,12 @@ fn mapped(
     let import = ImportOptions {
         format: options.format.clone(),
         model: options.model.clone(),
-        plan: PlanOptions { dtype: None, ignore: declared.patterns(), only },
+        plan: PlanOptions {
+            dtype: None,
+            ignore: declared.patterns(),
+            only,
+            carry: declared.carried.clone(),
+        },
         engine: options.engine.clone(),
         pad_vocab_to_multiple_of: multiple.and_then(|multiple| multiple.try_into().ok()),
         experts: grouped.then_some(Experts::Grouped),

@@ -81,7 +81,7 @@ impl Source<'_> {
         page.line("");
         page.line("use connector_core::checkpoint::Checkpoint;");
         if self.config.rope {
-            page.line("use connector_core::families::gpt;");
+            page.line("use connector_core::gpt;");
         }
         let ops = self.recognised.entries.iter().any(|entry| entry.via.starts_with("ops::"));
         let ops = if ops { " ops," } else { "" };

@@ -17,7 +17,7 @@ pub struct Source {
 /// A row that makes a parameter.
 #[derive(Clone)]
 pub struct Row {
-    /// The file, below `families/`.
+    /// The file, as [`read`] calls it.
     pub file: PathBuf,
     /// Where the row stands, without the comma behind it.
     pub range: Range<usize>,
@@ -27,10 +27,12 @@ pub struct Row {
     pub name: String,
 }
 
-/// All source files below `dir`.
-pub fn read(dir: &Path) -> BTreeMap<PathBuf, Source> {
+/// All source files of the families, and of what they share: by their paths below `families/`, or with
+/// the folder `gpt/`.
+pub fn read(src: &Path) -> BTreeMap<PathBuf, Source> {
     let mut sources = BTreeMap::new();
-    let mut folders = vec![dir.to_path_buf()];
+    let families = src.join("families");
+    let mut folders = vec![families.clone(), src.join("gpt")];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -39,14 +41,14 @@ pub fn read(dir: &Path) -> BTreeMap<PathBuf, Source> {
             } else {
                 let text = fs::read_to_string(&path).unwrap();
                 let is_importer = text.contains("#[model_importer");
-                let name = path.strip_prefix(dir).unwrap().to_path_buf();
+                let name = path.strip_prefix(&families).or(path.strip_prefix(src)).unwrap();
                 let constants = text.split("const ").skip(1).filter_map(|after| {
                     let (name, value) = after.split_once(": Mapping = mapping!")?;
                     let is_name = name.chars().all(|c| c.is_ascii_uppercase() || c == '_');
                     (is_name && !value.is_empty()).then(|| name.to_string())
                 });
                 let mappings = constants.collect();
-                sources.insert(name, Source { text, is_importer, mappings });
+                sources.insert(name.to_path_buf(), Source { text, is_importer, mappings });
             }
         }
     }

@@ -58,7 +58,7 @@ const NAMES: [(&str, &[&str]); 9] = [
 
 /// A pickle that was read: its objects, and the value that is its result.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Pickle<'a> {
+pub(crate) struct Pickle<'a> {
     bytes: &'a [u8],
     pub(super) cells: Cells,
     pub(super) top: Value,

@@ -27,9 +27,9 @@ mod view;
 mod writer;
 
 pub use error::PickleError;
-pub(in crate::checkpoint) use machine::Pickle;
-pub(in crate::checkpoint) use view::View;
-pub(in crate::checkpoint) use writer::Writer;
+pub(crate) use machine::Pickle;
+pub(crate) use view::View;
+pub(crate) use writer::Writer;
 
 #[cfg(test)]
 mod tests;

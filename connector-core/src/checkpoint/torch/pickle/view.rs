@@ -7,7 +7,7 @@ use super::{Pickle, PickleError};
 /// Nothing here recurses, so that a value that holds itself is harmless: whoever asks goes as deep
 /// as the format he expects.
 #[derive(Clone, Copy)]
-pub(in crate::checkpoint) struct View<'p, 'a> {
+pub(crate) struct View<'p, 'a> {
     pickle: &'p Pickle<'a>,
     value: Value,
     place: &'p str,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 /// Names of classes and texts that come again are noted once, as Python does it: metadata repeats
 /// its few words for each piece of each tensor.
 #[derive(Debug)]
-pub(in crate::checkpoint) struct Writer {
+pub(crate) struct Writer {
     bytes: Vec<u8>,
     memo: HashMap<Noted, u32>,
 }

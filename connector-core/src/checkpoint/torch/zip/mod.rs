@@ -30,10 +30,10 @@
 mod read;
 mod write;
 
-pub(in crate::checkpoint) use crc32fast::{Hasher as Crc, hash as crc32};
+pub(crate) use crc32fast::{Hasher as Crc, hash as crc32};
 pub use read::ZipError;
-pub(in crate::checkpoint) use read::{Archive, Member};
-pub(in crate::checkpoint) use write::{Frame, frame, objects, with_tensors};
+pub(crate) use read::{Archive, Member};
+pub(crate) use write::{Frame, frame, objects, with_tensors};
 
 /// `PK 03 04`: before each member.
 const LOCAL: u32 = 0x0403_4b50;

@@ -71,14 +71,14 @@ impl ZipError {
 }
 
 /// A zip archive within a file.
-pub(in crate::checkpoint) struct Archive<'f> {
+pub(crate) struct Archive<'f> {
     file: &'f File,
     members: Vec<Member>,
 }
 
 /// A member: its name, without the folder that all are in, and where it lies in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkpoint) struct Member {
+pub(crate) struct Member {
     pub name: String,
     pub data: Range<u64>,
     crc: u32,

@@ -13,14 +13,14 @@ const UTF8: u16 = 0x800;
 const BEHIND: u16 = 0x8;
 
 /// A member that is known whole.
-pub(in crate::checkpoint) struct Content<'a> {
+pub(crate) struct Content<'a> {
     pub name: &'a str,
     pub bytes: &'a [u8],
 }
 
 /// The bytes around the data of a tensor, which are known before the data but for its CRC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::checkpoint) struct Frame {
+pub(crate) struct Frame {
     /// Everything before the data.
     pub head: Vec<u8>,
     /// Everything behind it, with zeros for the CRC.
@@ -46,12 +46,12 @@ const CONSTANT: [Content<'static>; 2] = [
 ];
 
 /// An archive of a pickle alone.
-pub(in crate::checkpoint) fn objects(pickle: &[u8]) -> Vec<u8> {
+pub(crate) fn objects(pickle: &[u8]) -> Vec<u8> {
     with_tensors(pickle, &[])
 }
 
 /// An archive of a pickle and the storages that it names `0`, `1`…, which are small.
-pub(in crate::checkpoint) fn with_tensors(pickle: &[u8], storages: &[Vec<u8>]) -> Vec<u8> {
+pub(crate) fn with_tensors(pickle: &[u8], storages: &[Vec<u8>]) -> Vec<u8> {
     let names: Vec<_> = (0..storages.len()).map(|number| format!("data/{number}")).collect();
     let pickle = Content { name: "data.pkl", bytes: pickle };
     let storages = names.iter().zip(storages).map(|(name, bytes)| Content { name, bytes });
@@ -62,7 +62,7 @@ pub(in crate::checkpoint) fn with_tensors(pickle: &[u8], storages: &[Vec<u8>]) -
 }
 
 /// The frame around `size` bytes of a tensor that `pickle` describes. `size` is below 4 GiB.
-pub(in crate::checkpoint) fn frame(pickle: &[u8], size: u32) -> Frame {
+pub(crate) fn frame(pickle: &[u8], size: u32) -> Frame {
     let pickle = Content { name: "data.pkl", bytes: pickle };
     let (mut head, mut entries) = members([pickle].into_iter().chain(CONSTANT));
     let entry = Entry {

@@ -1,0 +1,127 @@
+use super::Scalar;
+use serde_json::Value;
+
+/// A field of a model's config.
+#[derive(Clone, Copy, Debug)]
+pub struct Field {
+    /// Its name: Megatron-core's, where it has one.
+    pub name: &'static str,
+    /// What values it has.
+    pub kind: Kind,
+    /// Megatron-core's default, which a config does not have to say; `None` if it has to.
+    pub core: Option<Scalar>,
+    /// What Megatron-LM's command line calls it.
+    pub args: Args,
+}
+
+/// What values a field has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A whole number.
+    Size,
+    /// A number.
+    Number,
+    /// True or false.
+    Switch,
+    /// A text.
+    Text,
+    /// Something with a form of its own.
+    Other,
+}
+
+/// What Megatron-LM's command line calls a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Args {
+    /// The same.
+    Same,
+    /// Otherwise.
+    As(&'static str),
+    /// By its opposite.
+    Not(&'static str),
+    /// By several arguments, which are made and read together.
+    Made,
+    /// It has no argument: what differs from Megatron-core's default cannot be said.
+    Unsaid,
+}
+
+/// A model's config whose fields are declared, so that a [`config_map!`](crate::config_map) can be
+/// held against them.
+#[diagnostic::on_unimplemented(
+    message = "the fields of `{Self}` are not declared",
+    note = "`config_map!` is for configs with a table of their fields, such as `GptConfig`; \
+            a connector for another config has a `fn config` of its own"
+)]
+pub trait ConfigFields {
+    /// Every field.
+    const FIELDS: &'static [Field];
+
+    /// What in `config`, as JSON, makes no model.
+    fn misfits(config: &Value) -> Vec<Misfit>;
+}
+
+/// A field of a config that makes no model.
+#[derive(Clone, Debug)]
+pub struct Misfit {
+    /// The field.
+    pub field: &'static str,
+    /// What is wrong with it, "is 0; …".
+    pub problem: String,
+}
+
+/// The type of a field.
+pub trait FieldType {
+    /// What values it has.
+    const KIND: Kind;
+}
+
+impl FieldType for usize {
+    const KIND: Kind = Kind::Size;
+}
+
+impl FieldType for f64 {
+    const KIND: Kind = Kind::Number;
+}
+
+impl FieldType for bool {
+    const KIND: Kind = Kind::Switch;
+}
+
+impl FieldType for String {
+    const KIND: Kind = Kind::Text;
+}
+
+impl<T: FieldType> FieldType for Option<T> {
+    const KIND: Kind = T::KIND;
+}
+
+impl FieldType for (usize, usize) {
+    const KIND: Kind = Kind::Other;
+}
+
+impl<T> FieldType for Vec<T> {
+    const KIND: Kind = Kind::Other;
+}
+
+impl Kind {
+    /// Whether `value` is one of its values.
+    pub(super) fn takes(self, value: &Value) -> bool {
+        match self {
+            Kind::Size => value.is_u64(),
+            Kind::Number => value.is_number(),
+            Kind::Switch => value.is_boolean(),
+            Kind::Text => value.is_string(),
+            Kind::Other => true,
+        }
+    }
+
+    /// For messages.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Kind::Size => "a whole number",
+            Kind::Number => "a number",
+            Kind::Switch => "true or false",
+            Kind::Text => "a text",
+            Kind::Other => "a value of its own form",
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What frameworks for training write around the tensors of a checkpoint, and read of it: NeMo,
+//! Megatron-LM, Megatron-Bridge.
+//!
+//! ```text
+//! nemo         context/io.json and context/model.yaml
+//! megatron_lm  args in common.pt
+//! bridge       run_config.yaml
+//! ```
+//!
+//! What is written is made from the model's config, by the table of its fields, in the names of
+//! Megatron-core (`core`), and from what each family says of itself ([`Frameworks`]). What is read
+//! goes the same way back (`translate`); of which model it is, the families that are linked in tell
+//! (`found`). The directory of the tokenizer, or `context/`, also has `model.yaml` as connector
+//! writes it and all other files of the source, so that no checkpoint needs the original to be
+//! exported.
+
+mod activation;
+mod bridge;
+mod common;
+mod core;
+mod fiddle;
+mod found;
+mod megatron_lm;
+mod names;
+mod nemo;
+mod python;
+mod surroundings;
+#[cfg(test)]
+mod tests;
+mod translate;
+
+pub(crate) use found::{Candidate, describe};
+pub use names::{BridgeNames, Frameworks, NemoNames, NemoValue};
+#[cfg(feature = "train")]
+pub(crate) use surroundings::model_yaml;
+pub(crate) use surroundings::{Described, Surroundings};

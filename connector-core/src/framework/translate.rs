@@ -1,0 +1,313 @@
+//! A config as NeMo and Megatron-Bridge write it: every field of Megatron-core's, and Python objects
+//! by their paths. From it, the fields of [`GptConfig`].
+
+use super::activation;
+use super::found::refusal;
+use crate::base::Finding;
+use crate::config::{ConfigFields, Field, Kind, Scalar};
+use crate::gpt::{ELSEWHERE, GptConfig, is_of_experts};
+use serde_json::{Map, Value, json};
+
+/// Megatron-core's default. Only training from the beginning goes by it.
+const INIT_METHOD_STD: f64 = 0.02;
+
+/// The most layers for which a list is made.
+const MOST_LAYERS: u64 = 1 << 12;
+
+/// Llama 3.1's fields of rotary scaling, which NeMo's `Llama31Config` adds.
+const LLAMA3: [&str; 4] =
+    ["scale_factor", "low_freq_factor", "high_freq_factor", "old_context_len"];
+
+/// The config of the families from the fields of a framework's config. What cannot be translated is
+/// noted in `findings` with `subject`. `implied` are the fields of the model's config that the
+/// framework's class for it implies.
+pub(super) fn translate(
+    config: &Value,
+    implied: &[(&str, Scalar)],
+    subject: &str,
+    findings: &mut Vec<Finding>,
+) -> Value {
+    let mut translation = Translation { config, subject, findings, fields: Map::new() };
+    translation.run();
+    for (name, value) in implied {
+        translation.put(name, value.value());
+    }
+    Value::Object(translation.fields)
+}
+
+struct Translation<'a> {
+    config: &'a Value,
+    subject: &'a str,
+    findings: &'a mut Vec<Finding>,
+    fields: Map<String, Value>,
+}
+
+impl Translation<'_> {
+    fn get(&self, name: &str) -> Option<&Value> {
+        self.config.get(name).filter(|value| !value.is_null())
+    }
+
+    fn refuse(&mut self, problem: String) {
+        self.findings.push(refusal(self.subject, problem));
+    }
+
+    fn put(&mut self, name: &str, value: Value) {
+        self.fields.insert(name.into(), value);
+    }
+
+    fn run(&mut self) {
+        let has_experts = self.get("num_moe_experts").is_some();
+        for field in GptConfig::FIELDS {
+            match field.name {
+                "num_query_groups" => self.heads(),
+                "activation_func" => self.activation(),
+                "params_dtype" => self.dtype(),
+                "rope_scaling" => self.rope(),
+                "moe_layer_freq" => self.sparse_layers(),
+                // Made with the groups.
+                "kv_channels" => {}
+                "attention_bias" | "mlp_bias" => self.copy(field, "add_bias_linear"),
+                // Only training from the beginning goes by it.
+                "init_method_std" => {
+                    let std = self.get("init_method_std").cloned();
+                    self.put("init_method_std", std.unwrap_or(INIT_METHOD_STD.into()));
+                }
+                "moe_ffn_hidden_size" if has_experts => {
+                    let width = self.get("moe_ffn_hidden_size").or(self.get("ffn_hidden_size"));
+                    self.put("moe_ffn_hidden_size", json!(width));
+                }
+                name if is_of_experts(name) => {
+                    if has_experts {
+                        let core = field.core.map_or(Value::Null, |core| core.value());
+                        let value = self.get(name).cloned().unwrap_or(core);
+                        self.put(name, value);
+                    }
+                }
+                name => self.copy(field, name),
+            }
+        }
+        for (name, neutral) in ELSEWHERE {
+            if let Some(value) = self.get(name).filter(|value| !neutral.is(value)) {
+                let problem = format!("\"{name}\" is {value}; connector knows {}", neutral.value());
+                self.refuse(problem);
+            }
+        }
+    }
+
+    /// Takes a field over that is called `name` in the framework's config.
+    fn copy(&mut self, field: &Field, name: &str) {
+        match (self.get(name).cloned(), field.core) {
+            (None, None) => self.refuse(format!("\"{name}\" is not given")),
+            // What is as Megatron-core has it, the model's config does not say.
+            (Some(value), Some(core)) if core.is(&value) && field.kind != Kind::Size => {}
+            (Some(value), _) => self.put(field.name, value),
+            (None, Some(_)) => {}
+        }
+    }
+
+    /// Which layers have experts: all, a list, or every so many, the first one first.
+    fn sparse_layers(&mut self) {
+        let layers = self.get("num_layers").and_then(Value::as_u64).unwrap_or(0);
+        match self.get("moe_layer_freq").cloned() {
+            None => {}
+            Some(list @ Value::Array(_)) if list != json!(vec![1; layers as usize]) => {
+                self.put("moe_layer_freq", list);
+            }
+            Some(Value::Array(_)) => {}
+            Some(every) => match every.as_u64() {
+                Some(1) => {}
+                Some(every @ 2..) if layers <= MOST_LAYERS => {
+                    let kinds = (0..layers).map(|layer| u64::from(layer % every == 0));
+                    self.put("moe_layer_freq", kinds.collect());
+                }
+                _ => self.refuse(format!(
+                    "\"moe_layer_freq\" is {every}; connector knows a number and a list of 0 and 1"
+                )),
+            },
+        }
+    }
+
+    /// The groups and the size of heads, which follow from others where they are null.
+    fn heads(&mut self) {
+        let number = |name: &str| self.get(name).and_then(Value::as_u64);
+        let (hidden, heads) = (number("hidden_size"), number("num_attention_heads"));
+        let groups = number("num_query_groups").or(heads);
+        let size = hidden.zip(heads).and_then(|(hidden, heads)| hidden.checked_div(heads));
+        let size = number("kv_channels").or(size);
+        if let (Some(groups), Some(size)) = (groups, size) {
+            self.put("num_query_groups", groups.into());
+            self.put("kv_channels", size.into());
+        }
+    }
+
+    /// The path of the Python object that a field names.
+    fn object(&self, name: &str) -> Option<&str> {
+        self.get(name)?.get("_target_")?.as_str()
+    }
+
+    fn activation(&mut self) {
+        let path = self.object("activation_func");
+        let Some(name) = path.and_then(activation::named) else {
+            let path = path.unwrap_or("not given");
+            let problem =
+                format!("\"activation_func\" is {path}; connector knows {}", activation::known());
+            return self.refuse(problem);
+        };
+        self.put("activation_func", name.into());
+    }
+
+    fn dtype(&mut self) {
+        let name = self.object("params_dtype").and_then(|path| path.strip_prefix("torch."));
+        if let Some(name) = name.map(String::from) {
+            self.put("params_dtype", name.into());
+        }
+    }
+
+    fn rope(&mut self) {
+        let linear = self.get("seq_len_interpolation_factor").cloned();
+        if let Some(factor) = linear {
+            self.put("rope_scaling", json!({"rope_type": "linear", "scale_factor": factor}));
+        }
+        if self.get(LLAMA3[0]).is_none() {
+            return self.core_rope();
+        }
+        let mut scaling = Map::from_iter([("rope_type".to_string(), json!("llama3"))]);
+        for name in LLAMA3 {
+            match self.get(name).cloned() {
+                Some(value) => drop(scaling.insert(name.into(), value)),
+                None => self.refuse(format!("\"{name}\" is not given, but \"scale_factor\" is")),
+            }
+        }
+        if let Some(Value::Number(length)) = scaling.get_mut("old_context_len")
+            && let Some(whole) = length.as_f64().filter(|length| length.fract() == 0.0)
+        {
+            *length = (whole as u64).into();
+        }
+        self.put("rope_scaling", Value::Object(scaling));
+    }
+
+    /// Megatron-core's own scaling for Llama 3.1, in whose code all numbers but the factor stand
+    /// (`RotaryEmbedding._apply_scaling`).
+    fn core_rope(&mut self) {
+        if self.get("rope_scaling") != Some(&Value::Bool(true)) {
+            return;
+        }
+        let factor = self.get("rope_scaling_factor").cloned().unwrap_or(json!(8.0));
+        let scaling = json!({
+            "rope_type": "llama3",
+            "scale_factor": factor,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "old_context_len": 8192,
+        });
+        self.put("rope_scaling", scaling);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(change: impl FnOnce(&mut Value)) -> Value {
+        let mut config = json!({
+            "_target_": "nemo.collections.llm.gpt.model.llama.LlamaConfig",
+            "num_layers": 2, "hidden_size": 48, "ffn_hidden_size": 80, "num_attention_heads": 6,
+            "num_query_groups": null, "kv_channels": null, "seq_length": 256, "vocab_size": 97,
+            "make_vocab_size_divisible_by": 1, "rope_scaling": false, "share_embeddings_and_output_weights": false,
+            "layernorm_epsilon": 1e-5, "normalization": "RMSNorm", "gated_linear_unit": true,
+            "position_embedding_type": "rope", "rotary_base": 10000.0, "init_method_std": 0.02,
+            "activation_func": {"_call_": false, "_target_": "torch.nn.functional.silu"},
+            "params_dtype": {"_call_": false, "_target_": "torch.bfloat16"},
+            "rotary_percent": 1, "moe_router_topk": 2, "cuda_graph_scope": "full",
+        });
+        change(&mut config);
+        config
+    }
+
+    fn translated(scaled: bool, change: impl FnOnce(&mut Value)) -> (Value, String) {
+        let mut findings = Vec::new();
+        let implied = scaled.then_some(("apply_embedding_scaling", Scalar::Bool(true)));
+        let value = translate(&config(change), implied.as_slice(), "model.yaml", &mut findings);
+        (value, findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+    }
+
+    #[test]
+    fn what_follows_is_filled_in_and_what_is_for_training_left_out() {
+        let (fields, problems) = translated(false, |_| {});
+        assert_eq!(problems, "");
+        assert_eq!((&fields["num_query_groups"], &fields["kv_channels"]), (&json!(6), &json!(8)));
+        assert_eq!(
+            (&fields["activation_func"], &fields["params_dtype"]),
+            (&json!("silu"), &json!("bfloat16"))
+        );
+        assert!(
+            fields.get("cuda_graph_scope").is_none() && fields.get("moe_router_topk").is_none()
+        );
+        let scaled = |config: &mut Value| {
+            config["scale_factor"] = json!(8.0);
+            config["low_freq_factor"] = json!(1.0);
+            config["high_freq_factor"] = json!(4.0);
+            config["old_context_len"] = json!(8192);
+        };
+        let scaling = translated(false, scaled).0["rope_scaling"].clone();
+        assert_eq!(
+            (&scaling["rope_type"], &scaling["old_context_len"]),
+            (&json!("llama3"), &json!(8192))
+        );
+        let (fields, _) = translated(true, |config| {
+            config["activation_func"]["_target_"] =
+                json!("nemo.collections.llm.fn.activation.openai_gelu");
+        });
+        assert_eq!(fields["activation_func"], "gelu_pytorch_tanh");
+        assert_eq!(fields["apply_embedding_scaling"], true);
+    }
+
+    #[test]
+    fn what_is_absent_is_megatron_core_s_default() {
+        let (fields, problems) = translated(false, |config| {
+            config["init_method_std"] = json!(null);
+            config["rope_scaling"] = json!(true);
+            config["num_moe_experts"] = json!(4);
+            config["moe_ffn_hidden_size"] = json!(24);
+            config["moe_aux_loss_coeff"] = json!(0.01);
+        });
+        assert_eq!(problems, "");
+        assert_eq!(fields["init_method_std"], 0.02);
+        let scaling = &fields["rope_scaling"];
+        assert_eq!(
+            (&scaling["scale_factor"], &scaling["old_context_len"]),
+            (&json!(8.0), &json!(8192))
+        );
+        for (name, want) in [
+            ("ffn_hidden_size", json!(80)),
+            ("moe_ffn_hidden_size", json!(24)),
+            ("moe_aux_loss_coeff", json!(0.01)),
+            ("moe_input_jitter_eps", json!(null)),
+            ("moe_router_load_balancing_type", json!("aux_loss")),
+        ] {
+            assert_eq!(fields[name], want, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_makes_another_model_is_refused() {
+        for (name, value, want) in [
+            ("vocab_size", json!(null), "\"vocab_size\" is not given"),
+            ("qk_l2_norm", json!(true), "\"qk_l2_norm\" is true; connector knows false"),
+            ("rotary_percent", json!(0.5), "\"rotary_percent\" is 0.5; connector knows 1.0"),
+            (
+                "moe_layer_freq",
+                json!("[1]*2"),
+                "\"moe_layer_freq\" is \"[1]*2\"; connector knows a number",
+            ),
+            ("activation_func", json!({"_target_": "x.relu"}), "\"activation_func\" is x.relu"),
+            ("scale_factor", json!(8.0), "\"low_freq_factor\" is not given"),
+        ] {
+            let (_, problems) = translated(false, |config| config[name] = value);
+            assert!(
+                problems.contains(want) && problems.contains("take the config from"),
+                "{problems}"
+            );
+        }
+    }
+}

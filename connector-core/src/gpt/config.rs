@@ -1,0 +1,311 @@
+use super::rope::RopeScaling;
+use crate::config::{Args, ConfigFields, Field, FieldType, Kind, Misfit, Scalar};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+/// Declares [`GptConfig`] and the table of its fields: for each, besides its type and what it means,
+/// Megatron-core's default and what Megatron-LM's command line calls it.
+macro_rules! table {
+    (
+        $(#[$attribute:meta])* pub struct $Config:ident;
+        required { $( $(#[$r_doc:meta])* $r:ident: $r_type:ty, $r_args:expr; )* }
+        optional { $( $(#[$o_doc:meta])* $o:ident: $o_type:ty = $o_core:expr, $o_args:expr; )* }
+    ) => {
+        $(#[$attribute])*
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[non_exhaustive]
+        pub struct $Config {
+            $( $(#[$r_doc])* pub $r: $r_type, )*
+            $(
+                $(#[$o_doc])*
+                #[serde(default, skip_serializing_if = "is_default")]
+                pub $o: $o_type,
+            )*
+        }
+
+        impl ConfigFields for $Config {
+            const FIELDS: &'static [Field] = &[
+                $( Field {
+                    name: stringify!($r),
+                    kind: <$r_type as FieldType>::KIND,
+                    core: None,
+                    args: $r_args,
+                }, )*
+                $( Field {
+                    name: stringify!($o),
+                    kind: <$o_type as FieldType>::KIND,
+                    core: Some($o_core),
+                    args: $o_args,
+                }, )*
+            ];
+
+            fn misfits(config: &Value) -> Vec<Misfit> {
+                // What is missing or of another type is known already.
+                Self::deserialize(config).map(|config| config.misfits()).unwrap_or_default()
+            }
+        }
+    };
+}
+
+const NULL: Scalar = Scalar::Null;
+const OFF: Scalar = Scalar::Bool(false);
+
+table! {
+/// The config of a decoder-only model, with Megatron-core's names as NeMo 2 writes them into
+/// `model.yaml`.
+///
+/// Sizes count elements. They are bounded, so that shapes computed from them cannot overflow. A
+/// field that is left out is off, or absent: what Megatron-core then does.
+pub struct GptConfig;
+
+required {
+    /// The number of transformer layers.
+    num_layers: usize, Args::Same;
+    /// The width of the residual stream.
+    hidden_size: usize, Args::Same;
+    /// The inner width of the MLP.
+    ffn_hidden_size: usize, Args::Same;
+    /// The number of query heads.
+    num_attention_heads: usize, Args::Same;
+    /// The number of key/value heads: each serves one group of query heads.
+    num_query_groups: usize, Args::Made;
+    /// The size of a head.
+    kv_channels: usize, Args::Same;
+    /// The longest sequence the model is for (`max_position_embeddings`).
+    seq_length: usize, Args::Same;
+    /// The number of tokens in the vocabulary, without padding.
+    vocab_size: usize, Args::Same;
+    /// The vocabulary's rows are padded to a multiple of this.
+    make_vocab_size_divisible_by: usize, Args::Same;
+    /// Whether the output layer is the embedding (`tie_word_embeddings`).
+    share_embeddings_and_output_weights: bool, Args::Not("untie_embeddings_and_output_weights");
+    /// The `eps` of the norms.
+    layernorm_epsilon: f64, Args::As("norm_epsilon");
+    /// The norm: `RMSNorm`.
+    normalization: String, Args::Same;
+    /// The MLP's activation, the first factor of a gated linear unit, as PyTorch and transformers
+    /// call it: `silu`, `gelu`, `gelu_pytorch_tanh`.
+    activation_func: String, Args::Made;
+    /// Whether the MLP is a gated linear unit.
+    gated_linear_unit: bool, Args::Made;
+    /// How positions are told: `rope`.
+    position_embedding_type: String, Args::Same;
+    /// The base of the rotary embedding's frequencies (`rope_theta`).
+    rotary_base: f64, Args::Same;
+    /// The standard deviation with which weights are initialised.
+    init_method_std: f64, Args::Same;
+}
+
+optional {
+    /// Whether the four projections of attention have biases (`attention_bias`).
+    attention_bias: bool = OFF, Args::Made;
+    /// Whether the projections of queries, keys and values have biases, and the one after attention
+    /// has none.
+    add_qkv_bias: bool = OFF, Args::Same;
+    /// Whether the projections of the MLP have biases (`mlp_bias`).
+    mlp_bias: bool = OFF, Args::Made;
+    /// Whether each head's queries and keys are normed before they are rotated.
+    qk_layernorm: bool = OFF, Args::Same;
+    /// Whether norms multiply by 1 + weight. The weights are the same on both sides.
+    layernorm_zero_centered_gamma: bool = OFF, Args::As("apply_layernorm_1p");
+    /// Whether the embedding is multiplied by the square root of `hidden_size` when the model runs.
+    /// NeMo 1's name; NeMo 2 does it for Gemma without saying so.
+    apply_embedding_scaling: bool = OFF, Args::Unsaid;
+    /// How the rotary frequencies are stretched for long sequences.
+    rope_scaling: Option<RopeScaling> = NULL, Args::Made;
+    /// How many tokens before and after its own each token sees; absent if it sees all before it.
+    /// `sliding_window` counts the token itself: n is `(n - 1, 0)`.
+    window_size: Option<(usize, usize)> = NULL, Args::Same;
+    /// The number of experts in the MLP of each layer (`num_local_experts`); absent for a dense
+    /// model, as are the other fields of experts.
+    num_moe_experts: Option<usize> = NULL, Args::As("num_experts");
+    /// The inner width of an expert.
+    moe_ffn_hidden_size: Option<usize> = NULL, Args::Same;
+    /// Which layers have experts, 1, and which a dense MLP, 0; absent if all have experts.
+    moe_layer_freq: Option<Vec<usize>> = Scalar::Int(1), Args::Same;
+    /// How many experts see a token (`num_experts_per_tok`).
+    moe_router_topk: Option<usize> = Scalar::Int(2), Args::Same;
+    /// Whether the router's softmax is over all experts, not over those chosen. Softmax over all,
+    /// then scaling the chosen ones to a sum of 1, is the same as softmax over the chosen: `false`.
+    moe_router_pre_softmax: Option<bool> = OFF, Args::Same;
+    /// How experts are kept equally busy in training: `aux_loss`.
+    moe_router_load_balancing_type: Option<String> = Scalar::Text("aux_loss"), Args::Same;
+    /// The weight of that loss (`router_aux_loss_coef`).
+    moe_aux_loss_coeff: Option<f64> = Scalar::Float(0.0), Args::Same;
+    /// In training the experts' inputs are multiplied by noise from 1 - eps to 1 + eps
+    /// (`router_jitter_noise`); absent, and never 0, for no noise.
+    #[serde(deserialize_with = "noise")]
+    moe_input_jitter_eps: Option<f64> = NULL, Args::Same;
+    /// Whether experts are named as Megatron-core's grouped ones, `mlp.experts.linear_fc1.weight3`,
+    /// and not `mlp.experts.local_experts.3.linear_fc1.weight`.
+    moe_grouped_gemm: Option<bool> = OFF, Args::Same;
+    /// The type of the weights as the source names it, `bfloat16`.
+    params_dtype: Option<String> = NULL, Args::Made;
+}
+}
+
+impl FieldType for RopeScaling {
+    const KIND: Kind = Kind::Other;
+}
+
+/// Whether a field says something of a model with experts alone.
+pub(crate) fn is_of_experts(field: &str) -> bool {
+    field.starts_with("moe_")
+}
+
+/// Fields of Megatron-core's config that change what a model computes and that [`GptConfig`] does not
+/// have, with the values of a model that has no use of them. Megatron-core's defaults, all of them.
+pub(crate) const ELSEWHERE: [(&str, Scalar); 23] = [
+    ("activation_func_clamp_value", NULL),
+    ("apply_residual_connection_post_layernorm", OFF),
+    ("attention_output_gate", OFF),
+    ("experimental_attention_variant", NULL),
+    ("glu_linear_offset", Scalar::Float(0.0)),
+    ("heterogeneous_block_specs", OFF),
+    ("is_hybrid_model", OFF),
+    ("linear_attention_freq", NULL),
+    ("moe_latent_size", NULL),
+    ("moe_router_enable_expert_bias", OFF),
+    ("moe_router_num_groups", NULL),
+    ("moe_router_score_function", Scalar::Text("softmax")),
+    ("moe_router_topk_scaling_factor", NULL),
+    ("moe_shared_expert_intermediate_size", NULL),
+    ("mtp_num_layers", NULL),
+    ("multi_latent_attention", OFF),
+    ("no_rope_freq", NULL),
+    ("qk_l2_norm", OFF),
+    ("rotary_interleaved", OFF),
+    ("rotary_percent", Scalar::Float(1.0)),
+    ("softmax_scale", NULL),
+    ("softmax_type", Scalar::Text("vanilla")),
+    ("window_attn_skip_freq", NULL),
+];
+
+/// The largest size that a config may name. Products of three of them fit in 64 bits twice over.
+const LARGEST: usize = 1 << 20;
+/// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
+/// models have about 130.
+const MOST_LAYERS: usize = 1 << 12;
+
+/// The most experts. The largest mixtures have some hundreds.
+const MOST_EXPERTS: usize = 1 << 12;
+
+/// The longest sequence that a config may name.
+pub(super) const LONGEST: usize = 1 << 31;
+
+/// For serde: noise of the width 0 is no noise, and Megatron-core's sampling refuses it.
+fn noise<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+    let eps = Option::deserialize(deserializer)?;
+    Ok(eps.filter(|eps| *eps != 0.0))
+}
+
+/// For serde: what is off or absent is not written.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl GptConfig {
+    /// The number of experts; 0 for a dense model.
+    pub fn experts(&self) -> usize {
+        self.num_moe_experts.unwrap_or(0)
+    }
+
+    /// Whether the MLP of a layer is a mixture of experts.
+    pub fn has_experts(&self, layer: usize) -> bool {
+        let listed = self.moe_layer_freq.as_ref().and_then(|layers| layers.get(layer));
+        self.experts() > 0 && listed != Some(&0)
+    }
+
+    /// The inner width of an expert: that of a dense MLP, unless the config gives another.
+    pub fn expert_width(&self) -> usize {
+        self.moe_ffn_hidden_size.unwrap_or(self.ffn_hidden_size)
+    }
+
+    /// The rows of the embedding: the vocabulary, padded.
+    pub fn vocab_rows(&self) -> usize {
+        self.vocab_size.next_multiple_of(self.make_vocab_size_divisible_by.max(1))
+    }
+
+    /// The rows of `linear_qkv`: for each group its query heads, its key head, its value head.
+    pub fn qkv_rows(&self) -> usize {
+        (self.num_attention_heads + 2 * self.num_query_groups) * self.kv_channels
+    }
+
+    /// The columns of `linear_proj`: all query heads.
+    pub fn query_width(&self) -> usize {
+        self.num_attention_heads * self.kv_channels
+    }
+
+    /// What makes no model.
+    pub(crate) fn misfits(&self) -> Vec<Misfit> {
+        let mut misfits = Vec::new();
+        let mut misfit = |field, problem: String| {
+            misfits.push(Misfit { field, problem: format!("is {problem}") });
+        };
+        for (field, size, largest) in [
+            ("num_layers", self.num_layers, MOST_LAYERS),
+            ("hidden_size", self.hidden_size, LARGEST),
+            ("ffn_hidden_size", self.ffn_hidden_size, LARGEST),
+            ("moe_ffn_hidden_size", self.moe_ffn_hidden_size.unwrap_or(1), LARGEST),
+            ("num_attention_heads", self.num_attention_heads, LARGEST),
+            ("num_query_groups", self.num_query_groups, LARGEST),
+            ("kv_channels", self.kv_channels, LARGEST),
+            ("vocab_size", self.vocab_size, LARGEST),
+            ("seq_length", self.seq_length, LONGEST),
+        ] {
+            if size == 0 || size > largest {
+                misfit(field, format!("{size}; it should be from 1 to {largest}"));
+            }
+        }
+        let epsilon = self.layernorm_epsilon;
+        if !(0.0..1.0).contains(&epsilon) {
+            let problem = format!("{epsilon}; it should be from 0 to 1");
+            misfit("layernorm_epsilon", problem);
+        }
+        if let Some(experts) = self.num_moe_experts {
+            if !(1..=MOST_EXPERTS).contains(&experts) {
+                let problem = format!("{experts}; it should be from 1 to {MOST_EXPERTS}");
+                misfit("num_moe_experts", problem);
+            }
+            let topk = self.moe_router_topk.unwrap_or(1);
+            if !(1..=experts.max(1)).contains(&topk) {
+                let problem = format!("{topk}; there are {experts} experts");
+                misfit("moe_router_topk", problem);
+            }
+        }
+        if let Some(layers) = &self.moe_layer_freq {
+            if layers.len() != self.num_layers {
+                let problem = format!("for {} layers; there are {}", layers.len(), self.num_layers);
+                misfit("moe_layer_freq", problem);
+            }
+            if let Some(other) = layers.iter().find(|kind| **kind > 1) {
+                let problem = format!("{other} for a layer; it should be 0, dense, or 1, experts");
+                misfit("moe_layer_freq", problem);
+            }
+        }
+        let (heads, groups) = (self.num_attention_heads, self.num_query_groups);
+        if groups != 0 && heads % groups != 0 {
+            let problem = format!("{groups}, which does not divide num_attention_heads, {heads}");
+            misfit("num_query_groups", problem);
+        }
+        misfits
+    }
+}
+
+/// The largest power of two up to 128 that divides the vocabulary, so that no rows are added: what
+/// NeMo's importers choose.
+pub fn vocab_divisor(vocab_size: usize) -> usize {
+    1 << vocab_size.trailing_zeros().min(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vocabulary_is_not_padded_by_default() {
+        for (vocab, want) in [(32000, 128), (97, 1), (128256, 128), (32002, 2), (160, 32)] {
+            assert_eq!(vocab_divisor(vocab), want, "{vocab}");
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! What `config.json` of a decoder-only model says, and how.
+
+use super::config::{GptConfig, vocab_divisor};
+use super::{rope, sparse, window};
+use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
+use crate::config_map;
+use serde_json::{Map, Value};
+
+/// The fields that every family has: sizes, norms, the embedding, the type of the weights; and
+/// those of transformers' own that have no effect on what is computed.
+///
+/// A family adds its `model_type`, its activation, how positions are told ([`ROPE`]) and how far
+/// back tokens see ([`WINDOW`], [`NO_WINDOW`]), and says what its class means by an absent field.
+pub const CORE: ConfigMap = config_map! { GptConfig {
+    ..SHARED,
+    "intermediate_size" <=> ffn_hidden_size,
+}};
+
+/// [`CORE`] but for the width of a dense MLP, for families that have none.
+pub const SHARED: ConfigMap = config_map! { GptConfig {
+    "num_hidden_layers" <=> num_layers,
+    "hidden_size" <=> hidden_size,
+    "num_attention_heads" <=> num_attention_heads,
+    "num_key_value_heads" <=> num_query_groups = like num_attention_heads,
+    "head_dim" <=> kv_channels = by head_size,
+    "max_position_embeddings" <=> seq_length = 2048,
+    "vocab_size" <=> vocab_size,
+    only make_vocab_size_divisible_by = by divisor,
+    "tie_word_embeddings" <=> share_embeddings_and_output_weights = false,
+    "rms_norm_eps" <=> layernorm_epsilon = 1e-6,
+    only normalization = "RMSNorm",
+    only gated_linear_unit = true,
+    only position_embedding_type = "rope",
+    "initializer_range" <=> init_method_std = 0.02,
+    "torch_dtype" | "dtype" <=> params_dtype = null via DTYPE,
+    ..CLASS,
+    ..WITHOUT_EFFECT,
+}};
+
+/// What the base class of transformers' configs has for every model.
+const CLASS: ConfigMap = config_map! { GptConfig {
+    neutral "is_encoder_decoder" = false,
+    neutral "is_decoder" = false,
+    neutral "add_cross_attention" = false,
+    neutral "cross_attention_hidden_size" = null,
+    neutral "tie_encoder_decoder" = false,
+    neutral "chunk_size_feed_forward" = 0,
+    neutral "pruned_heads" = {},
+    neutral "partial_rotary_factor" = 1.0,
+    // How Meta's first Llamas were cut for training; transformers sums what it cuts.
+    neutral "pretraining_tp" = 1,
+    // Notes of those who made Llamas of other models: SmolLM, vicuna.
+    neutral "is_llama_config" = true,
+    neutral "rope_interleaved" = false,
+}};
+
+/// Ids of tokens, defaults of training and generation, notes of the tools that wrote the file.
+const WITHOUT_EFFECT: ConfigMap = config_map! { GptConfig {
+    carry [
+        "architectures", "transformers_version", "_name_or_path", "name_or_path",
+        "_attn_implementation", "attn_implementation", "_flash_attn_2_enabled",
+        "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "classifier_dropout",
+        "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id",
+        "mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
+        "tokenizer_class", "prefix", "task_specific_params", "problem_type", "finetuning_task",
+        "id2label", "label2id", "num_labels",
+        "use_cache", "return_dict", "output_attentions", "output_hidden_states", "output_scores",
+        "return_dict_in_generate", "torchscript", "use_bfloat16", "tf_legacy_loss",
+        "num_logits_to_keep", "logits_to_keep", "gradient_checkpointing",
+        "max_sequence_length", "model_max_length", "cache_implementation",
+        "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
+        "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty",
+        "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
+        "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty",
+        "suppress_tokens", "begin_suppress_tokens",
+        "unsloth_version", "unsloth_fixed", "transformers.js_config",
+    ],
+}};
+
+/// Rotary embeddings, in the spelling of transformers 4 or 5: `rope_theta` and `rope_scaling`, or
+/// `rope_parameters`. `absent "rope_theta" = …` says what the class means by its absence.
+pub const ROPE: ConfigMap = part(const { &[Row::Part(rope::ROPE)] });
+
+/// Attention through one window in all layers, `sliding_window`. `absent "sliding_window" = …` says
+/// what the class means by its absence.
+pub const WINDOW: ConfigMap = part(const { &[Row::Part(window::WINDOW)] });
+
+/// Attention to all tokens before, in files that may have fields of windows, switched off.
+pub const NO_WINDOW: ConfigMap = part(const { &[Row::Part(window::NO_WINDOW)] });
+
+/// A mixture of experts in some layers, routed by a softmax, as Qwen's: `num_experts`,
+/// `num_experts_per_tok`, `moe_intermediate_size`, and which layers are dense.
+pub const MIXTURE: ConfigMap = config_map! { GptConfig {
+    "num_experts" | "num_local_experts" <=> num_moe_experts,
+    "num_experts_per_tok" <=> moe_router_topk,
+    "moe_intermediate_size" <=> moe_ffn_hidden_size,
+    // Softmax over all, then scaling the chosen ones to a sum of 1, is softmax over the chosen.
+    "norm_topk_prob" <=> moe_router_pre_softmax = false via NOT,
+    "router_aux_loss_coef" <=> moe_aux_loss_coeff = 0.001,
+    only moe_router_load_balancing_type = "aux_loss",
+    only moe_grouped_gemm = true,
+    ..SPARSE_LAYERS,
+    // Whether the model returns the router's logits beside its own.
+    carry ["output_router_logits"],
+}};
+
+const SPARSE_LAYERS: ConfigMap = part(const { &[Row::Part(sparse::SPARSE_LAYERS)] });
+
+/// A map of rows that functions read and write.
+pub const fn part(rows: &'static [Row]) -> ConfigMap {
+    ConfigMap { fields: GptConfig::FIELDS, misfits: <GptConfig as ConfigFields>::misfits, rows }
+}
+
+/// The activation of families that have one: silu, which transformers also calls swish.
+pub const SILU: Codec = Codec {
+    read: |value| match value.as_str() {
+        Some("silu" | "swish") => Ok("silu".into()),
+        _ => Err(format!("is {value}; this importer knows \"silu\"")),
+    },
+    write: Value::clone,
+};
+
+/// The types that weights are trained in. Another says how they are packed, which the weights say.
+const DTYPE: Codec = Codec {
+    read: |value| {
+        let name = value.as_str().ok_or_else(|| format!("is {value}; it should be a text"))?;
+        let known = ["float64", "float32", "float16", "bfloat16"].contains(&name);
+        Ok(if known { name.into() } else { Value::Null })
+    },
+    write: Value::clone,
+};
+
+/// The width of the model over the number of query heads.
+fn head_size(model: &Map<String, Value>) -> Value {
+    let size = |name: &str| model.get(name).and_then(Value::as_u64).unwrap_or(0);
+    (size("hidden_size") / size("num_attention_heads").max(1)).into()
+}
+
+/// See [`vocab_divisor`].
+fn divisor(model: &Map<String, Value>) -> Value {
+    let tokens = model.get("vocab_size").and_then(Value::as_u64).unwrap_or(1);
+    usize::try_from(tokens).map_or(1, vocab_divisor).into()
+}

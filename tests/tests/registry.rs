@@ -1,0 +1,128 @@
+//! What every importer that is linked in has: a fixture, and with it both directions, every flavor,
+//! and a proof of its config. A family without one fails here.
+
+use connector_core::checkpoint::Flavor;
+use connector_core::connector::{
+    Direction, Registration, Registry, TorchDist, VerifyOptions, diff, verify,
+};
+use connector_core::engine::NoProgress;
+use connector_core::testing::prove_config;
+use connector_tests::{
+    Bench, Model, assert_same_tensors, export_options, fixtures, golden, options, variant,
+};
+use serde_json::Value;
+use std::fs;
+
+/// The importers of this crate's families, and the fixtures of each.
+fn families() -> Vec<(&'static Registration, Vec<String>)> {
+    let all = Registry::get().unwrap().connectors().iter().copied();
+    let own = all.filter(|c| {
+        c.direction == Direction::Import
+            && c.format == "hf"
+            && c.name.starts_with("connector_core::families")
+    });
+    let of = |registration: &'static Registration| {
+        let is_its = |name: &String| {
+            let config = Model::fixture(name).config;
+            let names = config["architectures"].as_array().unwrap().iter();
+            names.filter_map(Value::as_str).any(|name| registration.architectures.contains(&name))
+        };
+        (registration, fixtures().into_iter().filter(is_its).collect())
+    };
+    own.map(of).collect()
+}
+
+#[test]
+fn every_family_has_a_fixture() {
+    let families = families();
+    assert!(families.len() > 5);
+    for (registration, fixtures) in families {
+        assert!(!fixtures.is_empty(), "{} has none in tests/fixtures", registration.name);
+    }
+}
+
+#[test]
+fn every_family_imports_to_the_golden_state_and_comes_back() {
+    for (registration, fixtures) in families() {
+        for name in &fixtures {
+            let bench = Bench::new(&Model::fixture(name));
+            bench.import(options(|_| {}));
+            assert_same_tensors(&bench.weights(), &golden(name));
+            assert_eq!(bench.conversion()["model"], registration.model);
+            let (source, out) = (bench.source(), bench.out());
+            let same = verify(&source, &out, &VerifyOptions::default(), &NoProgress).unwrap();
+            assert!(same.is_equal(), "{name}: {same:?}");
+            bench.export(export_options(|_| {}));
+            let same = diff(&source, &bench.back(), &VerifyOptions::default(), &NoProgress);
+            assert!(same.unwrap().is_equal(), "{name}");
+            let config = |dir: &std::path::Path| fs::read(dir.join("config.json")).unwrap();
+            assert!(config(&bench.back()) == config(&source), "{name}");
+        }
+    }
+}
+
+/// A checkpoint of a framework says by itself which model it is, without the file that connector
+/// writes beside it and without the original.
+#[test]
+fn every_family_is_known_by_what_each_framework_has_of_it() {
+    for (registration, fixtures) in families() {
+        for name in &fixtures {
+            for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
+                let bench = Bench::new(&Model::fixture(name));
+                bench.import(options(|o| {
+                    o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() });
+                }));
+                if !bench.conversion()["warnings"].is_null() {
+                    panic!("{name}: {}", bench.conversion()["warnings"]);
+                }
+                // Of a family that the framework cannot say, it was said.
+                let gemma = name == "gemma" && flavor == Flavor::MegatronLm;
+                if !gemma && flavor != Flavor::Nemo {
+                    for entry in walk(&bench.out()) {
+                        let is = |name: &str| entry.ends_with(name);
+                        if ["model.yaml", "config.json", "conversion.json"].iter().any(|n| is(n)) {
+                            fs::remove_file(&entry).unwrap();
+                        }
+                    }
+                }
+                bench.export(export_options(|_| {}));
+                let record: Value = serde_json::from_slice(
+                    &fs::read(bench.back().join("conversion.json")).unwrap(),
+                )
+                .unwrap();
+                // Without a window Mistral is Llama: weights and what is computed with them.
+                let mistral = name == "mistral" && flavor == Flavor::MegatronLm;
+                if !mistral {
+                    assert_eq!(record["model"], registration.model, "{name} {flavor:?}");
+                }
+                let same =
+                    diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+                assert!(same.unwrap().is_equal(), "{name} {flavor:?}");
+            }
+        }
+    }
+}
+
+fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let inside = |path: std::path::PathBuf| match path.is_dir() {
+        true => walk(&path),
+        false => vec![path],
+    };
+    entries.flat_map(inside).collect()
+}
+
+#[test]
+fn nothing_in_a_config_is_taken_for_granted() {
+    for (registration, fixtures) in families() {
+        for name in &fixtures {
+            let other = variant(name, "config").expect("the other spelling");
+            let other = serde_json::from_slice(&other).unwrap();
+            for config in [Model::fixture(name).config, other] {
+                let shown = prove_config(registration, &config);
+                let shown = shown.unwrap_or_else(|error| panic!("{name}: {error}"));
+                assert!(shown.refused > 40 && shown.returned > 20, "{name}: {shown:?}");
+            }
+        }
+    }
+}
