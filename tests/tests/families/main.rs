@@ -4,5 +4,6 @@ mod gemma;
 mod mistral;
 mod mixtral;
 mod qwen;
+mod qwen3_moe;
 mod round_trip;
 mod support;
