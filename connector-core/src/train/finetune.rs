@@ -23,6 +23,7 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is fine-tuned: the type of a family, or [`AutoModel`] for whatever the checkpoint holds.
@@ -242,7 +243,7 @@ struct Run<'a> {
     /// The files that each checkpoint gets.
     context: Context,
     device: Device,
-    dataset: Dataset,
+    dataset: Arc<Dataset>,
     validation: Option<Dataset>,
     state: RunState,
 }
@@ -323,7 +324,7 @@ impl<'a> Run<'a> {
             adapter,
             context,
             device,
-            dataset,
+            dataset: Arc::new(dataset),
             validation,
             state: now,
         };
@@ -392,7 +393,7 @@ impl<'a> Run<'a> {
             self.draw(log.records())?;
         }
         watch.begins(&self.dataset, self.validation.as_ref(), resumed_at);
-        let dataset = self.dataset.clone();
+        let dataset = Arc::clone(&self.dataset);
         let mut sampler = Sampler::new(&dataset, trainer.seed, self.state.consumed_samples);
         let begun = Instant::now();
         let mut stopped = false;

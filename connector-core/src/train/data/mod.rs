@@ -163,7 +163,9 @@ fn in_folder(path: &Path, name: &str) -> Result<PathBuf> {
 }
 
 /// Examples as a model reads them, packed into rows.
-#[derive(Clone, Debug)]
+///
+/// Their tokens may take gigabytes, so that there is no second copy of them: it has no `Clone`.
+#[derive(Debug)]
 pub struct Dataset {
     rows: Rows,
     fingerprint: String,

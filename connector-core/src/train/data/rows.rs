@@ -25,7 +25,7 @@ pub(super) struct Row {
 /// A prompt with its answer stays whole; where the next one does not fit, a new row begins. A text
 /// is cut wherever a row is full. An example that is longer than a row is cut, which the caller has
 /// decided on.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Rows {
     seq_length: usize,
     /// Of one example after the other.
