@@ -110,10 +110,10 @@ impl Translation<'_> {
         let layers = self.get("num_layers").and_then(Value::as_u64).unwrap_or(0);
         match self.get("moe_layer_freq").cloned() {
             None => {}
-            Some(list @ Value::Array(_)) if list != json!(vec![1; layers as usize]) => {
-                self.put("moe_layer_freq", list);
-            }
-            Some(Value::Array(_)) => {}
+            // All have experts.
+            Some(Value::Array(kinds))
+                if kinds.len() as u64 == layers && kinds.iter().all(|kind| *kind == json!(1)) => {}
+            Some(list @ Value::Array(_)) => self.put("moe_layer_freq", list),
             Some(every) => match every.as_u64() {
                 Some(1) => {}
                 Some(every @ 2..) if layers <= MOST_LAYERS => {

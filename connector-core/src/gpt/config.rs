@@ -185,7 +185,7 @@ pub(crate) const ELSEWHERE: [(&str, Scalar); 23] = [
 const LARGEST: usize = 1 << 20;
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
-const MOST_LAYERS: usize = 1 << 12;
+pub(super) const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
 const MOST_EXPERTS: usize = 1 << 12;

@@ -1,7 +1,9 @@
 //! Which layers are mixtures of experts.
 
+use super::config::MOST_LAYERS;
 use crate::config::{Part, Reading};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 const DENSE: &str = "mlp_only_layers";
 const STEP: &str = "decoder_sparse_step";
@@ -28,9 +30,10 @@ pub(super) const SPARSE_LAYERS: Part = Part {
 /// Null if all layers are mixtures.
 fn sparse_layers(reading: &Reading<'_>) -> Value {
     let fields = &reading.fields;
-    let dense: Vec<usize> = fields.or(DENSE, Vec::new());
+    let dense: BTreeSet<usize> = fields.or(DENSE, BTreeSet::new());
     let step: usize = fields.or(STEP, 1);
-    let layers = reading.size("num_layers");
+    // More make no model, which is found later.
+    let layers = reading.size("num_layers").min(MOST_LAYERS);
     if step == 0 {
         fields.malformed(STEP, "is 0; it should be 1 or more");
     }

@@ -48,6 +48,7 @@ fn absent_fields_mean_what_transformers_means() {
 fn what_it_does_not_convert_is_refused_by_name() {
     for (changes, says) in [
         (json!({"decoder_sparse_step": 0}), "decoder_sparse_step"),
+        (json!({"num_hidden_layers": 8_888_888_888_888_884_096u64}), "num_hidden_layers"),
         (json!({"mlp_only_layers": [7]}), "lists layer 7, but there are 3"),
         (json!({"shared_expert_intermediate_size": 8}), "shared_expert"),
         (json!({"num_local_experts": 5}), "\"num_local_experts\" is 5"),
