@@ -199,6 +199,11 @@ fn every_command_takes_it() {
         json(&["explain", source, "decoder.layers.0.self_attention.linear_proj.weight"]);
     assert!(explained.to_string().contains("pytorch_model.bin"), "{explained}");
     json(&["import", source, "--weights", "pytorch", "--output", out.to_str().unwrap()]);
+    let safe = fixture("llama/hf");
+    let safe = ["import", safe.to_str().unwrap(), "--weights", "pytorch", "--dry-run"];
+    let ended = Child::new(PROGRAM, &safe).run();
+    assert_eq!(ended.code, Some(4), "{}", ended.text);
+    assert!(ended.text.contains("leave out `--weights pytorch`"), "{}", ended.text);
     json(&["verify", source, out.to_str().unwrap()]);
     json(&["diff", source, fixture("llama/hf").to_str().unwrap()]);
 }

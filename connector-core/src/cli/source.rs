@@ -167,7 +167,7 @@ fn instead(found: &Found) -> Option<&'static str> {
             "of PyTorch's files only `pytorch_model.bin` and its shards are taken for a model; \
              `connector inspect FILE` shows what is in another"
         }
-        Found::Safetensors { .. } => "leave out `--from pytorch`, which takes no safetensors",
+        Found::Safetensors { .. } => "leave out `--weights pytorch`, which takes no safetensors",
         Found::Gguf { .. } => {
             "GGUF files are made for inference; take the model that it was made from"
         }

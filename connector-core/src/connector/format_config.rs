@@ -173,7 +173,7 @@ impl Translation<'_> {
     ) -> Result<Configuration> {
         let advice = format!("without this file config.json is made from {} alone", self.file);
         let about = |error| about(error, self.original, &advice);
-        let mut config = read(importer, original).map_err(about)?;
+        let mut config = read_config(importer, original).map_err(about)?;
         let json = config.model.json();
         if let (Some(mut fields), Some(dtype)) =
             (json.as_object().cloned(), model.json().get(DTYPE).cloned())
@@ -204,7 +204,7 @@ impl Translation<'_> {
         fields: &Map<String, Value>,
     ) -> Result<Vec<(String, Value, Value)>> {
         let advice = "config.json would say so, from this file, and could not be read back";
-        let back = read(importer, &self.checkpoint(fields.clone()))
+        let back = read_config(importer, &self.checkpoint(fields.clone()))
             .map_err(|error| about(error, self.file, advice))?;
         Ok(differing(model, &back.model))
     }
@@ -224,7 +224,10 @@ impl Translation<'_> {
 }
 
 /// Reads a model's config, every field of the format's settled.
-fn read(importer: &dyn Connect, checkpoint: &Checkpoint) -> Result<Configuration> {
+pub(crate) fn read_config(
+    importer: &dyn Connect,
+    checkpoint: &Checkpoint,
+) -> Result<Configuration> {
     let config = importer.configure(checkpoint, &[])?;
     checkpoint.fields().settle_rest(&[]);
     match checkpoint.findings() {

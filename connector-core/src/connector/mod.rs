@@ -31,7 +31,7 @@ pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
 pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
 pub use format_config::export_config;
-pub(crate) use format_config::translate_config;
+pub(crate) use format_config::{read_config, translate_config};
 pub use import::{
     Experts, ImportOptions, Imported, PlannedImport, TorchDist, Weights, import_ckpt,
 };
@@ -92,8 +92,8 @@ pub trait ModelConnector: Send + Sync + 'static {
 
     /// The model's config, from the format's. The default reads [`CONFIG`](Self::CONFIG).
     ///
-    /// For an own one: read the fields through [`Checkpoint::fields`], which collects what is missing or not
-    /// understood, so that all of it is reported at once.
+    /// A connector that translates its config by hand reads the fields through [`Checkpoint::fields`],
+    /// which collects everything that is missing or not understood and reports it at once.
     ///
     /// # Errors
     /// If a field without which there is no config is missing or malformed.

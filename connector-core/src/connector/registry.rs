@@ -1,5 +1,6 @@
 use super::{Configuration, Job, ModelConnector, Record, State};
 use crate::checkpoint::Checkpoint;
+use crate::config::ConfigMap;
 use crate::framework::Frameworks;
 use crate::gpt::GptConfig;
 use crate::mapping::{Direction, Mapping};
@@ -57,6 +58,8 @@ pub trait Connect: Send + Sync {
     /// Whether its model can be computed: whether it has a
     /// [`GptConfig`](crate::gpt::GptConfig).
     fn computes(&self) -> bool;
+    /// How the format's config says the model's, if a map does.
+    fn config_map(&self) -> Option<&'static ConfigMap>;
     /// What frameworks for training call it.
     fn frameworks(&self) -> Option<&'static Frameworks>;
     /// Which of the source's files are the tokenizer.
@@ -119,6 +122,10 @@ impl<C: ModelConnector> Connect for Erased<C> {
         TypeId::of::<<C::Model as Model>::Config>() == TypeId::of::<GptConfig>()
     }
 
+    fn config_map(&self) -> Option<&'static ConfigMap> {
+        const { C::CONFIG.as_ref() }
+    }
+
     fn frameworks(&self) -> Option<&'static Frameworks> {
         const { C::FRAMEWORKS.as_ref() }
     }
@@ -148,11 +155,7 @@ impl<C: ModelConnector> Connect for Erased<C> {
     }
 
     fn restore(&self, fields: &Value, file: &str) -> Result<Configuration> {
-        let mut fields = fields.clone();
-        if let (Some(map), Some(fields)) = (C::CONFIG, fields.as_object_mut()) {
-            map.follow(fields);
-        }
-        configuration::<C>(&parse(&fields, file)?)
+        configuration::<C>(&parse(fields, file)?)
     }
 
     fn source_config(&self, model: &Config, original: Option<&Value>) -> Result<Value> {
@@ -391,6 +394,9 @@ mod tests {
         }
         fn computes(&self) -> bool {
             false
+        }
+        fn config_map(&self) -> Option<&'static ConfigMap> {
+            None
         }
         fn frameworks(&self) -> Option<&'static Frameworks> {
             None

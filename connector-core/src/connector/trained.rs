@@ -50,6 +50,7 @@ fn candidates(format: &str) -> Result<Vec<Candidate<'static>>> {
         Some(Candidate {
             model: registration.model,
             frameworks: connector.frameworks()?,
+            map: connector.config_map(),
             says: Box::new(move |config| {
                 catch(|| format_config::says(connector, config)).unwrap_or(false)
             }),

@@ -1,5 +1,7 @@
 //! Activations, by the name that PyTorch and transformers give them.
 
+use crate::checkpoint::Flavor;
+
 /// An activation of a gated linear unit, and what the frameworks call it.
 pub(super) struct Activation {
     /// Its name in a model's config.
@@ -40,21 +42,13 @@ const ACTIVATIONS: [Activation; 3] = [
     },
 ];
 
-/// Who is told of an activation.
-#[derive(Clone, Copy)]
-pub(super) enum Listener {
-    Nemo,
-    Bridge,
-    CommandLine,
-}
-
 /// What a framework calls the activation of this name; `None` if it cannot say it.
-pub(super) fn written(name: &str, listener: Listener) -> Option<&'static str> {
+pub(super) fn written(name: &str, flavor: Flavor) -> Option<&'static str> {
     let known = ACTIVATIONS.iter().find(|known| known.name == name)?;
-    match listener {
-        Listener::Nemo => Some(known.nemo),
-        Listener::Bridge => Some(known.bridge),
-        Listener::CommandLine => known.option,
+    match flavor {
+        Flavor::Nemo => Some(known.nemo),
+        Flavor::MegatronBridge => Some(known.bridge),
+        Flavor::MegatronLm => known.option,
     }
 }
 

@@ -1,11 +1,11 @@
 //! `run_config.yaml`: the config of a run of Megatron-Bridge, of which it reads the model, the
 //! tokenizer, and what the checkpoint has besides.
 
-use super::activation::Listener;
-use super::core::Megatron;
 use super::found::{Class, Foreign};
+use super::megatron_core::Megatron;
 use super::python::Python;
 use crate::base::json;
+use crate::checkpoint::Flavor;
 use serde_json::{Map, Value, json};
 
 /// Megatron-Bridge's config of a run.
@@ -21,7 +21,7 @@ const GENERIC_SIZES: &str = "GPTProvider";
 pub(super) fn write(provider: &str, model: &Megatron<'_>, tokenizer: bool) -> Value {
     let mut fields = Map::from_iter([("_target_".to_string(), json!(provider))]);
     let mut put = |name: &str, value: Value| drop(fields.insert(name.into(), value));
-    for (name, value) in model.fields(Listener::Bridge) {
+    for (name, value) in model.fields(Flavor::MegatronBridge) {
         put(name, value.yaml());
     }
     put("should_pad_vocab", json!(true));

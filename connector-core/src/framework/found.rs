@@ -11,6 +11,7 @@ use crate::base::{Advice, Finding, FindingKind};
 use crate::checkpoint::Result;
 use crate::checkpoint::torch_dist::{self, Arguments};
 use crate::checkpoint::{NemoCheckpoint, Small};
+use crate::config::ConfigMap;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,8 @@ pub(crate) struct Candidate<'a> {
     pub model: &'static str,
     /// What frameworks call it.
     pub frameworks: &'static Frameworks,
+    /// How its family's config is said, if a map does.
+    pub map: Option<&'static ConfigMap>,
     /// Whether its family can say all that this config of a model says.
     pub says: Box<dyn Fn(&Value) -> bool + 'a>,
 }
@@ -95,26 +98,30 @@ fn settle(
     candidates: &[Candidate<'_>],
     subject: &str,
 ) -> (String, Value, Vec<Finding>) {
-    let translated = |frameworks: Option<&Frameworks>| {
+    let translated = |candidate: Option<&Candidate<'_>>| {
         // Only a family's own class does what no field says.
-        let implied = frameworks.filter(|_| class != Class::Any).map_or(&[][..], |f| f.implied);
+        let own = candidate.filter(|_| class != Class::Any);
+        let implied = own.map_or(&[][..], |candidate| candidate.frameworks.implied);
         let mut findings = Vec::new();
-        let config = translate::translate(&config, implied, subject, &mut findings);
-        (config, findings)
+        let mut fields = translate::translate(&config, implied, subject, &mut findings);
+        if let Some(map) = candidate.and_then(|candidate| candidate.map) {
+            map.follow(&mut fields);
+        }
+        (Value::Object(fields), findings)
     };
     let mut called: Vec<&Candidate<'_>> =
         candidates.iter().filter(|candidate| candidate.is_called(&class)).collect();
     // Of families that would all do, one that has no class of its own there comes first.
     called.sort_by_key(|candidate| !candidate.frameworks.bridge.is_generic());
     let says = |candidate: &&&Candidate<'_>| {
-        let (config, findings) = translated(Some(candidate.frameworks));
+        let (config, findings) = translated(Some(candidate));
         findings.is_empty() && (candidate.says)(&config)
     };
     let chosen = match (&class, called.as_slice()) {
         (Class::Nemo(_) | Class::Bridge(_), [one]) => Some(*one),
         (_, several) => several.iter().find(says).or(several.first()).copied(),
     };
-    let (config, findings) = translated(chosen.map(|candidate| candidate.frameworks));
+    let (config, findings) = translated(chosen);
     let model = match (chosen, class) {
         (Some(candidate), _) => candidate.model.into(),
         // As the connector for it may be called, or a message that there is none will say.
@@ -197,7 +204,7 @@ mod tests {
                 named.iter().all(|name| config.get(*name).is_some() == own.contains(name))
                     && (windows || config.get("window_size").is_none())
             };
-            Candidate { model, frameworks, says: Box::new(says) }
+            Candidate { model, frameworks, map: None, says: Box::new(says) }
         };
         let candidates = [
             candidate("GemmaModel", HfGemma::FRAMEWORKS, &[]),

@@ -5,10 +5,10 @@
 //! those that Megatron-Bridge asks for when it opens such a checkpoint (`mlm_compat`). No path: the
 //! tokenizer is for `--tokenizer-model`.
 
-use super::activation::Listener;
-use super::core::Megatron;
 use super::found::{Class, Foreign};
+use super::megatron_core::Megatron;
 use super::python::Python;
+use crate::checkpoint::Flavor;
 use crate::config::{Args, ConfigFields, Scalar};
 use crate::gpt::{ELSEWHERE, GptConfig};
 use serde_json::{Map, Value, json};
@@ -59,7 +59,7 @@ const CONSTANT: [(&str, &str); 38] = [
 ];
 
 pub(super) fn write(model: &Megatron<'_>) -> Python {
-    let is_swiglu = model.activation(Listener::CommandLine) == Some("swiglu");
+    let is_swiglu = model.activation(Flavor::MegatronLm) == Some("swiglu");
     let mut args = model.arguments();
     let groups = model.count("num_query_groups");
     args.extend([

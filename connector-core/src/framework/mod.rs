@@ -8,7 +8,7 @@
 //! ```
 //!
 //! What is written is made from the model's config, by the table of its fields, in the names of
-//! Megatron-core (`core`), and from what each family says of itself ([`Frameworks`]). What is read
+//! Megatron-core (`megatron_core`), and from what each family says of itself ([`Frameworks`]). What is read
 //! goes the same way back (`translate`); of which model it is, the families that are linked in tell
 //! (`found`). The directory of the tokenizer, or `context/`, also has `model.yaml` as connector
 //! writes it and all other files of the source, so that no checkpoint needs the original to be
@@ -17,9 +17,9 @@
 mod activation;
 mod bridge;
 mod common;
-mod core;
 mod fiddle;
 mod found;
+mod megatron_core;
 mod megatron_lm;
 mod names;
 mod nemo;

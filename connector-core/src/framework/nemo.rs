@@ -5,11 +5,11 @@
 //! tokenizer, and the trainer of an import. Fields that say how a run is spread over devices are
 //! left to the run, and of the optimizer's only those are given that differ from its defaults.
 
-use super::activation::Listener;
-use super::core::Megatron;
 use super::fiddle::{self, Call, Node};
+use super::megatron_core::Megatron;
 use super::python::Python;
 use super::{NemoNames, NemoValue};
+use crate::checkpoint::Flavor;
 use serde_json::Value;
 
 /// Where the tokenizer is: what NeMo's importers call it, and its exporters look for.
@@ -56,7 +56,7 @@ pub(super) fn write(names: &NemoNames, model: &Megatron<'_>, context: &Context) 
 
 fn config(names: &NemoNames, model: &Megatron<'_>, context: &Context) -> Call {
     let mut fields: Vec<(_, Node)> = Vec::new();
-    fields.extend(model.fields(Listener::Nemo).into_iter().map(|(name, v)| (name, v.into())));
+    fields.extend(model.fields(Flavor::Nemo).into_iter().map(|(name, v)| (name, v.into())));
     for &(name, value) in names.also {
         let value = match value {
             NemoValue::Is(value) => Python::Bool(value),

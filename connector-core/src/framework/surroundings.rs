@@ -1,8 +1,7 @@
 //! Everything that is written around the tensors of a distributed checkpoint.
 
-use super::activation::Listener;
 use super::bridge::{self, RUN_CONFIG};
-use super::core::Megatron;
+use super::megatron_core::Megatron;
 use super::{Frameworks, common, megatron_lm, nemo};
 use crate::base::json::pretty;
 use crate::checkpoint::torch_dist::LayerLayout;
@@ -138,7 +137,7 @@ impl Described<'_> {
         around.put(beside, IO_JSON, io_json);
 
         let implied = |field: &str| self.frameworks?.implies(field);
-        let mut unsaid = model.unsaid(Listener::Nemo, implied);
+        let mut unsaid = model.unsaid(Flavor::Nemo, implied);
         if model.llama3_rope().is_some() && names.llama3_config.is_none() {
             unsaid.push("rotary scaling as in Llama 3.1".into());
         }
@@ -159,7 +158,7 @@ impl Described<'_> {
         };
         let config = bridge::write(frameworks.bridge.provider, &model, !self.tokenizer.is_empty());
         around.put(iteration, RUN_CONFIG, yaml(&config)?);
-        let mut unsaid = model.unsaid(Listener::Bridge, |field| frameworks.implies(field));
+        let mut unsaid = model.unsaid(Flavor::MegatronBridge, |field| frameworks.implies(field));
         unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
         around.warn(Flavor::MegatronBridge, unsaid);
         Ok(())
@@ -167,7 +166,7 @@ impl Described<'_> {
 }
 
 fn unsaid_in_args(model: &Megatron<'_>) -> Vec<String> {
-    let mut unsaid = model.unsaid(Listener::CommandLine, |_| None);
+    let mut unsaid = model.unsaid(Flavor::MegatronLm, |_| None);
     unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
     unsaid
 }

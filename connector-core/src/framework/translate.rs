@@ -4,7 +4,7 @@
 use super::activation;
 use super::found::refusal;
 use crate::base::Finding;
-use crate::config::{ConfigFields, Field, Kind, Scalar};
+use crate::config::{ConfigFields, Field, Scalar};
 use crate::gpt::{ELSEWHERE, GptConfig, is_of_experts};
 use serde_json::{Map, Value, json};
 
@@ -26,13 +26,13 @@ pub(super) fn translate(
     implied: &[(&str, Scalar)],
     subject: &str,
     findings: &mut Vec<Finding>,
-) -> Value {
+) -> Map<String, Value> {
     let mut translation = Translation { config, subject, findings, fields: Map::new() };
     translation.run();
     for (name, value) in implied {
         translation.put(name, value.value());
     }
-    Value::Object(translation.fields)
+    translation.fields
 }
 
 struct Translation<'a> {
@@ -99,7 +99,7 @@ impl Translation<'_> {
         match (self.get(name).cloned(), field.core) {
             (None, None) => self.refuse(format!("\"{name}\" is not given")),
             // What is as Megatron-core has it, the model's config does not say.
-            (Some(value), Some(core)) if core.is(&value) && field.kind != Kind::Size => {}
+            (Some(value), Some(core)) if core.is(&value) => {}
             (Some(value), _) => self.put(field.name, value),
             (None, Some(_)) => {}
         }
@@ -224,7 +224,7 @@ mod tests {
         config
     }
 
-    fn translated(scaled: bool, change: impl FnOnce(&mut Value)) -> (Value, String) {
+    fn translated(scaled: bool, change: impl FnOnce(&mut Value)) -> (Map<String, Value>, String) {
         let mut findings = Vec::new();
         let implied = scaled.then_some(("apply_embedding_scaling", Scalar::Bool(true)));
         let value = translate(&config(change), implied.as_slice(), "model.yaml", &mut findings);

@@ -1,5 +1,5 @@
 use crate::checkpoint::{Checkpoint, shown};
-use crate::connector::{Registration, translate_config};
+use crate::connector::{Registration, read_config, translate_config};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use serde_json::{Value, json};
@@ -88,11 +88,9 @@ impl Proof<'_> {
     fn show(&mut self, path: &str, to: &str, changed: Value) -> Result<()> {
         let connector = self.importer.connector;
         let checkpoint = Checkpoint::of_config(changed.clone());
-        let read = connector.configure(&checkpoint, &[]);
-        checkpoint.fields().settle_rest(&[]);
-        let model = match read {
-            Ok(read) if checkpoint.findings().is_empty() => read.model,
-            Ok(_) | Err(Error::Refused(_)) => {
+        let model = match read_config(connector, &checkpoint) {
+            Ok(read) => read.model,
+            Err(Error::Refused(_)) => {
                 self.shown.refused += 1;
                 return Ok(());
             }

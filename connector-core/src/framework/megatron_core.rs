@@ -1,7 +1,8 @@
 //! A model's config in the fields of Megatron-core's `TransformerConfig` and `GPTModel`.
 
-use super::activation::{self, Listener};
+use super::activation;
 use super::python::Python;
+use crate::checkpoint::Flavor;
 use crate::config::{Args, ConfigFields, Field as Declared, Scalar};
 use crate::gpt::{GptConfig, is_of_experts};
 use serde_json::Value;
@@ -63,12 +64,12 @@ impl<'a> Megatron<'a> {
     }
 
     /// The fields that NeMo and Megatron-Bridge have in common.
-    pub fn fields(&self, listener: Listener) -> Vec<Field> {
+    pub fn fields(&self, flavor: Flavor) -> Vec<Field> {
         let mut fields = self.dtype();
         for field in GptConfig::FIELDS {
             match field.name {
                 "activation_func" => {
-                    let path = self.activation(listener);
+                    let path = self.activation(flavor);
                     fields.extend(path.map(|path| (field.name, Python::name(path))));
                 }
                 // One field for the biases of attention and the MLP.
@@ -135,8 +136,8 @@ impl<'a> Megatron<'a> {
     }
 
     /// What a framework calls the activation.
-    pub fn activation(&self, listener: Listener) -> Option<&'static str> {
-        activation::written(self.text("activation_func")?, listener)
+    pub fn activation(&self, flavor: Flavor) -> Option<&'static str> {
+        activation::written(self.text("activation_func")?, flavor)
     }
 
     fn rope(&self, kind: &str) -> Option<&'a Value> {
@@ -154,18 +155,14 @@ impl<'a> Megatron<'a> {
 
     /// What a framework's config cannot say: what Megatron-core's cannot, and what its own classes do
     /// otherwise, of which `implied` has the value.
-    pub fn unsaid(
-        &self,
-        listener: Listener,
-        implied: impl Fn(&str) -> Option<Scalar>,
-    ) -> Vec<String> {
+    pub fn unsaid(&self, flavor: Flavor, implied: impl Fn(&str) -> Option<Scalar>) -> Vec<String> {
         let mut unsaid = Vec::new();
         if self.is("attention_bias") != self.is("mlp_bias") && self.get("mlp_bias").is_some() {
             let (with, without) =
                 if self.is("mlp_bias") { ("MLP", "attention") } else { ("attention", "MLP") };
             unsaid.push(format!("biases in the {with} and none in the {without}"));
         }
-        if self.activation(listener).is_none() {
+        if self.activation(flavor).is_none() {
             let name = self.text("activation_func").unwrap_or_default();
             unsaid.push(format!("the activation {name}"));
         }
@@ -244,7 +241,7 @@ mod tests {
             (noisy, "moe_input_jitter_eps", Some(Python::Float(0.5))),
         ] {
             let config = config(change.clone());
-            let fields = Megatron::new(&config).unwrap().fields(Listener::Nemo);
+            let fields = Megatron::new(&config).unwrap().fields(Flavor::Nemo);
             let found = fields.into_iter().find(|(name, _)| *name == field).map(|found| found.1);
             assert_eq!(found, want, "{change}: {field}");
         }
@@ -266,7 +263,7 @@ mod tests {
         ] {
             let config = config(change.clone());
             assert_eq!(
-                Megatron::new(&config).unwrap().unsaid(Listener::CommandLine, |_| None),
+                Megatron::new(&config).unwrap().unsaid(Flavor::MegatronLm, |_| None),
                 want,
                 "{change}"
             );
