@@ -1,7 +1,6 @@
 use crate::{Model, Stored, Tree, read_tensors, tree};
-use connector_core::{
-    Error, ExportOptions, Exported, ImportOptions, Imported, Result, export_ckpt, import_ckpt,
-};
+use connector_core::connector::Record;
+use connector_core::{Error, ExportOptions, ImportOptions, Result, export_ckpt, import_ckpt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,7 +61,7 @@ impl Bench {
 
     /// Exports what was imported, which must succeed and leave it and the directory tidy.
     #[track_caller]
-    pub fn export(&self, options: ExportOptions) -> Exported {
+    pub fn export(&self, options: ExportOptions) -> Record {
         let before = tree(&self.out());
         let exported = match export_ckpt(&self.out(), &self.back(), options) {
             Ok(exported) => exported,
@@ -93,7 +92,7 @@ impl Bench {
 
     /// Imports, which must succeed and leave the source and the directory tidy.
     #[track_caller]
-    pub fn import(&self, options: ImportOptions) -> Imported {
+    pub fn import(&self, options: ImportOptions) -> Record {
         let before = tree(&self.source());
         let imported = match import_ckpt(&self.source(), &self.out(), options) {
             Ok(imported) => imported,

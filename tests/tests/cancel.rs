@@ -1,7 +1,7 @@
 //! Imports that are stopped, and the directories made for an output.
 
 use connector_core::engine::Progress;
-use connector_core::{Cancel, Error, PlannedImport, import_ckpt};
+use connector_core::{Cancel, Error, Planned, import_ckpt};
 use connector_tests::{Bench, Model, assert_same_tensors, fixture, options, read_tensors};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -51,7 +51,7 @@ fn nothing_more_is_written_once_somebody_asked_to_stop() {
         o.engine.threads = 1;
         o.cancel = progress.cancel.clone();
     });
-    let planned = PlannedImport::new(&bench.source(), options).unwrap();
+    let planned = Planned::import(&bench.source(), options).unwrap();
     let error = bench.unchanged(|| planned.run(&bench.out(), &progress));
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(progress.parts.into_inner(), 1);

@@ -2,7 +2,7 @@
 //! publishes nothing.
 
 use connector_core::connector::{
-    ConvertOptions, PlannedImport, TorchDist, VerifyOptions, convert_ckpt, diff, verify,
+    ConvertOptions, Planned, TorchDist, VerifyOptions, convert_ckpt, diff, verify,
 };
 use connector_core::engine::{Io, NoProgress};
 use connector_core::model::{LoadOptions, Loaded};
@@ -105,7 +105,7 @@ fn a_flipped_bit_in_a_file_of_torch_save() {
         assert_damaged::<()>(Err(error), &file);
         assert_damaged(verify(&source, &model, &verifying, quiet), &file);
         assert_damaged(diff(&hf, &source, &verifying, quiet), &file);
-        let planned = PlannedImport::new(&source, options(|_| {})).unwrap();
+        let planned = Planned::import(&source, options(|_| {})).unwrap();
         assert_damaged(planned.in_memory(), &file);
         assert_damaged(Loaded::open(&source, &LoadOptions::default()), &file);
     });

@@ -17,11 +17,12 @@ use std::path::Path;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 
-const STACKED: Option<TorchDist> =
-    Some(TorchDist { flavor: Flavor::Nemo, layers: Some(LayerLayout::Stacked), files: 0 });
+fn stacked() -> Option<TorchDist> {
+    Some(TorchDist::default().layers(LayerLayout::Stacked))
+}
 
 fn per_layer() -> Option<TorchDist> {
-    Some(TorchDist { layers: Some(LayerLayout::PerLayer), ..TorchDist::default() })
+    Some(TorchDist::default().layers(LayerLayout::PerLayer))
 }
 
 fn with(change: impl FnOnce(&mut ConvertOptions)) -> ConvertOptions {
@@ -72,8 +73,8 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
             }));
             bench
         };
-        let (plain, dist) = (import(None), import(STACKED));
-        convert(&plain.out(), &plain.back(), |options| options.torch_dist = STACKED);
+        let (plain, dist) = (import(None), import(stacked()));
+        convert(&plain.out(), &plain.back(), |options| options.torch_dist = stacked());
         assert_same_files(&plain.back(), &dist.out());
         convert(&dist.out(), &dist.back(), |_| {});
         let folders = |bench: &Bench, folder: &str| contents(&bench.out().join(folder));
@@ -112,7 +113,7 @@ fn a_run_of_megatron_lm_becomes_a_directory_that_exports_by_itself() {
 fn the_directory_of_one_framework_becomes_that_of_another() {
     for flavor in [Flavor::MegatronLm, Flavor::MegatronBridge, Flavor::Nemo] {
         let bench = Bench::new(&Model::fixture("gemma"));
-        let dist = |flavor| Some(TorchDist { flavor, ..TorchDist::default() });
+        let dist = |flavor| Some(TorchDist::default().flavor(flavor));
         bench.import(options(|options| options.torch_dist = dist(Flavor::Nemo)));
         convert(&bench.out(), &bench.back(), |options| options.torch_dist = dist(flavor));
         let direct = Bench::new(&Model::fixture("gemma"));
@@ -145,7 +146,7 @@ fn what_was_left_out_stays_declared() {
     let bench = Bench::new(&Model::fixture("llama"));
     let only = "decoder.layers.{layer}.**";
     bench.import(options(|options| options.plan.only = vec![only.into()]));
-    let record = convert(&bench.out(), &bench.back(), |options| options.torch_dist = STACKED);
+    let record = convert(&bench.out(), &bench.back(), |options| options.torch_dist = stacked());
     assert!(!record.complete);
     let same = verify(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
     assert!(same.unwrap().is_equal());

@@ -66,7 +66,7 @@ fn the_fixtures_come_back_bit_for_bit_with_all_their_files() {
         }
         let names: Vec<String> = tree(&bench.back()).into_keys().collect();
         assert_eq!(names.len(), model.files.len() + 3, "{names:?}");
-        assert_eq!(exported.record.copied, model.files.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(exported.copied, model.files.keys().cloned().collect::<Vec<_>>());
 
         let record = json_file(bench.back().join("conversion.json"));
         assert_eq!(record["direction"], "export");
@@ -145,7 +145,7 @@ fn what_was_changed_in_model_yaml_wins() {
     let mut want = Model::fixture("llama").config;
     want["rope_theta"] = json!(20000.0);
     assert_eq!(json_file(bench.back().join("config.json")), want);
-    let changed: Vec<_> = exported.record.config.changed.keys().cloned().collect();
+    let changed: Vec<_> = exported.config.changed.keys().cloned().collect();
     assert_eq!(changed, ["rope_theta"]);
 
     // In the newer one, it stays in that.

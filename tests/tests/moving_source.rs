@@ -2,7 +2,7 @@
 
 use connector_core::connector::{ConvertOptions, PlannedConvert, TorchDist};
 use connector_core::engine::Progress;
-use connector_core::{Error, PlannedExport, PlannedImport, Result, import_ckpt, store};
+use connector_core::{Error, Planned, Result, import_ckpt, store};
 use connector_tests::{Bench, Model, export_options, options};
 use std::fs;
 use std::io::Write;
@@ -30,7 +30,7 @@ impl<F: Fn() + Sync> Progress for Meddle<F> {
 /// What an import says whose source is changed while it runs, and that it leaves nothing.
 fn changed(change: impl Fn(PathBuf) + Sync) -> Error {
     let bench = Bench::new(&Model::fixture("llama"));
-    let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
+    let planned = Planned::import(&bench.source(), options(|_| {})).unwrap();
     let meddle = Meddle::new(|| change(bench.source()));
     let Err(error) = planned.run(&bench.out(), &meddle) else { panic!("it was accepted") };
     assert!(!bench.out().exists());
@@ -100,7 +100,7 @@ fn exports_and_conversions_notice_it_too() {
             bench.assert_tidy();
         };
         is_noticed(&|bench, meddle| {
-            let planned = PlannedExport::new(&bench.out(), export_options(|_| {}))?;
+            let planned = Planned::export(&bench.out(), export_options(|_| {}))?;
             planned.run(&bench.back(), meddle).map(drop)
         });
         is_noticed(&|bench, meddle| {
@@ -127,7 +127,7 @@ fn links_that_are_sent_elsewhere_are_noticed() {
             symlink(to, &link).unwrap();
         };
         send(&one);
-        let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
+        let planned = Planned::import(&bench.source(), options(|_| {})).unwrap();
         let meddle = Meddle::new(|| {
             send(&two);
             if back {
@@ -175,6 +175,6 @@ fn pipes_in_the_place_of_small_files_do_not_hang() {
         let _ = fs::remove_file(&path);
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(PlannedImport::new(&bench.source(), options(|_| {})).is_err(), "{name}");
+        assert!(Planned::import(&bench.source(), options(|_| {})).is_err(), "{name}");
     }
 }

@@ -52,7 +52,8 @@ impl ModelConnector for Picky {
 
     fn apply(job: &Job<'_>) -> Result<Record> {
         if job.output().ends_with("forbidden") {
-            let (way, tensors) = (job.direction(), job.source().tensors().len());
+            let (way, tensors) =
+                (job.planned().direction(), job.planned().source().tensors().len());
             return Err(Error::ModelConfig {
                 reason: format!("{way:?} of {tensors} is forbidden"),
             });
@@ -120,9 +121,9 @@ impl ModelConnector for Own {
     }
 
     fn convert_state(state: &mut State<'_>) -> Result<()> {
-        assert_eq!(state.direction(), Direction::Import);
+        assert_eq!(state.planned().direction(), Direction::Import);
         let norm = state.tensor("model.norm.weight")?;
-        let trouble = state.format_config().json()["_trouble"].as_str().map(String::from);
+        let trouble = state.planned().format_config().json()["_trouble"].as_str().map(String::from);
         match trouble.as_deref() {
             None => {
                 state.convert()?;
@@ -169,7 +170,7 @@ fn an_own_tokenizer_is_what_is_loaded() {
     let source = fixture("llama/hf");
     let mut options = in_format("longer");
     options.cache = Some(Cache::at(dir.path()));
-    let model = LlamaModel::import_from_with(source.to_str().unwrap(), options).unwrap();
+    let model = LlamaModel::import_from(source, options).unwrap();
     assert_eq!(model.tokenizer, [model.path.join("special_tokens_map.json")]);
 }
 

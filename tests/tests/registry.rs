@@ -70,7 +70,7 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
             for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
                 let bench = Bench::new(&Model::fixture(name));
                 bench.import(options(|o| {
-                    o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() });
+                    o.torch_dist = Some(TorchDist::default().flavor(flavor));
                 }));
                 if !bench.conversion()["warnings"].is_null() {
                     panic!("{name}: {}", bench.conversion()["warnings"]);

@@ -54,7 +54,7 @@ fn from_hf(dir: &Path) -> ExportOptions {
 
 fn to_torch_dist(layers: LayerLayout, change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {
     options(|options| {
-        options.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
+        options.torch_dist = Some(TorchDist::default().layers(layers));
         change(options);
     })
 }

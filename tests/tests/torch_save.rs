@@ -146,15 +146,15 @@ fn pickles_are_taken_on_request_where_safetensors_lie_beside_them() {
         read_tensors(&path.join("weights"))["decoder.final_layernorm.weight"].bytes.clone()
     };
     let pytorch = format!("pytorch://{}", bench.source().display());
-    let path = LlamaModel::import_ckpt(&pytorch, Some(&bench.out()), false).unwrap();
+    let path = LlamaModel::import_ckpt(&pytorch, Some(&bench.out()), options(|_| {})).unwrap();
     let saved = read_tensors(&fixture("llama/hf"));
     assert_eq!(norm(&path), saved["model.norm.weight"].bytes);
-    let hf = AutoModel::import_ckpt(bench.source().to_str().unwrap(), Some(&bench.back()), false);
+    let hf = AutoModel::import_ckpt(bench.source(), Some(&bench.back()), options(|_| {}));
     assert!(norm(&hf.unwrap()).iter().all(|&byte| byte == 0));
 
     // Where there are none, it says what there is.
     let safe = format!("pytorch://{}", fixture("llama/hf").display());
-    let error = LlamaModel::importer(&safe).err().unwrap().to_string();
+    let error = LlamaModel::importer(&safe, options(|_| {})).err().unwrap().to_string();
     assert!(error.contains("found safetensors, `model.safetensors`"), "{error}");
 
     // It is how weights lie, and no format that is written.

@@ -18,7 +18,8 @@ use std::path::Path;
 /// # Errors
 /// [`ModelError::NotCovered`] if it does not compute models of this config;
 /// [`Open`](crate::checkpoint::Error::Open), [`Error::Candle`].
-pub fn oracle_logits(source: &Path, tokens: &Tensor, device: &Device) -> Result<Tensor> {
+pub fn oracle_logits(source: impl AsRef<Path>, tokens: &Tensor, device: &Device) -> Result<Tensor> {
+    let source = source.as_ref();
     let checkpoint = Checkpoint::open(source)?;
     let Some(config) = checkpoint.config().and_then(Value::as_object) else {
         return Err(Error::refused(checkpoint.findings()));

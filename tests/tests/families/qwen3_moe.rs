@@ -90,7 +90,7 @@ fn dense_layers_among_mixtures_go_every_way() {
     for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
         let bench = Bench::new(&model);
         bench.import(options(|o| {
-            o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() });
+            o.torch_dist = Some(TorchDist::default().flavor(flavor));
         }));
         let same = verify(&bench.source(), &bench.out(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal(), "{flavor:?}");

@@ -38,10 +38,14 @@ fn families_load_their_own() {
     type Load = fn(&Path, Option<DType>, DeviceChoice) -> Result<GPTModel>;
     let cpu = DeviceChoice::Cpu;
     for (name, own, other) in [
-        ("llama", LlamaModel::load as Load, MistralModel::load as Load),
-        ("mistral", MistralModel::load, LlamaModel::load),
-        ("mixtral", MixtralModel::load, MistralModel::load),
-        ("gemma", GemmaModel::load, LlamaModel::load),
+        (
+            "llama",
+            (|a, b, c| LlamaModel::load(a, b, c)) as Load,
+            (|a, b, c| MistralModel::load(a, b, c)) as Load,
+        ),
+        ("mistral", |a, b, c| MistralModel::load(a, b, c), |a, b, c| LlamaModel::load(a, b, c)),
+        ("mixtral", |a, b, c| MixtralModel::load(a, b, c), |a, b, c| MistralModel::load(a, b, c)),
+        ("gemma", |a, b, c| GemmaModel::load(a, b, c), |a, b, c| LlamaModel::load(a, b, c)),
     ] {
         let (path, (tokens, want)) = (fixture(&format!("{name}/hf")), reference(name));
         let model = own(&path, Some(DType::F32), cpu).unwrap();
@@ -83,7 +87,7 @@ fn every_way_gives_the_same_bits() {
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
-                o.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
+                o.torch_dist = Some(TorchDist::default().layers(layers));
                 o.pad_vocab_to_multiple_of = Some(64);
             }));
             assert!(logits(&bench.out()) == want, "{name}: torch_dist, {layers:?}, padded");

@@ -28,7 +28,7 @@ const ENTRY: usize = 96;
 
 /// A tensor to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputTensor<'a> {
+pub(crate) struct OutputTensor<'a> {
     /// The key.
     pub name: &'a str,
     /// The type of an element.
@@ -41,7 +41,7 @@ pub struct OutputTensor<'a> {
 ///
 /// The same tensors make the same layout, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     files: Vec<ShardFile>,
     placements: Vec<Placement>,
     index: Option<Vec<u8>>,
@@ -49,7 +49,7 @@ pub struct Layout {
 
 /// A safetensors file to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardFile {
+pub(crate) struct ShardFile {
     /// The file name.
     pub name: String,
     /// Everything before the tensors: the header with its length in front.
@@ -60,7 +60,7 @@ pub struct ShardFile {
 
 /// Where a tensor will lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// Its file, counted in [`Layout::files`].
     pub file: FileId,
     /// Its first byte in the file.
