@@ -284,7 +284,7 @@ pub fn tokenizer(bytes: &[u8]) {
     use crate::model::Tokenizer;
     const TEXT: &str = "The sand is on the sea, 3.14: naïve 日本語\n\t<s> ▁x</s>";
     in_folder("tokenizer", &[], Tokenizer::FILE, bytes, |dir| {
-        let opened = told(Tokenizer::open(&dir.join(Tokenizer::FILE)));
+        let opened = told(Tokenizer::open(dir.join(Tokenizer::FILE)));
         let Some(tokenizer) = opened else { return };
         let Some(tokens) = told(tokenizer.encode(TEXT, true)) else { return };
         told(tokenizer.decode(&tokens));
@@ -305,7 +305,7 @@ pub fn data(bytes: &[u8]) {
                 static TOKENIZER: OnceCell<Option<Tokenizer>> = const { OnceCell::new() };
             }
             TOKENIZER.with(|tokenizer| {
-                let open = || told(Tokenizer::open(&dir.join(Tokenizer::FILE)));
+                let open = || told(Tokenizer::open(dir.join(Tokenizer::FILE)));
                 let Some(tokenizer) = tokenizer.get_or_init(open) else { panic!("the fixture's") };
                 let data = FineTuningData { seq_length: 64, ..FineTuningData::new(dir.join(name)) };
                 told(data.load(tokenizer, Some(2)));

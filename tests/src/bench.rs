@@ -63,7 +63,7 @@ impl Bench {
     #[track_caller]
     pub fn export(&self, options: ExportOptions) -> Record {
         let before = tree(&self.out());
-        let exported = match export_ckpt(&self.out(), &self.back(), options) {
+        let exported = match export_ckpt(self.out(), self.back(), options) {
             Ok(exported) => exported,
             Err(error) => panic!("the export failed: {error}"),
         };
@@ -76,7 +76,7 @@ impl Bench {
     #[track_caller]
     pub fn refuse_export(&self, options: ExportOptions) -> Error {
         let back = self.back();
-        self.unchanged(|| export_ckpt(&self.out(), &back, options))
+        self.unchanged(|| export_ckpt(self.out(), &back, options))
     }
 
     /// The tensors of the import.
@@ -94,7 +94,7 @@ impl Bench {
     #[track_caller]
     pub fn import(&self, options: ImportOptions) -> Record {
         let before = tree(&self.source());
-        let imported = match import_ckpt(&self.source(), &self.out(), options) {
+        let imported = match import_ckpt(self.source(), self.out(), options) {
             Ok(imported) => imported,
             Err(error) => panic!("the import failed: {error}"),
         };
@@ -107,7 +107,7 @@ impl Bench {
     #[track_caller]
     pub fn refuse(&self, options: ImportOptions) -> Error {
         let out = self.out();
-        self.unchanged(|| import_ckpt(&self.source(), &out, options))
+        self.unchanged(|| import_ckpt(self.source(), &out, options))
     }
 
     /// Runs something that must fail and leave everything as it was.

@@ -223,7 +223,7 @@ proptest! {
         let mut world = World::new();
         let cache = Cache::at("cache");
         let place = |world: &World, number: usize| {
-            let planned = Planned::import(&world.source(number), options(|_| {})).unwrap();
+            let planned = Planned::import(world.source(number), options(|_| {})).unwrap();
             cache.place(&planned).unwrap()
         };
         let mut known = HashMap::new();

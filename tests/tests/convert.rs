@@ -83,7 +83,7 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
         // What NeMo needs beside the tensors is not taken away.
         assert!(contents(&dist.back().join("context")) == folders(&dist, "context"));
         // Names of experts or not: the same numbers.
-        let same = verify(&plain.out(), &dist.out(), &VerifyOptions::default(), &NoProgress);
+        let same = verify(plain.out(), dist.out(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal());
     }
 }
@@ -103,7 +103,7 @@ fn a_run_of_megatron_lm_becomes_a_directory_that_exports_by_itself() {
         convert(&bench.source(), &bench.out(), |options| options.trained.iteration = Some(120));
         let plain = read_tensors(&fixture(&format!("torch_dist/{model}/plain.safetensors")));
         assert_same_tensors(&bench.weights(), &plain);
-        export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+        export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
         let hf = fixture(&format!("torch_dist/{model}/hf"));
         assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
     }
@@ -122,7 +122,7 @@ fn the_directory_of_one_framework_becomes_that_of_another() {
         // And from there to what candle loads.
         let plain = bench.dir().join("plain");
         convert(&bench.back(), &plain, |_| {});
-        let same = verify(&bench.source(), &plain, &VerifyOptions::default(), &NoProgress);
+        let same = verify(bench.source(), &plain, &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal());
     }
 }
@@ -137,7 +137,7 @@ fn what_nemo_wrote_keeps_its_files() {
     assert_eq!((record.direction, record.hashes.len()), ("convert", bench.weights().len()));
     // And back, with each layer by itself.
     convert(&bench.out(), &bench.back(), |o| o.torch_dist = per_layer());
-    let same = verify(&nemo, &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+    let same = verify(&nemo, bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
 
@@ -148,7 +148,7 @@ fn what_was_left_out_stays_declared() {
     bench.import(options(|options| options.plan.only = vec![only.into()]));
     let record = convert(&bench.out(), &bench.back(), |options| options.torch_dist = stacked());
     assert!(!record.complete);
-    let same = verify(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+    let same = verify(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
     assert!(same.unwrap().is_equal());
 }
 
@@ -187,7 +187,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     assert!(nameless.to_string().contains("context/model.yaml"), "{nameless}");
     let described = with(|options| options.trained.hf_config = Some(bench.source()));
     convert_ckpt(&out, &back, described).unwrap();
-    let same = verify(&bench.source(), &back, &VerifyOptions::default(), &NoProgress).unwrap();
+    let same = verify(bench.source(), &back, &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
 
@@ -199,7 +199,7 @@ fn a_pipe_in_place_of_the_record_is_not_waited_for() {
     let record = bench.out().join("conversion.json");
     fs::remove_file(&record).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&record).status().unwrap().success());
-    convert_ckpt(&bench.out(), &bench.back(), with(|_| {})).unwrap();
+    convert_ckpt(bench.out(), bench.back(), with(|_| {})).unwrap();
 }
 
 #[test]

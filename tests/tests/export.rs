@@ -81,13 +81,12 @@ fn an_export_imports_to_the_same_checkpoint() {
         let bench = imported(&Model::fixture(name));
         bench.export(export_options(|_| {}));
         let again = bench.dir().join("again");
-        connector_core::import_ckpt(&bench.back(), &again, options(|_| {})).unwrap();
+        connector_core::import_ckpt(bench.back(), &again, options(|_| {})).unwrap();
         assert_same_tensors(&read_tensors(&again.join("weights")), &bench.weights());
         let yaml = |dir: &std::path::Path| fs::read(dir.join("context/model.yaml")).unwrap();
         assert!(yaml(&again) == yaml(&bench.out()), "{name}");
         // Its record lies in `context/` now, and does not stand in the way.
-        connector_core::export_ckpt(&again, &bench.dir().join("third"), Default::default())
-            .unwrap();
+        connector_core::export_ckpt(&again, bench.dir().join("third"), Default::default()).unwrap();
     }
 }
 
@@ -130,7 +129,7 @@ fn without_the_original_config_everything_the_model_knows_is_still_there() {
         }
         // The strongest witness: it imports to the same model.
         let again = bench.dir().join("again");
-        connector_core::import_ckpt(&bench.back(), &again, options(|_| {})).unwrap();
+        connector_core::import_ckpt(bench.back(), &again, options(|_| {})).unwrap();
         let yaml = |dir: &std::path::Path| fs::read(dir.join("context/model.yaml")).unwrap();
         assert!(yaml(&again) == yaml(&bench.out()), "{name}");
     }
@@ -360,7 +359,7 @@ fn outputs_are_apart_from_the_checkpoint_and_not_replaced_unasked() {
         let output = bench.out().join(inside);
         let error = bench.unchanged(|| {
             let options = export_options(|o| o.overwrite = true.into());
-            connector_core::export_ckpt(&bench.out(), &output, options)
+            connector_core::export_ckpt(bench.out(), &output, options)
         });
         assert!(
             matches!(error, Error::Store(store::Error::NotSeparate { .. })),

@@ -41,10 +41,10 @@ fn every_flavor_goes_back_to_where_it_came_from() {
         for flavor in FLAVORS {
             let bench = imported(name, flavor);
             let nothing = VerifyOptions::default();
-            let same = verify(&bench.source(), &bench.out(), &nothing, &NoProgress).unwrap();
+            let same = verify(bench.source(), bench.out(), &nothing, &NoProgress).unwrap();
             assert!(same.is_equal(), "{name} {flavor:?}: {same:?}");
             bench.export(export_options(|_| {}));
-            let back = diff(&bench.source(), &bench.back(), &nothing, &NoProgress).unwrap();
+            let back = diff(bench.source(), bench.back(), &nothing, &NoProgress).unwrap();
             assert!(back.is_equal(), "{name} {flavor:?}");
             // The files too, wherever the flavor puts them.
             let beside = |dir: &Path| {
@@ -329,7 +329,7 @@ fn run_config_says_what_megatron_bridge_says_of_the_same_model() {
     let bench = Bench::empty();
     let source = fixture("torch_dist/llama/hf");
     let planned = Planned::import(&source, for_framework(Flavor::MegatronBridge)).unwrap();
-    planned.run(&bench.out(), &NoProgress).unwrap();
+    planned.run(bench.out(), &NoProgress).unwrap();
     let got = yaml_file(&bench.out().join("iter_0000000/run_config.yaml"));
     let want = yaml_file(&fixture("torch_dist/llama/run_config.yaml"));
     assert_eq!(got["checkpoint"], want["checkpoint"]);
@@ -399,7 +399,7 @@ fn what_a_framework_cannot_say_is_a_warning() {
         ),
     ] {
         let planned =
-            Planned::import(&fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
+            Planned::import(fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
         let warnings = planned.warnings();
         assert_eq!(warnings.len(), want.len(), "{name} {flavor:?}: {warnings:?}");
         for (warning, want) in warnings.iter().zip(want) {
@@ -425,13 +425,13 @@ fn tensors_are_spread_over_as_many_files_as_asked_for() {
         assert_eq!(lens.len(), files);
         let (least, most) = (lens.iter().min().unwrap(), lens.iter().max().unwrap());
         assert!(*most < 3 * least, "{lens:?}");
-        export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+        export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
         assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
     }
     // More files than records.
     let bench = Bench::new(&Model::fixture("llama"));
     bench.import(ImportOptions::default().torch_dist(TorchDist::default().files(1000)));
-    export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+    export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
 }
 

@@ -275,7 +275,7 @@ fn a_snapshot_of_the_hubs_cache_is_imported_through_its_links() {
         std::os::unix::fs::symlink(link, snapshot.join(path.file_name().unwrap())).unwrap();
     }
     let before = tree(&bench.source());
-    connector_core::import_ckpt(&snapshot, &bench.out(), options(|_| {})).unwrap();
+    connector_core::import_ckpt(&snapshot, bench.out(), options(|_| {})).unwrap();
     assert!(tree(&bench.source()) == before);
     let want = read_tensors(&fixture("llama3_tied/nemo_state.safetensors"));
     assert_same_tensors(&bench.weights(), &want);

@@ -72,8 +72,8 @@ fn import(layers: usize, dtype: &str, change: &dyn Fn(&mut ImportOptions)) -> (u
         options.engine.max_memory = 2 << 20;
         change(options);
     });
-    let planned = Planned::import(&bench.source(), options).unwrap();
-    let (_, most) = peak(|| planned.run(&bench.out(), &NoProgress).unwrap());
+    let planned = Planned::import(bench.source(), options).unwrap();
+    let (_, most) = peak(|| planned.run(bench.out(), &NoProgress).unwrap());
     (planned.bound().pool + planned.bound().step, most)
 }
 
@@ -162,7 +162,7 @@ fn the_bound_holds_for_many_tensors_in_every_container() {
         let name = if dist.is_some() { "torch_dist" } else { "safetensors" };
         let taken = peak(|| {
             let options = options(|o| (o.torch_dist, o.engine.sync) = (dist, false));
-            let planned = Planned::import(&bench.source(), options).unwrap();
+            let planned = Planned::import(bench.source(), options).unwrap();
             assert!(planned.source().tensors().len() > 19_000);
             planned.run(&out, &NoProgress).unwrap();
             planned.bound().total()
@@ -239,7 +239,7 @@ fn a_config_takes_no_more_than_its_length_and_some() {
     let bench = Bench::new(&Model::fixture("llama"));
     let config = format!(r#"{{"a":[{}0]}}"#, "[],".repeat(4_000_000));
     fs::write(bench.source().join("config.json"), &config).unwrap();
-    let (refused, most) = peak(|| Planned::import(&bench.source(), options(|_| {})).err());
+    let (refused, most) = peak(|| Planned::import(bench.source(), options(|_| {})).err());
     let problem = refused.unwrap().to_string();
     assert!(problem.contains("config.json") && problem.contains("262144 values"), "{problem}");
     assert!(most < 4 * config.len() as u64, "{most}");
@@ -252,7 +252,7 @@ fn a_config_of_many_layers_takes_no_more_than_the_checkpoint_has() {
     let bench = Bench::new(&Model::fixture("mixtral"));
     let config = config_of("mixtral", json!({ "num_hidden_layers": 4096 }));
     fs::write(bench.source().join("config.json"), config.to_string()).unwrap();
-    let (refused, most) = peak(|| Planned::import(&bench.source(), options(|_| {})).err());
+    let (refused, most) = peak(|| Planned::import(bench.source(), options(|_| {})).err());
     let problem = refused.unwrap().to_string();
     assert!(problem.contains("layer has 4096") && problem.contains("has 41 tensors"), "{problem}");
     assert!(most < 16 << 20, "{most}");

@@ -193,10 +193,9 @@ fn an_own_apply_decides_in_both_directions() {
     bench.export(options());
     let forbidden = bench.dir().join("forbidden");
     let error = bench
-        .unchanged(|| connector_core::import_ckpt(&bench.source(), &forbidden, in_format("picky")));
+        .unchanged(|| connector_core::import_ckpt(bench.source(), &forbidden, in_format("picky")));
     assert!(error.to_string().contains("Import of 21 is forbidden"), "{error}");
-    let error =
-        bench.unchanged(|| connector_core::export_ckpt(&bench.out(), &forbidden, options()));
+    let error = bench.unchanged(|| connector_core::export_ckpt(bench.out(), &forbidden, options()));
     assert!(error.to_string().contains("Export of 15 is forbidden"), "{error}");
 }
 
@@ -218,7 +217,7 @@ fn an_own_convert_state_puts_what_it_computes() {
     let mut verify_options = VerifyOptions::default();
     verify_options.format = "own".into();
     verify_options.model = Some("LlamaModel".into());
-    let error = verify(&bench.source(), &bench.out(), &verify_options, &NoProgress).unwrap_err();
+    let error = verify(bench.source(), bench.out(), &verify_options, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("converts its state in its own way"), "{error}");
 }
 

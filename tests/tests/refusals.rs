@@ -269,5 +269,5 @@ fn what_is_no_checkpoint_at_all() {
 }
 
 fn open(bench: &Bench) -> connector_core::Result<connector_core::connector::Record> {
-    connector_core::import_ckpt(&bench.source(), &bench.out(), options(|_| {}))
+    connector_core::import_ckpt(bench.source(), bench.out(), options(|_| {}))
 }

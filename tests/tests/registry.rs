@@ -53,7 +53,7 @@ fn every_family_imports_to_the_golden_state_and_comes_back() {
             let same = verify(&source, &out, &VerifyOptions::default(), &NoProgress).unwrap();
             assert!(same.is_equal(), "{name}: {same:?}");
             bench.export(export_options(|_| {}));
-            let same = diff(&source, &bench.back(), &VerifyOptions::default(), &NoProgress);
+            let same = diff(&source, bench.back(), &VerifyOptions::default(), &NoProgress);
             assert!(same.unwrap().is_equal(), "{name}");
             let config = |dir: &std::path::Path| fs::read(dir.join("config.json")).unwrap();
             assert!(config(&bench.back()) == config(&source), "{name}");
@@ -96,7 +96,7 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
                     assert_eq!(record["model"], registration.model, "{name} {flavor:?}");
                 }
                 let same =
-                    diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+                    diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
                 assert!(same.unwrap().is_equal(), "{name} {flavor:?}");
             }
         }

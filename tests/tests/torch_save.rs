@@ -109,10 +109,10 @@ fn it_imports_verifies_and_exports_as_its_safetensors_do() {
         assert_same_tensors(&bench.weights(), &want.weights());
         bench.export(export_options(|_| {}));
         let verified =
-            verify(&bench.source(), &bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
+            verify(bench.source(), bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(verified.is_equal(), "{verified:?}");
         let compared =
-            diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+            diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(compared.is_equal(), "{compared:?}");
         // Every file once, by its pickle; nothing of the pickles is copied.
         let record = bench.conversion();
@@ -158,7 +158,7 @@ fn pickles_are_taken_on_request_where_safetensors_lie_beside_them() {
     assert!(error.contains("found safetensors, `model.safetensors`"), "{error}");
 
     // It is how weights lie, and no format that is written.
-    let error = LlamaModel::exporter("pytorch", &bench.out()).err().unwrap();
+    let error = LlamaModel::exporter("pytorch", bench.out()).err().unwrap();
     assert!(matches!(error, Error::NoExporter { .. }), "{error}");
 }
 
@@ -175,7 +175,7 @@ fn what_is_missing_or_malformed_is_refused_all_at_once() {
 
     // A file beside that is none of the model's is no model.
     let bench = pickled(&[("zip.bin", "training_args.bin")]);
-    let error = import_ckpt(&bench.source(), &bench.out(), options(|_| {})).unwrap_err();
+    let error = import_ckpt(bench.source(), bench.out(), options(|_| {})).unwrap_err();
     assert!(error.to_string().contains("found a PyTorch pickle, `training_args.bin`"), "{error}");
 }
 

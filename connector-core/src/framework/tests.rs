@@ -20,7 +20,7 @@ fn imported(source: &str, flavor: Flavor, layers: LayerLayout) -> (tempfile::Tem
     let out = dir.path().join("out");
     let torch_dist = Some(TorchDist::default().flavor(flavor).layers(layers));
     let options = ImportOptions { torch_dist, ..ImportOptions::default() };
-    import_ckpt(&fixture(source), &out, options).unwrap();
+    import_ckpt(fixture(source), &out, options).unwrap();
     (dir, out)
 }
 
