@@ -2,7 +2,7 @@
 //! how Megatron-core has them.
 
 use connector_core::config::ConfigMap;
-use connector_core::framework::{BridgeNames, Frameworks, NemoNames};
+use connector_core::framework::Frameworks;
 use connector_core::gpt::{self, GptConfig};
 use connector_core::{
     Mapping, ModelConnector, config_map, mapping, model_importer, ops, param_schema,
@@ -62,16 +62,6 @@ impl ModelConnector for HfInternLm2 {
         carry ["auto_map"],
     }});
 
-    // No framework has a class of its own for it: what it computes is Llama.
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.llama",
-            model: "LlamaModel",
-            config: "LlamaConfig",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &[] },
-        implied: &[],
-    });
+    // No framework has a class of its own for it.
+    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks::GENERIC);
 }

@@ -3,7 +3,7 @@
 use crate::checkpoint::Fields;
 use crate::config::{ConfigMap, Part, Row, Scalar};
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -63,20 +63,13 @@ impl ModelConnector for HfGemma {
         neutral "use_bidirectional_attention" = false,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.gemma",
-            model: "GemmaModel",
-            config: "GemmaConfig",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
-            classes: &["Gemma", "CodeGemma"],
-        },
-        implied: &[("apply_embedding_scaling", Scalar::Bool(true))],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.gemma", "GemmaModel", "GemmaConfig")
+            .bridge_provider("megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider")
+            .bridge(&["Gemma", "CodeGemma"])
+            .implied(&[("apply_embedding_scaling", Scalar::Bool(true))]),
+    );
 }
 
 /// The activation, which two fields name. `hidden_activation`, where it is, comes first. Without it

@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -58,18 +58,10 @@ impl ModelConnector for HfLlama {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.llama",
-            model: "LlamaModel",
-            config: "LlamaConfig",
-            llama3_config: Some("Llama31Config"),
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: BridgeNames::GPT,
-            classes: &["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"],
-        },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.llama", "LlamaModel", "LlamaConfig")
+            .nemo_llama3_config("Llama31Config")
+            .bridge(&["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"]),
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -54,18 +54,10 @@ impl ModelConnector for HfMistral {
         absent "sliding_window" = 4096,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.mistral",
-            model: "MistralModel",
-            config: "MistralConfig7B",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: "megatron.bridge.models.mistral.mistral_provider.MistralModelProvider",
-            classes: &["Mistral", "MistralSmall3"],
-        },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.mistral", "MistralModel", "MistralConfig7B")
+            .bridge_provider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider")
+            .bridge(&["Mistral", "MistralSmall3"]),
+    );
 }

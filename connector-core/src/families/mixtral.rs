@@ -2,7 +2,7 @@
 
 use crate::config::{Codec, ConfigMap};
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames, NemoValue};
+use crate::framework::{Frameworks, NemoValue};
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, ops, param_schema};
@@ -92,22 +92,17 @@ impl ModelConnector for HfMixtral {
         carry ["output_router_logits"],
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.mixtral",
-            model: "MixtralModel",
-            config: "MixtralConfig8x7B",
-            llama3_config: None,
-            also: &[
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.mixtral", "MixtralModel", "MixtralConfig8x7B")
+            .nemo_fields(&[
                 ("max_position_embeddings", NemoValue::Of("seq_length")),
                 // Weights that are loaded need not be initialised.
                 ("use_cpu_initialization", NemoValue::Is(true)),
                 ("perform_initialization", NemoValue::Is(false)),
-            ],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Mixtral"] },
-        implied: &[],
-    });
+            ])
+            .bridge(&["Mixtral"]),
+    );
 }
 
 /// In Megatron-core no noise is no number.

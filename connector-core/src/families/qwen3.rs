@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -60,15 +60,9 @@ impl ModelConnector for HfQwen3 {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.qwen3",
-            model: "Qwen3Model",
-            config: "Qwen3Config",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen3"] },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.qwen3", "Qwen3Model", "Qwen3Config")
+            .bridge(&["Qwen3"]),
+    );
 }
