@@ -1,14 +1,15 @@
 //! What every importer that is linked in has: a fixture, and with it both directions, every flavor,
 //! and a proof of its config. A family without one fails here.
 
+use connector_core::Planned;
 use connector_core::checkpoint::Flavor;
 use connector_core::connector::{
     Direction, Registration, Registry, TorchDist, VerifyOptions, diff, verify,
 };
 use connector_core::engine::NoProgress;
-use connector_core::testing::prove_config;
+use connector_core::testing::{prove_config, prove_registered};
 use connector_tests::{
-    Bench, Model, assert_same_tensors, export_options, fixtures, golden, options, variant,
+    Bench, Model, assert_same_tensors, export_options, fixture, fixtures, golden, options, variant,
 };
 use serde_json::Value;
 use std::fs;
@@ -110,6 +111,18 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         false => vec![path],
     };
     entries.flat_map(inside).collect()
+}
+
+#[test]
+fn no_family_loses_an_element() {
+    for (registration, fixtures) in families() {
+        for name in &fixtures {
+            let planned = Planned::import(fixture(&format!("{name}/hf")), options(|_| {})).unwrap();
+            let shown = prove_registered(registration, planned.model_config().json());
+            let shown = shown.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(shown.parameters > 0 && shown.computed.is_empty(), "{name}: {shown:?}");
+        }
+    }
 }
 
 #[test]
