@@ -118,12 +118,12 @@ fn others_compute_the_same() {
                 println!("{name}: {apart:?}");
                 assert!(apart.iter().all(|apart| *apart < CLOSE), "{name}: {apart:?}");
             }
-            // Its heads are wider than the model over their number; of Qwen it is not asked.
+            // What candle-transformers does not know, or has no model for.
             Err(error) => {
                 let text = error.to_string();
-                let qwen = name.starts_with("qwen") && text.contains("there is no Qwen");
-                let wide = name == "llama3_tied" && text.contains("hidden_size over");
-                assert!(qwen || wide, "{text}");
+                let known = ["hidden_size over", "mlp_only_layers", "there is no"];
+                assert!(known.iter().any(|known| text.contains(known)), "{text}");
+                println!("{name}: {text}");
             }
         }
     }
