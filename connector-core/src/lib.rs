@@ -9,13 +9,13 @@
 //! use connector_core::{ImportOptions, import_ckpt};
 //! # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 //! # let scratch = std::env::temp_dir().join(format!("connector-doc-{}", std::process::id()));
-//! # let (source, output) = (std::path::Path::new(fixture), scratch.as_path());
+//! # let output = scratch.as_path();
 //!
 //! // A Hugging Face directory in, a directory with `weights/` and `context/` out.
-//! let imported = import_ckpt(source, output, ImportOptions::default())?;
+//! let record = import_ckpt(fixture, output, ImportOptions::default())?;
 //!
-//! assert_eq!(imported.model, "LlamaModel");
-//! assert_eq!(imported.plan.parameters, 15);
+//! assert_eq!(record.model, "LlamaModel");
+//! assert_eq!(record.plan.parameters, 15);
 //! # std::fs::remove_dir_all(output).unwrap();
 //! # Ok::<(), connector_core::Error>(())
 //! ```

@@ -23,13 +23,12 @@ use std::path::{Path, PathBuf};
 /// use connector_core::train::Adapted;
 /// use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
 ///
-/// let checkpoint = "runs/squad/checkpoints/default-last".as_ref();
-/// let adapted = Adapted::open(checkpoint, DeviceChoice::default())?;
+/// let adapted = Adapted::open("runs/squad/checkpoints/default-last", DeviceChoice::default())?;
 /// // For the library peft, with the base model beside it:
-/// adapted.export_peft("squad-adapter".as_ref(), Overwrite::No)?;
+/// adapted.export_peft("squad-adapter", Overwrite::No)?;
 /// // Or as one model, for everything else:
-/// adapted.merge("squad-nemo".as_ref(), Overwrite::No)?;
-/// export_ckpt("squad-nemo".as_ref(), "squad-hf".as_ref(), ExportOptions::default())?;
+/// adapted.merge("squad-nemo", Overwrite::No)?;
+/// export_ckpt("squad-nemo", "squad-hf", ExportOptions::default())?;
 /// # Ok::<(), connector_core::Error>(())
 /// ```
 #[derive(Debug)]
