@@ -2,8 +2,8 @@
 //!
 //! What only moves bytes is a list of extents, which a few threads take in the order of the target
 //! files, each with a buffer of its own. A user's function runs one step at a time. So the memory
-//! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
-//! states that bound before anything is written.
+//! is a fixed pool plus the largest single step, whatever the size of the model; [`Bound`]
+//! states it before anything is written.
 
 mod against;
 mod buffer;

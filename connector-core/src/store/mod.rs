@@ -1,5 +1,5 @@
-//! What the engine asks of a place where tensors lie: a [`Source`] to read from, a [`Sink`] to
-//! write to, and a [`Staging`] directory that is published whole or not at all.
+//! What the engine asks of a place where tensors lie: a [`Source`] to read from, a sink to
+//! write to, and a staging directory that is published whole or not at all.
 
 mod allocate;
 mod checksum;

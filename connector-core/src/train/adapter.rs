@@ -122,7 +122,7 @@ impl Adapted {
     /// parameters stay as they are, to the bit. The whole model is in memory, in f32.
     ///
     /// # Errors
-    /// As [`Staging::begin`] and [`Staging::publish`].
+    /// [`store::Error`](crate::store::Error) if `output` cannot be written.
     pub fn merge(&self, output: impl AsRef<Path>, overwrite: Overwrite) -> Result<()> {
         let output = output.as_ref();
         let opened = TrainedOptions::default().open(self.base(), "hf", None)?;
@@ -154,7 +154,8 @@ impl Adapted {
     ///
     /// # Errors
     /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since
-    /// version 5: [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
+    /// version 5: [`merge`](Self::merge) them; [`store::Error`](crate::store::Error) if `output`
+    /// cannot be written.
     pub fn export_peft(&self, output: impl AsRef<Path>, overwrite: Overwrite) -> Result<()> {
         let output = output.as_ref();
         let experts = self.projections().filter(|name| name.contains(".experts."));

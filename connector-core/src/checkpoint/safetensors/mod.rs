@@ -13,8 +13,8 @@
 //! count from `8 + N`; the key `__metadata__` holds a map of strings instead. The tensors tile the
 //! rest of the file: no overlap, no hole, nothing behind the last one.
 //!
-//! [`Reader`] reads headers by position and trusts none of them; [`Layout`] computes the bytes
-//! that surround the tensors, and [`Writer`] puts them on disk.
+//! [`Reader`] reads headers by position and trusts none of them. A layout has the bytes that surround
+//! the tensors before the first is written.
 
 pub(crate) mod header;
 mod header_error;
