@@ -59,6 +59,7 @@ pub(crate) struct Job<'a> {
     /// The parts of each output, by its number in [`Plan::outputs`].
     pub places: &'a [Vec<Part>],
     /// What user functions may ask.
+    #[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "there are none"))]
     pub context: Context<'a>,
     /// Told how far it is.
     pub progress: &'a dyn Progress,
@@ -68,6 +69,7 @@ pub(crate) struct Job<'a> {
 
 /// What user functions may ask of a conversion.
 #[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "there are none"))]
 pub(crate) struct Context<'a> {
     /// The model's config.
     pub model: &'a Config,

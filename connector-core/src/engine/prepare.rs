@@ -170,6 +170,7 @@ impl Prepared {
 
     /// The checks of [`Prepared::new`] alone: before functions are tried out, which takes as much memory
     /// as running them, and says what shapes they give.
+    #[cfg(feature = "candle")]
     pub fn check(
         plan: &Plan,
         source: &dyn Source,

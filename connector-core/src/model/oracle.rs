@@ -180,14 +180,14 @@ fn covered(architecture: &str, config: &Map<String, Value>, tokens: usize) -> Re
         return refuse("does not know \"mlp_only_layers\"".into());
     }
     // One token at a time, it masks nothing.
-    match number("sliding_window").filter(|&window| tokens as u64 > window) {
-        Some(window)
-            if !is("LlamaForCausalLM")
-                && !(architecture.starts_with("Qwen") && !on("use_sliding_window")) =>
-        {
-            refuse(format!("would not be held to its window of {window} tokens"))
-        }
-        _ => Ok(()),
+    let has_window = match architecture {
+        "LlamaForCausalLM" => false,
+        name if name.starts_with("Qwen") => on("use_sliding_window"),
+        _ => true,
+    };
+    match number("sliding_window").filter(|&window| has_window && tokens as u64 > window) {
+        Some(window) => refuse(format!("would not be held to its window of {window} tokens")),
+        None => Ok(()),
     }
 }
 

@@ -102,19 +102,13 @@ impl Layout {
     /// Puts the tensors into files, in the order given, each of at most `max_shard_size` bytes of
     /// tensors. A larger tensor gets a file of its own.
     ///
-    /// # Errors
-    /// If a tensor or a header cannot be written in a form that every reader takes.
-    pub fn new(tensors: &[OutputTensor<'_>], max_shard_size: u64) -> Result<Self, LayoutError> {
-        Layout::with_origins(tensors, &[], max_shard_size)
-    }
-
-    /// The same for tensors that come from other files. `origins` says for each at which byte of its
-    /// file it begins, if it moves as it is: the headers are made as long as it takes to bring the
-    /// most bytes to the same place within a block as there.
+    /// Of tensors that come from other files, `origins` says for each at which byte of its file it
+    /// begins, if it moves as it is: the headers are made as long as it takes to bring the most bytes
+    /// to the same place within a block as there.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub fn with_origins(
+    /// If a tensor or a header cannot be written in a form that every reader takes.
+    pub fn new(
         tensors: &[OutputTensor<'_>],
         origins: &[Option<u64>],
         max_shard_size: u64,
