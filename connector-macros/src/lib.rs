@@ -100,7 +100,7 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// |---|---|
 /// | `axis name = usize;` | what an index `{name}` in names runs over: from 0 up to this |
 /// | `field name = usize;` | a number that operations and offsets, `{name + axis}`, ask for |
-/// | `flag name = bool;` | what conditions are made of; at most 8 |
+/// | `flag name = bool;` | what conditions are made of; at most 16, of which 8 may meet at one parameter |
 /// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
 /// | `"name": [shape];` | a parameter, or one for each index of the axes in its name |
 /// | `"prefix" { … }`, `"prefix" if flags { … }` | parameters whose names begin with `prefix.` |

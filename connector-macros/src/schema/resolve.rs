@@ -61,8 +61,7 @@ impl<'a> Parameters<'a> {
         }
         if let Some(flag) = flags.get(MAX_FLAGS) {
             let message = format!(
-                "a schema has at most {MAX_FLAGS} flags, because the compiler compares conditions \
-                 under every combination of them\n\
+                "a schema has at most {MAX_FLAGS} flags\n\
                  make one flag of some that stand together in conditions, `flag name = c.a && c.b;`"
             );
             errors.at(flag.name.span(), message);

@@ -17,6 +17,14 @@ param_schema! { pub MyModel(c: Config) {
     flag f7 = c.tied;
     flag f8 = c.tied;
     flag f9 = c.tied;
+    flag f10 = c.tied;
+    flag f11 = c.tied;
+    flag f12 = c.tied;
+    flag f13 = c.tied;
+    flag f14 = c.tied;
+    flag f15 = c.tied;
+    flag f16 = c.tied;
+    flag f17 = c.tied;
     "w": [c.hidden];
 } }
 
