@@ -30,7 +30,7 @@ impl<M: ParamSchema> Instance for Configured<M> {
     }
 
     fn field(&self, field: usize, at: &[usize]) -> u64 {
-        M::field(&self.0, field, at)
+        M::field(&self.0, field, at) as u64
     }
 
     fn flag(&self, flag: usize, at: &[usize]) -> bool {

@@ -1,0 +1,15 @@
+use connector_core::param_schema;
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    hidden: usize,
+    tied: bool,
+}
+
+param_schema! { pub MyModel(c: Config) {
+    #[inline]
+    "w": [c.hidden];
+} }
+
+fn main() {}
