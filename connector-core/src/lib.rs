@@ -136,7 +136,7 @@ pub use connector::{ModelState, Pretrained, apply_transforms, revert_transforms}
 #[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{
-    config_map, mapping, model_exporter, model_importer, param_schema, state_transform,
+    config_map, mapping, model_exporter, model_importer, param_block, param_schema, state_transform,
 };
 pub use error::{Error, Result};
 pub use mapping::Mapping;

@@ -13,23 +13,10 @@ param_schema! {
     /// and in every layer a router and experts, each a gated MLP.
     pub MixtralModel(c: GptConfig) {
         axis layer = c.num_layers;
-        axis e = c.experts();
-        flag tied = c.share_embeddings_and_output_weights;
-        flag grouped = c.moe_grouped_gemm == Some(true);
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "pre_mlp_layernorm.weight": [c.hidden_size];
-            "mlp.router.weight": [c.experts(), c.hidden_size];
-            "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size]
-                aka "mlp.experts.linear_fc1.weight{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()]
-                aka "mlp.experts.linear_fc2.weight{e}" when grouped;
+            ..gpt::ATTENTION;
+            ..gpt::EXPERTS;
         }
     }
 }
