@@ -137,11 +137,13 @@ pub fn param_schema(tokens: TokenStream) -> TokenStream {
 /// |---|---|
 /// | `"src" => "dst"` | the tensor under another name |
 /// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] that has no keys of its own |
+/// | `"a" => "b" via (first, second)` | through several, each of which takes what the one before it gives; export goes from the last to the first |
 /// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
 /// | `..PATH` | the rows of another mapping |
 /// | `name` | the rule of a keyed state transform |
 /// | `one_of { name { rows } name { rows } }` | the branch whose keys the source has; export writes the first |
-/// | `"a" == "b"` | `a`, if it is there, must hold the same bytes as `b` |
+/// | `"a" == "b"` | `a`, if it is there, must hold the same bytes as `b`, which may capture less |
+/// | `copy "a" == "b"` | the same, and export writes `a` beside `b`, for each index of the axes in it |
 /// | `ignore "a"` | left behind on purpose, and reported |
 ///
 /// After the keys, in any order:

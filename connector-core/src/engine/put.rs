@@ -1,7 +1,7 @@
 //! Outputs that are made elsewhere than by a step of the plan.
 
 use super::cast::Tally;
-use super::whole::{read_elements, write_output};
+use super::whole::{read_elements, write_part};
 use super::{Done, Job};
 use crate::engine::Result;
 use crate::store::{Source, TensorInfo};
@@ -22,6 +22,6 @@ pub(crate) fn read(source: &dyn Source, tensor: &TensorInfo) -> Result<Vec<u8>> 
 /// [`Error::Io`](crate::store::Error::Io), [`Error::Cancelled`](crate::engine::Error::Cancelled).
 pub(crate) fn put(job: &Job<'_>, output: usize, bytes: &[u8]) -> Result<Done> {
     let tally = Tally::new(job.plan.outputs.len());
-    write_output(job, output, bytes, &tally)?;
+    write_part(job, output, 0, bytes, &tally)?;
     Ok(Done { losses: tally.losses() })
 }

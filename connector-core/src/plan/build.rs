@@ -2,8 +2,8 @@ use super::branches::Branches;
 use super::finding::{self, Problem, Single};
 use super::step;
 use super::{
-    EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
-    natural_order, origins, parse_patterns, sources, targets,
+    EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, copies,
+    leftovers, natural_order, origins, parse_patterns, sources, targets,
 };
 use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Pattern};
@@ -60,6 +60,10 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
         (Some(instance), Direction::Export) => origins::build(&mut builder, instance)?,
         (None, _) => sources::build(&mut builder),
     }
+    let copies = match request.mapping.direction {
+        Direction::Import => Vec::new(),
+        Direction::Export => copies::add(&mut builder),
+    };
     let left_behind = leftovers::settle(&mut builder);
     let mut absent = std::mem::take(&mut builder.absent);
     absent.sort_by_cached_key(|name| natural_order(name));
@@ -78,6 +82,7 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
         steps: builder.steps,
         outputs: builder.outputs,
         equal: builder.equal,
+        copies,
         ignored: ignored.into_iter().chain(left_behind).collect(),
         skipped: 0,
         absent,

@@ -1,6 +1,7 @@
 //! The plan as a whole, on made-up models.
 
 mod branches;
+mod copies;
 mod folds;
 mod leftovers;
 mod origins;
