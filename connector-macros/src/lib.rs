@@ -154,6 +154,7 @@ pub fn param_schema(tokens: TokenStream) -> TokenStream {
 /// | `stack axis` | the operation is applied for each index of an axis that only the source has; the results become one tensor, the axis first | `=>` |
 /// | `unstack axis` | the operation is applied for each index of the source's first dimension, which becomes an axis of the target | `=>` |
 /// | `optional` | the source may be absent; then the target is not produced | `=>` |
+/// | `optional { rows }` | for each index of the heads the sources of all rows inside are there, or none is, but for those of rows that are `optional` themselves | heads of blocks |
 ///
 /// - Keys are patterns, see `connector_core::key`. Both sides of a row capture the same, but for
 ///   an axis that is folded; so do the two heads of a block, unless the rows inside fold the

@@ -71,7 +71,9 @@ pub(crate) fn probe(
         };
         for (&output, &dtype) in step.outputs.iter().zip(&dtypes) {
             let output = &mut plan.outputs[output];
-            if dtype != output.made_as {
+            // Of sources of several types, the result may have any of them.
+            let types = step.inputs.iter().map(|input| source.tensors()[input.tensor].dtype);
+            if !types.into_iter().any(|given| given == dtype) {
                 let function = plan.mapping.rules[step.rule].name();
                 tracing::warn!("{function} turns {} into {dtype}: {}", output.made_as, output.name);
             }

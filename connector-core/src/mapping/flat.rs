@@ -37,10 +37,23 @@ pub struct FlatRule {
     pub reads: Vec<Pattern<'static>>,
     /// Whether the sources may be absent; then the targets are not produced.
     pub optional: bool,
+    /// The optional blocks it stands in, from the outermost to the innermost.
+    pub together: Vec<Together>,
     /// All of these must hold.
     pub when: Vec<Condition>,
     /// The alternatives it stands in, from the outermost `one_of` to the innermost.
     pub branches: Vec<BranchId>,
+}
+
+/// An optional block: at each index of its head the sources of all its rules are there, or none is.
+#[derive(Clone, Copy, Debug)]
+pub struct Together {
+    /// A number that tells it from others of the mapping.
+    pub block: usize,
+    /// Its whole head.
+    pub head: Pattern<'static>,
+    /// Where it is written.
+    pub at: Location,
 }
 
 /// An [`Equal`] with its whole keys.
@@ -74,7 +87,7 @@ pub struct FlatIgnore {
 /// A branch of a `one_of`: which choice of the mapping, and which branch of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BranchId {
-    /// The number of the `one_of` within the mapping.
+    /// A number that tells the `one_of` from others of the mapping.
     pub choice: usize,
     /// The number of the branch within the `one_of`.
     pub branch: usize,
@@ -89,6 +102,7 @@ struct Scope {
     target: Pattern<'static>,
     when: Vec<Condition>,
     branches: Vec<BranchId>,
+    together: Vec<Together>,
 }
 
 impl Scope {
@@ -100,13 +114,19 @@ impl Scope {
         all
     }
 
-    fn inside(&self, block: &Block) -> Scope {
-        Scope {
+    /// The inside of a block; `number` is its own.
+    fn inside(&self, block: &Block, number: usize) -> Scope {
+        let mut inside = Scope {
             source: self.source.join(&block.source),
             target: self.target.join(&block.target),
             when: self.and(block.when),
-            branches: self.branches.clone(),
+            ..self.clone()
+        };
+        if block.optional {
+            let (head, at) = (inside.source, block.at);
+            inside.together.push(Together { block: number, head, at });
         }
+        inside
     }
 }
 
@@ -119,9 +139,9 @@ impl FlatMapping {
             target: Pattern::EMPTY,
             when: Vec::new(),
             branches: Vec::new(),
+            together: Vec::new(),
         };
-        let mut choices = 0;
-        flat.add(mapping.rows, &top, &mut choices);
+        flat.add(mapping.rows, &top, &mut 0);
         for rules in transforms {
             flat.add_rules(rules, &top);
         }
@@ -162,21 +182,25 @@ impl FlatMapping {
         taken
     }
 
-    fn add(&mut self, rows: &'static [Row], scope: &Scope, choices: &mut usize) {
+    /// `numbers` is how many blocks and choices have one.
+    fn add(&mut self, rows: &'static [Row], scope: &Scope, numbers: &mut usize) {
         for row in rows {
             match row {
                 Row::Rule(rule) => self.add_rules(std::slice::from_ref(rule), scope),
                 Row::Rules(named) => self.add_rules(named.rules, scope),
-                Row::Block(block) => self.add(block.rows, &scope.inside(block), choices),
-                Row::Include(include) => self.add(include.mapping.rows, scope, choices),
+                Row::Block(block) => {
+                    *numbers += 1;
+                    self.add(block.rows, &scope.inside(block, *numbers), numbers);
+                }
+                Row::Include(include) => self.add(include.mapping.rows, scope, numbers),
                 Row::OneOf(one_of) => {
-                    let choice = *choices;
-                    *choices += 1;
+                    *numbers += 1;
+                    let choice = *numbers;
                     for (branch, alternative) in one_of.branches.iter().enumerate() {
                         let name = alternative.name;
                         let mut scope = scope.clone();
                         scope.branches.push(BranchId { choice, branch, name });
-                        self.add(alternative.rows, &scope, choices);
+                        self.add(alternative.rows, &scope, numbers);
                     }
                 }
                 Row::Equal(Equal { left, right, copy, when, at }) => self.equal.push(FlatEqual {
@@ -208,7 +232,8 @@ impl FlatMapping {
             sources: join(scope.source, rule.sources),
             targets: join(scope.target, rule.targets),
             reads: join(scope.source, rule.reads),
-            optional: rule.optional,
+            optional: rule.optional || !scope.together.is_empty(),
+            together: scope.together.clone(),
             when: scope.and(rule.when),
             branches: scope.branches.clone(),
         }));
@@ -247,6 +272,7 @@ impl FlatRule {
             // They are on the side that is written now.
             reads: Vec::new(),
             optional: self.optional,
+            together: self.together.clone(),
             when: self.when.clone(),
             branches: Vec::new(),
         }

@@ -5,7 +5,7 @@
 
 mod flat;
 
-pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule};
+pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule, Together};
 
 use crate::Location;
 use crate::key::{Condition, Pattern};
@@ -140,6 +140,8 @@ pub struct Block {
     pub target: Pattern<'static>,
     /// When the rows apply.
     pub when: Condition,
+    /// Whether the sources of all rows together may be absent, for each index of the heads.
+    pub optional: bool,
     /// The rows.
     pub rows: &'static [Row],
     /// Where the block is written.

@@ -22,6 +22,7 @@ mod targets;
 mod test_support;
 #[cfg(test)]
 mod tests;
+mod together;
 
 pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
 pub use explain::{Explanation, InputView, OutputView, Remark};

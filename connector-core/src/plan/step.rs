@@ -1,6 +1,7 @@
 use super::build::{Builder, Target};
 use super::finding::Problem;
 use super::stages::{self, Laid};
+use super::together;
 use super::{EqualCheck, FindingKind, Input, Output, Step, Work};
 use crate::base::{Dtype, Encoding};
 use crate::key::{Capture, Captures, Pattern};
@@ -73,6 +74,10 @@ pub(super) fn add(
     applied: Applied,
 ) -> Option<usize> {
     let Applied { absent, inputs, at, made } = applied;
+    if !builder.rule(number).together.is_empty() {
+        let names = targets.iter().map(|target| target.name.as_str());
+        together::note(builder, number, &captures, !inputs.is_empty(), &absent, names);
+    }
     builder.missing.extend(absent);
     for input in &inputs {
         builder.used[input.tensor] = true;
@@ -270,7 +275,7 @@ impl<'a> Application<'_, 'a> {
         self.rule.reads.iter().map(find).collect()
     }
 
-    /// The type that all sources have, or of an operation that computes, the first.
+    /// The type that all sources have; where an operation takes several, that of the first.
     fn dtype(&self, calls: &Calls<Input>) -> Result<Dtype, Stop> {
         let mut tensors = calls.iter().flatten().map(|input| self.builder.tensor(input.tensor));
         let mut all = tensors.clone();
@@ -293,13 +298,15 @@ impl<'a> Application<'_, 'a> {
             let note = format!("{} is {}, which cannot be cast", first.name, first.dtype);
             return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
         }
-        let computes = matches!(operations.first().map(|o| o.kernel), Some(Kernel::Compute(_)));
-        match tensors.find(|tensor| tensor.dtype != first.dtype && !computes) {
-            None => Ok(first.dtype),
-            Some(other) => {
-                let notes = [first, other].map(|t| format!("{} is {}", t.name, t.dtype));
-                Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, notes.into()))
+        let mover = operations.first().filter(|operation| moves(operation));
+        match (mover, tensors.find(|tensor| tensor.dtype != first.dtype)) {
+            (Some(mover), Some(other)) => {
+                let mut notes =
+                    [first, other].map(|t| format!("{} is {}", t.name, t.dtype)).to_vec();
+                notes.push(format!("{} moves elements: its sources have one type", mover.name));
+                Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, notes))
             }
+            _ => Ok(first.dtype),
         }
     }
 

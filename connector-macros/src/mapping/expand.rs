@@ -170,7 +170,7 @@ impl<'a> Expansion<'a> {
         let (private, errors) = (self.private, self.errors);
         let heads = [block.source.clone(), block.target.clone()];
         let Some(combinations) = combinations(&heads, &scope.chosen, errors) else { return };
-        let when = block.when.expand(private);
+        let (when, optional) = (block.when.expand(private), block.optional);
         let at = core_path::location(private, block.source.span());
         for chosen in combinations {
             // A head may be empty: the rows inside then have their whole keys.
@@ -194,6 +194,7 @@ impl<'a> Expansion<'a> {
                     source: #source,
                     target: #target,
                     when: #when,
+                    optional: #optional,
                     rows: &[#(#inside),*],
                     at: #at,
                 })

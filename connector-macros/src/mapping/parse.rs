@@ -66,11 +66,12 @@ pub struct EqualRow {
     pub extent: Extent,
 }
 
-/// `"prefix" => "prefix" [when flags] { rows }`
+/// `"prefix" => "prefix" [when flags] [optional] { rows }`
 pub struct BlockRow {
     pub source: LitStr,
     pub target: LitStr,
     pub when: Condition,
+    pub optional: bool,
     pub rows: Vec<Entry>,
     pub extent: Extent,
 }
@@ -222,13 +223,14 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         let message = "a block has one prefix on each side";
         return Err(syn::Error::new(sources[0].span(), message));
     };
-    for word in suffix.words.iter().filter(|word| *word != "when") {
-        let message = format!("`{word}` belongs to the rows inside; a block only takes `when`");
+    for word in suffix.words.iter().filter(|word| *word != "when" && *word != "optional") {
+        let message =
+            format!("`{word}` belongs to the rows inside; a block takes `when` and `optional`");
         errors.at(word.span(), message);
     }
     let (source, target) = (source.clone(), target.clone());
-    let when = suffix.when.unwrap_or_default();
-    Ok(Entry::Block(BlockRow { source, target, when, rows, extent }))
+    let (when, optional) = (suffix.when.unwrap_or_default(), suffix.optional);
+    Ok(Entry::Block(BlockRow { source, target, when, optional, rows, extent }))
 }
 
 /// What follows the left key of a comparison.

@@ -2,3 +2,5 @@
 
 mod chains;
 mod copies;
+mod optional;
+mod types;

@@ -4,6 +4,7 @@ mod branches;
 mod copies;
 mod folds;
 mod leftovers;
+mod optional;
 mod origins;
 mod outcome;
 mod sources;
