@@ -45,7 +45,7 @@ const RENAMES: Mapping = mapping! {
 pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The function is still an ordinary function; the rule of the same name is data beside it.
     let rule = &combine_qkv::RULES[0];
-    println!("{} makes {}", rule.operation.name, rule.targets[0]);
+    println!("{} makes {}", rule.operations[0].name, rule.targets[0]);
 
     // Layer 10 comes after layer 2 here, although its name sorts before: captures are joined by
     // value, not by their place in a sorted list.

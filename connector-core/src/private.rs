@@ -65,34 +65,40 @@ pub const fn fingerprint(text: u64, version: Option<&str>) -> u64 {
     hash
 }
 
-/// Refuses an operation that does not fit the keys of its row: their number, or the axis that only
-/// one side has.
+/// Refuses operations that do not fit each other, or the keys of their row: their number, or the axis
+/// that only one side has.
 #[track_caller]
-pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fold: Fold) {
-    let keyed = matches!(operation.kernel, Kernel::Function(Function { keyed: true, .. }));
+pub const fn check_row(operations: &[Operation], sources: usize, targets: usize, fold: Fold) {
+    let mut i = 0;
+    while i < operations.len() {
+        if i > 0 {
+            check_next(&operations[i - 1], &operations[i]);
+        }
+        check_not_keyed(&operations[i]);
+        i += 1;
+    }
+    let [operation, ..] = operations else { return };
+    let [.., last] = operations else { return };
     let group = operation.takes_group();
-    let spread = operation.targets == SPREAD;
+    let spread = last.targets == SPREAD;
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
+    let last_name = Message::EMPTY.text("`").text(last.name).text("` ");
     let which = if sources == 1 { "source key" } else { "last source key" };
-    let message = if keyed {
-        name.text("has keys of its own, which `via` would ignore")
-            .text(LINE)
-            .text("list it by name as a row, `")
-            .text(operation.name)
-            .text(",`, or take the keys out of its `#[state_transform]`")
-    } else if operation.sources + group as usize != sources
-        || operation.targets != targets && !spread
-    {
-        name.text("takes ")
-            .takes(operation)
-            .text(" and gives ")
-            .gives(operation)
-            .text(", but this row has ")
-            .count(sources, "source key")
-            .text(" and ")
-            .count(targets, "target key")
-    } else {
-        match fold {
+    let message =
+        if operation.sources + group as usize != sources || last.targets != targets && !spread {
+            let name = name.text("takes ").takes(operation).text(" and ");
+            let name = match operations.len() {
+                1 => name,
+                _ => name.text(last_name.as_str()),
+            };
+            name.text("gives ")
+                .gives(last)
+                .text(", but this row has ")
+                .count(sources, "source key")
+                .text(" and ")
+                .count(targets, "target key")
+        } else {
+            match fold {
             Fold::Gather(axis) if !group => name
                 .text("takes no group of tensors, but the ")
                 .text(which)
@@ -105,7 +111,7 @@ pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fo
                 .text("` if the tensors along `{")
                 .text(axis)
                 .text("}` become one, or use an operation whose last parameter is `&[Tensor]`"),
-            Fold::Spread(axis) if !spread => name
+            Fold::Spread(axis) if !spread => last_name
                 .text("returns no `Vec<Tensor>`, but the target key captures `{")
                 .text(axis)
                 .text("}` and the source does not")
@@ -123,18 +129,59 @@ pub const fn check_row(operation: &Operation, sources: usize, targets: usize, fo
                 .text("add one, as in `\"a.{e}\" => \"b\"`, or use an operation on single tensors"),
             _ => return,
         }
-    };
+        };
     panic!("{}", message.as_str());
+}
+
+/// Refuses an operation that does not take what the one before it gives.
+#[track_caller]
+const fn check_next(before: &Operation, next: &Operation) {
+    if takes_all(next, before) {
+        return;
+    }
+    let message = Message::EMPTY
+        .text("`")
+        .text(before.name)
+        .text("` gives ")
+        .gives(before)
+        .text(", but `")
+        .text(next.name)
+        .text("`, which comes next, takes ")
+        .takes(next)
+        .text(LINE)
+        .text("each operation of a `via` takes what the one before it gives");
+    panic!("{}", message.as_str());
+}
+
+/// Refuses an operation that is a row of its own.
+#[track_caller]
+const fn check_not_keyed(operation: &Operation) {
+    if let Kernel::Function(Function { keyed: true, .. }) = operation.kernel {
+        let message = Message::EMPTY
+            .text("`")
+            .text(operation.name)
+            .text("` has keys of its own, which `via` would ignore")
+            .text(LINE)
+            .text("list it by name as a row, `")
+            .text(operation.name)
+            .text(",`, or take the keys out of its `#[state_transform]`");
+        panic!("{}", message.as_str());
+    }
+}
+
+/// Whether an operation takes what another one gives, all of it.
+const fn takes_all(operation: &Operation, before: &Operation) -> bool {
+    if before.targets == SPREAD {
+        operation.takes_group() && operation.sources == 0
+    } else {
+        !operation.takes_group() && operation.sources == before.targets
+    }
 }
 
 /// Refuses an inverse that does not take what the operation gives, or give what it takes.
 #[track_caller]
 pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
-    let back = if operation.targets == SPREAD {
-        inverse.takes_group() && inverse.sources == 0
-    } else {
-        !inverse.takes_group() && inverse.sources == operation.targets
-    };
+    let back = takes_all(inverse, operation);
     let forth = if operation.takes_group() {
         inverse.targets == SPREAD && operation.sources == 0
     } else {

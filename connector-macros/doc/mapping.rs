@@ -24,6 +24,7 @@ const MAPPING: Mapping = mapping! {
         ("mlp.gate_proj.{p:weight|bias}", "mlp.up_proj.{p}") => "mlp.linear_fc1.{p}" via ops::merge_fc1,
         "mlp.experts.{e}.w2.weight" => "mlp.experts.w2.weight" stack e when moe,
         "mlp.packed.weight" => "mlp.experts.{e}.weight" unstack e when moe,
+        "mlp.table" => "mlp.table" via (ops::transpose, ops::deinterleave_rows),
         ignore "self_attn.rotary_emb.inv_freq",
     }
 

@@ -59,6 +59,12 @@ pub fn agree(sources: &[Captured], targets: &[Captured]) -> bool {
     !mixed && all.all(|other| other == first)
 }
 
+/// Whether the captures of one key say those of another: they are the same, or named and more.
+pub fn covers(more: &Captured, less: &Captured) -> bool {
+    agree(std::slice::from_ref(more), std::slice::from_ref(less))
+        || more.iter().all(|c| is_name(c)) && less.iter().all(|c| more.contains(c))
+}
+
 /// The one name that every one of `more` has and none of `less`, if without it they agree.
 pub fn extra(more: &[Captured], less: &[Captured]) -> Option<String> {
     let lacking = |name: &&String| is_name(name) && !less.iter().any(|l| l.contains(*name));
@@ -164,7 +170,8 @@ fn describe(captured: &Captured) -> String {
 fn advice(place: Place, sources: &[Captured], targets: &[Captured]) -> String {
     match place {
         Place::Equal => {
-            return "both keys need the same captures, or it is unknown which tensors to compare"
+            return "the right key may capture less than the left one, and nothing else: what the \
+                    left one captures says which tensor it must equal"
                 .into();
         }
         Place::Spelling => return "another spelling of a name has the same axes".into(),

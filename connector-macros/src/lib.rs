@@ -158,11 +158,13 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 /// |---|---|
 /// | `"src" => "dst"` | the tensor under another name |
 /// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] that has no keys of its own |
+/// | `"a" => "b" via (first, second)` | through several, each of which takes what the one before it gives; export goes from the last to the first |
 /// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
 /// | `..PATH` | the rows of another mapping |
 /// | `name` | the rule of a keyed state transform |
 /// | `one_of { name { rows } name { rows } }` | the branch whose keys the source has; export writes the first |
-/// | `"a" == "b"` | `a`, if it is there, must hold the same bytes as `b` |
+/// | `"a" == "b"` | `a`, if it is there, must hold the same bytes as `b`, which may capture less |
+/// | `copy "a" == "b"` | the same, and export writes `a` beside `b`, for each index of the axes in it |
 /// | `ignore "a"` | left behind on purpose, and reported |
 ///
 /// After the keys, in any order:
@@ -173,6 +175,7 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 /// | `stack axis` | the operation is applied for each index of an axis that only the source has; the results become one tensor, the axis first | `=>` |
 /// | `unstack axis` | the operation is applied for each index of the source's first dimension, which becomes an axis of the target | `=>` |
 /// | `optional` | the source may be absent; then the target is not produced | `=>` |
+/// | `optional { rows }` | for each index of the heads the sources of all rows inside are there, or none is, but for those of rows that are `optional` themselves | heads of blocks |
 ///
 /// - Keys are patterns, see `connector_core::key`. Both sides of a row capture the same, but for
 ///   an axis that is folded; so do the two heads of a block, unless the rows inside fold the

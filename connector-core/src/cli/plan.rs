@@ -140,11 +140,11 @@ fn largest(planned: &Planned) -> Option<(Rule, &str)> {
     let plan = planned.plan();
     let output = plan.outputs.iter().find(|output| output.name == key)?;
     let rule = &plan.mapping.rules[plan.steps[output.step].rule];
-    Some((Rule { operation: rule.operation.name, at: rule.rule.at.to_string() }, key))
+    Some((Rule { operation: rule.name(), at: rule.rule.at.to_string() }, key))
 }
 
 struct Rule {
-    operation: &'static str,
+    operation: String,
     at: String,
 }
 

@@ -6,7 +6,7 @@ use crate::base::{CandleError, parallel};
 use crate::engine::{Error, Result};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
 use crate::store::{self, Dtype, Source, TensorInfo, read_elements};
-use crate::transform::{BoxError, Function, Numbers, ReadTensor, Tensor, TransformCtx};
+use crate::transform::{BoxError, Kernel, Numbers, ReadTensor, Tensor, TransformCtx};
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, WithDType};
 use half::{bf16, f16};
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
     stage!("function");
     let step = &job.plan.steps[number];
-    let Work::Function { function, calls } = step.work else { return Ok(()) };
+    let Work::Function { calls } = step.work else { return Ok(()) };
     let arity = step.inputs.len() / calls.max(1);
     for call in 0..calls {
         job.cancel.check()?;
@@ -24,15 +24,8 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
         let inputs = inputs.map(|&input| read_input(job.source, input, job.context.device));
         let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
         let read = |tensor: &TensorInfo| Ok(read_tensor(job.source, tensor, job.context.device)?);
-        let results = call_function(
-            job.plan,
-            step,
-            function,
-            inputs,
-            &job.context,
-            job.source.tensors(),
-            &read,
-        )?;
+        let infos = job.source.tensors();
+        let results = apply(job.plan, number, inputs, &job.context, infos, &read)?;
         for (&output, result) in step.outputs.iter().zip(&results) {
             let first = check(job.plan, output, result, calls, call)?;
             tensor_bytes(result, |bytes| write_part(job, output, first, bytes, tally))?;
@@ -56,13 +49,13 @@ pub(crate) fn probe(
 ) -> Result<()> {
     let mut known: HashMap<usize, Vec<Dtype>> = HashMap::new();
     for number in 0..plan.steps.len() {
-        let Work::Function { function, calls } = plan.steps[number].work else { continue };
+        let Work::Function { calls } = plan.steps[number].work else { continue };
         let step = plan.steps[number].clone();
         let complete = step.outputs.iter().all(|&output| plan.outputs[output].shape.is_some());
         let dtypes = match known.get(&step.rule).filter(|_| complete) {
             Some(dtypes) => dtypes.clone(),
             None => {
-                let results = call_on_zeros(plan, &step, function, calls, source, context)?;
+                let results = call_on_zeros(plan, number, calls, source, context)?;
                 let stacked = plan.mapping.rules[step.rule].is_stacked();
                 for (&output, result) in step.outputs.iter().zip(&results) {
                     let stack: &[usize] = if stacked { &[calls] } else { &[] };
@@ -78,8 +71,10 @@ pub(crate) fn probe(
         };
         for (&output, &dtype) in step.outputs.iter().zip(&dtypes) {
             let output = &mut plan.outputs[output];
-            if dtype != output.made_as {
-                let function = plan.mapping.rules[step.rule].operation.name;
+            // Of sources of several types, the result may have any of them.
+            let types = step.inputs.iter().map(|input| source.tensors()[input.tensor].dtype);
+            if !types.into_iter().any(|given| given == dtype) {
+                let function = plan.mapping.rules[step.rule].name();
                 tracing::warn!("{function} turns {} into {dtype}: {}", output.made_as, output.name);
             }
             // A parameter that the schema keeps was not to be cast from its source's type either.
@@ -94,12 +89,12 @@ pub(crate) fn probe(
 
 fn call_on_zeros(
     plan: &Plan,
-    step: &Step,
-    function: Function,
+    number: usize,
     calls: usize,
     source: &dyn Source,
     context: &Context<'_>,
 ) -> Result<Vec<Tensor>> {
+    let step = &plan.steps[number];
     let zeros = |tensor: &TensorInfo, shape: &[usize]| -> Result<Tensor> {
         let dtype = to_candle_dtype(tensor.dtype).ok_or_else(|| unsupported(tensor))?;
         Tensor::zeros(shape, dtype, context.device).map_err(Error::candle)
@@ -110,7 +105,7 @@ fn call_on_zeros(
     });
     let inputs = inputs.collect::<Result<Vec<Tensor>>>()?;
     let read = |tensor: &TensorInfo| Ok(zeros(tensor, &tensor.shape)?);
-    let results = call_function(plan, step, function, inputs, context, source.tensors(), &read);
+    let results = apply(plan, number, inputs, context, source.tensors(), &read);
     results.map_err(|error| match error {
         Error::Function { name, at, output, source } => {
             let source = format!("tried on zeros, before anything is read: {source}").into();
@@ -137,46 +132,64 @@ fn input_shape(tensor: &TensorInfo, input: Input) -> &[usize] {
     }
 }
 
-/// Calls a user's function. Its panics are errors: a mistake in one rule must not leave a
-/// half-written directory.
-pub(super) fn call_function(
+/// Applies the operations of a step's rule to the tensors of one call, one after the other. Panics of a
+/// user's function are errors: a mistake in one rule must not leave a half-written directory.
+pub(super) fn apply(
     plan: &Plan,
-    step: &Step,
-    function: Function,
-    inputs: Vec<Tensor>,
+    number: usize,
+    mut tensors: Vec<Tensor>,
     context: &Context<'_>,
-    tensors: &[TensorInfo],
+    infos: &[TensorInfo],
     load: &dyn Fn(&TensorInfo) -> Result<Tensor, BoxError>,
 ) -> Result<Vec<Tensor>> {
+    let step = &plan.steps[number];
     let rule = &plan.mapping.rules[step.rule];
     let read = |key: &str| -> Result<Tensor, BoxError> {
-        let listed = step.reads.iter().map(|&tensor| &tensors[tensor]);
+        let listed = step.reads.iter().map(|&tensor| &infos[tensor]);
         match listed.into_iter().find(|tensor| tensor.name == key) {
             Some(tensor) => load(tensor),
             None => Err(format!("`{key}` is not among the tensors that this rule `reads`").into()),
         }
     };
     let ctx = transform_ctx(step, context, &read);
-    let failed = |source: BoxError| Error::Function {
-        name: rule.operation.name,
-        at: rule.rule.at,
-        output: plan.outputs[step.outputs[0]].name.clone(),
-        source: without_backtrace(source),
-    };
     parallel::start_rayon();
-    let results = match catch_unwind(AssertUnwindSafe(|| (function.call)(&ctx, inputs))) {
-        Ok(results) => results.map_err(failed)?,
-        Err(panic) => {
-            let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-            let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-            return Err(failed(format!("it panicked: {text}").into()));
+    for (stage, operation) in rule.operations.iter().enumerate() {
+        let last = stage + 1 == rule.operations.len();
+        let failed = |source: BoxError| Error::Function {
+            name: operation.name,
+            at: rule.rule.at,
+            output: plan.outputs[step.outputs[0]].name.clone(),
+            source: without_backtrace(source),
+        };
+        tensors = match operation.kernel {
+            Kernel::Moves(moves) => {
+                let wanted = last.then(|| wanted(plan, step)).flatten();
+                moves.apply(&ctx, &tensors, wanted.as_deref())
+            }
+            Kernel::Compute(compute) => compute.apply(&tensors).map(|tensor| vec![tensor]),
+            Kernel::Function(function) => {
+                let call = AssertUnwindSafe(|| (function.call)(&ctx, tensors));
+                catch_unwind(call).unwrap_or_else(|panic| {
+                    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+                    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                    Err(format!("it panicked: {}", text.unwrap_or_default()).into())
+                })
+            }
         }
-    };
-    if results.len() != step.outputs.len() {
-        let (got, want) = (results.len(), step.outputs.len());
-        return Err(failed(format!("it returned {got} tensors, {want} are wanted").into()));
+        .map_err(failed)?;
+        if last && tensors.len() != step.outputs.len() {
+            let (got, want) = (tensors.len(), step.outputs.len());
+            return Err(failed(format!("it returned {got} tensors, {want} are wanted").into()));
+        }
     }
-    Ok(results)
+    Ok(tensors)
+}
+
+/// The shapes of what one call gives, if all are known.
+fn wanted(plan: &Plan, step: &Step) -> Option<Vec<Vec<usize>>> {
+    let stacked = usize::from(plan.mapping.rules[step.rule].is_stacked());
+    let shapes = step.outputs.iter().map(|&output| plan.outputs[output].shape.as_deref());
+    shapes.map(|shape| Some(shape?.get(stacked..)?.to_vec())).collect()
 }
 
 /// An error of candle without the backtrace that its text carries under `RUST_BACKTRACE`.
@@ -220,7 +233,7 @@ fn check(plan: &Plan, output: usize, result: &Tensor, calls: usize, call: usize)
 pub(super) fn does_not_fit(plan: &Plan, output: usize, result: &Tensor, wanted: &[usize]) -> Error {
     let Output { name, made_as, step, .. } = &plan.outputs[output];
     let rule = &plan.mapping.rules[plan.steps[*step].rule];
-    let (function, dtype, dims) = (rule.operation.name, result.dtype(), result.dims());
+    let (function, dtype, dims) = (rule.name(), result.dtype(), result.dims());
     let finding = Finding::new(FindingKind::Shape, name, "the function's result does not fit")
         .note(format!("{function} returned {dtype:?} {dims:?}"))
         .note(format!("{made_as} {wanted:?} is wanted"))

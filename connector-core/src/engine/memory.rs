@@ -1,9 +1,9 @@
 use super::Context;
-use super::function::{call_function, does_not_fit, transform_ctx};
+use super::function::{apply, does_not_fit};
 use crate::engine::{Error, Result};
 use crate::plan::{Input, Plan, Work};
 use crate::store::TensorInfo;
-use crate::transform::{BoxError, Compute, Kernel, Tensor};
+use crate::transform::{BoxError, Tensor};
 use std::collections::BTreeMap;
 
 /// Gives the tensor of an input.
@@ -44,10 +44,10 @@ pub(crate) fn run_step(
 ) -> Result<Vec<Tensor>> {
     let step = &plan.steps[number];
     let rule = &plan.mapping.rules[step.rule];
-    let arity = rule.operation.sources.max(1);
     let stacked = rule.is_stacked();
+    let arity = rule.operations.first().map_or(1, |operation| operation.sources.max(1));
     let calls = match step.work {
-        Work::Compute { calls, .. } | Work::Function { calls, .. } => calls.max(1),
+        Work::Compute { calls, .. } | Work::Function { calls } => calls.max(1),
         Work::Moves(_) if stacked => step.inputs.len() / arity,
         Work::Moves(_) => 1,
     };
@@ -60,21 +60,14 @@ pub(crate) fn run_step(
     let mut results: Vec<Vec<Tensor>> = Vec::with_capacity(calls);
     for inputs in step.inputs.chunks(step.inputs.len() / calls) {
         let inputs = inputs.iter().map(|&input| fetch(input)).collect::<Result<Vec<_>>>()?;
-        let outputs = match step.work {
-            Work::Function { function, .. } => {
-                let made = call_function(plan, step, function, inputs, context, infos, &read)?;
-                for (&output, tensor) in step.outputs.iter().zip(&made) {
-                    let Some(shape) = &plan.outputs[output].shape else { continue };
-                    let part = if stacked { &shape[1.min(shape.len())..] } else { &shape[..] };
-                    if part != tensor.dims() {
-                        return Err(does_not_fit(plan, output, tensor, part));
-                    }
-                }
-                made
+        let outputs = apply(plan, number, inputs, context, infos, &read)?;
+        for (&output, tensor) in step.outputs.iter().zip(&outputs) {
+            let Some(shape) = &plan.outputs[output].shape else { continue };
+            let part = if stacked { &shape[1.min(shape.len())..] } else { &shape[..] };
+            if part != tensor.dims() {
+                return Err(does_not_fit(plan, output, tensor, part));
             }
-            Work::Compute { operation, .. } => vec![computed(plan, number, operation, &inputs)?],
-            Work::Moves(_) => built_in(plan, number, &inputs, stacked, context)?,
-        };
+        }
         results.push(outputs);
     }
     if !stacked {
@@ -85,48 +78,4 @@ pub(crate) fn run_step(
         Tensor::stack(&parts, 0).map_err(Error::candle)
     };
     (0..step.outputs.len()).map(stack).collect()
-}
-
-fn computed(
-    plan: &Plan,
-    number: usize,
-    operation: &dyn Compute,
-    inputs: &[Tensor],
-) -> Result<Tensor> {
-    let step = &plan.steps[number];
-    let rule = &plan.mapping.rules[step.rule];
-    operation.apply(inputs).map_err(|source| Error::Function {
-        name: rule.operation.name,
-        at: rule.rule.at,
-        output: plan.outputs[step.outputs[0]].name.clone(),
-        source,
-    })
-}
-
-fn built_in(
-    plan: &Plan,
-    number: usize,
-    inputs: &[Tensor],
-    stacked: bool,
-    context: &Context<'_>,
-) -> Result<Vec<Tensor>> {
-    let step = &plan.steps[number];
-    let rule = &plan.mapping.rules[step.rule];
-    let Kernel::Moves(operation) = rule.operation.kernel else { return Ok(Vec::new()) };
-    let wanted: Option<Vec<Vec<usize>>> = step
-        .outputs
-        .iter()
-        .map(|&output| {
-            let shape = plan.outputs[output].shape.as_deref()?;
-            Some(if stacked { shape.get(1..)?.to_vec() } else { shape.to_vec() })
-        })
-        .collect();
-    let read = |key: &str| Err(format!("{} reads nothing, not {key}", rule.operation.name).into());
-    let ctx = transform_ctx(step, context, &read);
-    operation.apply(&ctx, inputs, wanted.as_deref()).map_err(|source| Error::Function {
-        name: rule.operation.name,
-        at: rule.rule.at,
-        output: plan.outputs[step.outputs[0]].name.clone(),
-        source,
-    })
 }

@@ -150,7 +150,12 @@ fn run_functions(job: &Job<'_>, tally: &cast::Tally) -> Result<()> {
 
 #[cfg(not(feature = "candle"))]
 fn run_functions(job: &Job<'_>, _: &cast::Tally) -> Result<()> {
+    use crate::transform::Kernel;
+
     let Some(&step) = job.prepared.functions.first() else { return Ok(()) };
     let rule = &job.plan.mapping.rules[job.plan.steps[step].rule];
-    Err(Error::NeedsCandle { name: rule.operation.name, at: rule.rule.at })
+    let mut operations = rule.operations.iter();
+    let function = operations.find(|operation| matches!(operation.kernel, Kernel::Function(_)));
+    let name = function.map_or("", |function| function.name);
+    Err(Error::NeedsCandle { name, at: rule.rule.at })
 }

@@ -1,8 +1,8 @@
 use super::buffer::BLOCK;
 use crate::base::{Advice, options};
-use crate::plan::{Finding, FindingKind, Output, Plan, Work};
+use crate::plan::{Act, Finding, FindingKind, Output, Plan, Work};
 use crate::store::{Dtype, Pieces, Source, TensorInfo};
-use crate::transform::Move;
+use crate::transform::{Kind, Move};
 use serde::Serialize;
 
 options! {
@@ -192,18 +192,18 @@ impl Kinds {
         let mut kinds = Kinds { moved: Vec::new(), whole: Vec::new(), functions: Vec::new() };
         for (number, step) in plan.steps.iter().enumerate() {
             let moves = match &step.work {
-                Work::Moves(moves) => moves,
-                Work::Compute { .. } => {
-                    kinds.whole.push(number);
-                    continue;
-                }
+                Work::Moves(moves) => moves.as_slice(),
+                Work::Compute { .. } => &[],
                 Work::Function { .. } => {
                     kinds.functions.push(number);
                     continue;
                 }
             };
             let dtype = source.tensors()[step.inputs[0].tensor].dtype;
-            if dtype.bytes().is_none() && !moves.iter().all(|m| whole_bytes(m, dtype)) {
+            if !in_stages(&step.work)
+                .chain([(moves, dtype)])
+                .all(|(moves, dtype)| whole_bytes(moves, dtype))
+            {
                 let name = &plan.outputs[step.outputs[0]].name;
                 let problem =
                     format!("{dtype} elements share bytes and would have to be cut inside one");
@@ -215,7 +215,7 @@ impl Kinds {
                 let len = runs.next().map_or(0, |(_, _, len)| len);
                 runs.next().is_some() && dtype.size(len).is_none_or(|bytes| bytes < SHORTEST_RUN)
             };
-            if moves.iter().any(short) {
+            if matches!(step.work, Work::Compute { .. }) || moves.iter().any(short) {
                 kinds.whole.push(number)
             } else {
                 kinds.moved.push(number)
@@ -269,9 +269,26 @@ fn pool(options: &EngineOptions, buffer: u64) -> u64 {
     options.threads.max(1) as u64 * (buffer * buffers_per_thread(options.io) + PADDING)
 }
 
-/// Whether every run of a move begins and ends between bytes.
-fn whole_bytes(m: &Move, dtype: Dtype) -> bool {
-    m.runs().all(|(from, to, len)| [from, to, len].iter().all(|&n| dtype.size(n).is_some()))
+/// The moves that are done in memory among other operations, and the type of what they move.
+fn in_stages(work: &Work) -> impl Iterator<Item = (&[Move], Dtype)> {
+    let stages = match work {
+        Work::Compute { stages, .. } => stages.as_slice(),
+        Work::Moves(_) | Work::Function { .. } => &[],
+    };
+    stages.iter().filter_map(|stage| match &stage.act {
+        Act::Moves(moves) => Some((moves.as_slice(), stage.results.first()?.0)),
+        Act::Compute(_) => None,
+    })
+}
+
+/// Whether every run begins and ends between bytes.
+fn whole_bytes(moves: &[Move], dtype: Dtype) -> bool {
+    let whole = |n: &u64| dtype.size(*n).is_some();
+    dtype.bytes().is_some()
+        || moves
+            .iter()
+            .flat_map(Move::runs)
+            .all(|(from, to, len)| [from, to, len].iter().all(whole))
 }
 
 /// What a step holds in memory: its sources and results, of one call.
@@ -294,13 +311,20 @@ fn step_bytes(plan: &Plan, source: &dyn Source, step: usize) -> u64 {
             output.made_as.size(output.elements()?)
         })
         .sum();
-    let calls = match step.work {
-        Work::Compute { calls, .. } | Work::Function { calls, .. } => calls.max(1) as u64,
-        Work::Moves(_) => 1,
-    };
     // A function's results may have a shape that only it knows; like its sources, then.
     let outputs = if outputs == 0 { inputs } else { outputs };
-    (inputs + outputs).div_ceil(calls)
+    match &step.work {
+        Work::Moves(_) => inputs + outputs,
+        Work::Function { calls } => (inputs + outputs).div_ceil(*calls as u64),
+        // What a stage is given, and what it makes.
+        Work::Compute { stages, calls } => {
+            let bytes =
+                |(dtype, shape): &Kind| dtype.size(shape.iter().map(|&n| n as u64).product());
+            let made = stages.iter().map(|s| s.results.iter().filter_map(bytes).sum::<u64>());
+            let mut given = inputs.div_ceil(*calls as u64);
+            made.map(|made| std::mem::replace(&mut given, made) + made).max().unwrap_or(0)
+        }
+    }
 }
 
 fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usize>) -> Finding {
@@ -310,7 +334,7 @@ fn too_large(plan: &Plan, options: &EngineOptions, bytes: u64, step: Option<usiz
             let step = &plan.steps[step];
             let rule = &plan.mapping.rules[step.rule];
             let name = &plan.outputs[step.outputs[0]].name;
-            let problem = format!("{} takes {bytes} bytes in memory", rule.operation.name);
+            let problem = format!("{} takes {bytes} bytes in memory", rule.name());
             Finding::new(FindingKind::Resource, name, problem).rule(rule.rule.at)
         }
         None => Finding::new(FindingKind::Resource, "the memory", "is too little for the buffers"),

@@ -1,7 +1,7 @@
 //! Outputs that are made elsewhere than by a step of the plan.
 
 use super::cast::Tally;
-use super::whole::write_output;
+use super::whole::write_part;
 use super::{Done, Job};
 use crate::engine::Result;
 
@@ -11,6 +11,6 @@ use crate::engine::Result;
 /// [`Error::Io`](crate::store::Error::Io), [`Error::Cancelled`](crate::engine::Error::Cancelled).
 pub(crate) fn put(job: &Job<'_>, output: usize, bytes: &[u8]) -> Result<Done> {
     let tally = Tally::new(job.plan.outputs.len());
-    write_output(job, output, bytes, &tally)?;
+    write_part(job, output, 0, bytes, &tally)?;
     Ok(Done { losses: tally.losses() })
 }

@@ -2,9 +2,9 @@ use super::Job;
 use super::cast::{Tally, cast};
 use crate::base::stage::stage;
 use crate::engine::Result;
-use crate::plan::{Input, Plan, Work};
+use crate::plan::{Act, Input, Plan, Stage, Work};
 use crate::store::{self, Source, TensorInfo, landings, read_elements};
-use crate::transform::{Compute, Kind, Move};
+use crate::transform::{Kind, Move};
 
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
 /// computes.
@@ -12,7 +12,7 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
     stage!("rearrange");
     match &job.plan.steps[number].work {
         Work::Moves(moves) => run_moves(job, number, moves, tally),
-        Work::Compute { operation, calls } => compute(job, number, *operation, *calls, tally),
+        Work::Compute { stages, calls } => compute(job, number, stages, *calls, tally),
         Work::Function { .. } => Ok(()),
     }
 }
@@ -20,17 +20,15 @@ pub(super) fn run(job: &Job<'_>, number: usize, tally: &Tally) -> Result<()> {
 fn compute(
     job: &Job<'_>,
     number: usize,
-    operation: &dyn Compute,
+    stages: &[Stage],
     calls: usize,
     tally: &Tally,
 ) -> Result<()> {
     let Job { plan, source, .. } = *job;
     let step = &plan.steps[number];
-    let output = step.outputs[0];
-    let elements = plan.outputs[output].elements().unwrap_or(0) / calls.max(1) as u64;
     for (call, inputs) in step.inputs.chunks(step.inputs.len() / calls.max(1)).enumerate() {
         job.cancel.check()?;
-        let kinds: Vec<Kind> = inputs
+        let mut kinds: Vec<Kind> = inputs
             .iter()
             .map(|&input| {
                 let tensor = &source.tensors()[input.tensor];
@@ -39,12 +37,39 @@ fn compute(
             })
             .collect();
         let inputs = inputs.iter().map(|&input| read_input(source, input));
-        let inputs = inputs.collect::<store::Result<Vec<Vec<u8>>>>()?;
-        let bytes: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
-        let made = operation.run(&kinds, &bytes);
-        write_part(job, output, call as u64 * elements, &made, tally)?;
+        let mut bytes = inputs.collect::<store::Result<Vec<Vec<u8>>>>()?;
+        for Stage { act, results } in stages {
+            job.cancel.check()?;
+            let given: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+            bytes = match act {
+                Act::Compute(operation) => vec![operation.run(&kinds, &given)],
+                Act::Moves(moves) => {
+                    let made = results.iter().enumerate();
+                    made.map(|(target, kind)| moved(moves, target, &given, kind)).collect()
+                }
+            };
+            kinds.clone_from(results);
+        }
+        for (&output, bytes) in step.outputs.iter().zip(&bytes) {
+            let elements = plan.outputs[output].elements().unwrap_or(0) / calls.max(1) as u64;
+            write_part(job, output, call as u64 * elements, bytes, tally)?;
+        }
     }
     Ok(())
+}
+
+/// A target of moves, whole. That no run begins or ends inside a byte was checked when the plan was
+/// prepared.
+fn moved(moves: &[Move], target: usize, inputs: &[&[u8]], (dtype, shape): &Kind) -> Vec<u8> {
+    let size = |elements: u64| (elements * dtype.bits() / 8) as usize;
+    let mut bytes = vec![0u8; size(shape.iter().map(|&n| n as u64).product())];
+    for m in moves.iter().filter(|m| m.target == target) {
+        for (from, to, len) in m.runs() {
+            let (from, to, len) = (size(from), size(to), size(len));
+            bytes[to..to + len].copy_from_slice(&inputs[m.source][from..from + len]);
+        }
+    }
+    bytes
 }
 
 fn run_moves(job: &Job<'_>, number: usize, moves: &[Move], tally: &Tally) -> Result<()> {
@@ -55,21 +80,12 @@ fn run_moves(job: &Job<'_>, number: usize, moves: &[Move], tally: &Tally) -> Res
         .iter()
         .map(|&input| read_input(source, input))
         .collect::<store::Result<Vec<Vec<u8>>>>()?;
-    let dtype = source.tensors()[step.inputs[0].tensor].dtype;
-    // That no run begins or ends inside a byte was checked when the plan was prepared.
-    let size = |elements: u64| (elements * dtype.bits() / 8) as usize;
+    let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
     for (target, &output) in step.outputs.iter().enumerate() {
         job.cancel.check()?;
         let made = &plan.outputs[output];
-        let mut bytes = vec![0u8; size(made.elements().unwrap_or(0))];
-        for m in moves.iter().filter(|m| m.target == target) {
-            let input = &inputs[m.source];
-            for (from, to, len) in m.runs() {
-                let (from, to, len) = (size(from), size(to), size(len));
-                bytes[to..to + len].copy_from_slice(&input[from..from + len]);
-            }
-        }
-        write_output(job, output, &bytes, tally)?;
+        let kind = (made.made_as, made.shape.clone().unwrap_or_default());
+        write_part(job, output, 0, &moved(moves, target, &inputs, &kind), tally)?;
     }
     Ok(())
 }
@@ -92,18 +108,8 @@ fn read_input(source: &dyn Source, input: Input) -> store::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Writes an output that is whole in memory, cast on the way if its type changes.
-pub(super) fn write_output(
-    job: &Job<'_>,
-    output: usize,
-    bytes: &[u8],
-    tally: &Tally,
-) -> Result<()> {
-    write_part(job, output, 0, bytes, tally)
-}
-
-/// Writes a part of an output that begins at element `first`, a buffer at a time. The first write ends
-/// where the file's next buffer begins, so that the others are aligned: they cost half.
+/// Writes a part of an output that begins at element `first`, a buffer at a time, cast on the way if its
+/// type changes. The first write ends where the file's next buffer begins, so that the others are aligned: they cost half.
 pub(super) fn write_part(
     job: &Job<'_>,
     number: usize,

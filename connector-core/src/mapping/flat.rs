@@ -1,7 +1,7 @@
 use super::{Block, Direction, Equal, Fold, Ignore, Mapping, Row, Rule};
 use crate::Location;
 use crate::key::{Condition, Pattern};
-use crate::transform::Operation;
+use crate::transform::{Kernel, Operation};
 
 /// A mapping with its blocks and includes dissolved: every row has its whole keys.
 #[derive(Clone, Debug, Default)]
@@ -21,12 +21,13 @@ pub struct FlatMapping {
 pub struct FlatRule {
     /// The rule as it is written.
     pub rule: &'static Rule,
-    /// What happens to the numbers: the rule's operation, or read backwards its inverse.
-    pub operation: Operation,
+    /// What happens to the numbers, one after the other: the rule's operations, or read backwards their
+    /// inverses from the last to the first.
+    pub operations: Vec<Operation>,
     /// The axis that only one side has; read backwards the other side.
     pub fold: Fold,
-    /// Whether the rule can be carried out. Not if it is read backwards and its operation has no
-    /// inverse; `operation` is then the one without.
+    /// Whether the rule can be carried out. Not if it is read backwards and one of its operations has
+    /// no inverse; `operations` are then those without.
     pub possible: bool,
     /// The whole source keys.
     pub sources: Vec<Pattern<'static>>,
@@ -36,10 +37,23 @@ pub struct FlatRule {
     pub reads: Vec<Pattern<'static>>,
     /// Whether the sources may be absent; then the targets are not produced.
     pub optional: bool,
+    /// The optional blocks it stands in, from the outermost to the innermost.
+    pub together: Vec<Together>,
     /// All of these must hold.
     pub when: Vec<Condition>,
     /// The alternatives it stands in, from the outermost `one_of` to the innermost.
     pub branches: Vec<BranchId>,
+}
+
+/// An optional block: at each index of its head the sources of all its rules are there, or none is.
+#[derive(Clone, Copy, Debug)]
+pub struct Together {
+    /// A number that tells it from others of the mapping.
+    pub block: usize,
+    /// Its whole head.
+    pub head: Pattern<'static>,
+    /// Where it is written.
+    pub at: Location,
 }
 
 /// An [`Equal`] with its whole keys.
@@ -49,8 +63,12 @@ pub struct FlatEqual {
     pub left: Pattern<'static>,
     /// The tensor whose bytes it must have.
     pub right: Pattern<'static>,
+    /// Whether export writes it.
+    pub copy: bool,
     /// All of these must hold.
     pub when: Vec<Condition>,
+    /// The alternatives it stands in, from the outermost `one_of` to the innermost.
+    pub branches: Vec<BranchId>,
     /// Where the row is written.
     pub at: Location,
 }
@@ -69,7 +87,7 @@ pub struct FlatIgnore {
 /// A branch of a `one_of`: which choice of the mapping, and which branch of the choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BranchId {
-    /// The number of the `one_of` within the mapping.
+    /// A number that tells the `one_of` from others of the mapping.
     pub choice: usize,
     /// The number of the branch within the `one_of`.
     pub branch: usize,
@@ -84,6 +102,7 @@ struct Scope {
     target: Pattern<'static>,
     when: Vec<Condition>,
     branches: Vec<BranchId>,
+    together: Vec<Together>,
 }
 
 impl Scope {
@@ -95,13 +114,19 @@ impl Scope {
         all
     }
 
-    fn inside(&self, block: &Block) -> Scope {
-        Scope {
+    /// The inside of a block; `number` is its own.
+    fn inside(&self, block: &Block, number: usize) -> Scope {
+        let mut inside = Scope {
             source: self.source.join(&block.source),
             target: self.target.join(&block.target),
             when: self.and(block.when),
-            branches: self.branches.clone(),
+            ..self.clone()
+        };
+        if block.optional {
+            let (head, at) = (inside.source, block.at);
+            inside.together.push(Together { block: number, head, at });
         }
+        inside
     }
 }
 
@@ -114,9 +139,9 @@ impl FlatMapping {
             target: Pattern::EMPTY,
             when: Vec::new(),
             branches: Vec::new(),
+            together: Vec::new(),
         };
-        let mut choices = 0;
-        flat.add(mapping.rows, &top, &mut choices);
+        flat.add(mapping.rows, &top, &mut 0);
         for rules in transforms {
             flat.add_rules(rules, &top);
         }
@@ -124,14 +149,16 @@ impl FlatMapping {
     }
 
     /// An importer's mapping read backwards: every rule from its targets to its sources with the
-    /// inverse of its operation. Of a `one_of` the first branch is written; `a == b` and `ignore`
-    /// rows name tensors that are not.
+    /// inverse of its operation. Of a `one_of` the first branch is written; `a == b` without `copy` and
+    /// `ignore` rows name tensors that are not.
     #[must_use]
     pub fn reversed(&self) -> Self {
-        let is_written = |rule: &&FlatRule| rule.branches.iter().all(|branch| branch.branch == 0);
+        let first = |branches: &[BranchId]| branches.iter().all(|branch| branch.branch == 0);
+        let rules = self.rules.iter().filter(|rule| first(&rule.branches));
+        let copies = self.equal.iter().filter(|row| row.copy && first(&row.branches));
         FlatMapping {
-            rules: self.rules.iter().filter(is_written).map(FlatRule::reversed).collect(),
-            equal: Vec::new(),
+            rules: rules.map(FlatRule::reversed).collect(),
+            equal: copies.cloned().collect(),
             ignore: Vec::new(),
             direction: Direction::Export,
         }
@@ -141,37 +168,46 @@ impl FlatMapping {
     /// the branch; where a choice is not named, those of the first.
     #[cfg(feature = "candle")]
     pub(crate) fn taking(&self, branches: &[(usize, usize)]) -> Self {
-        let is_taken = |rule: &&FlatRule| {
-            rule.branches.iter().all(|at| {
+        let is_taken = |of: &[BranchId]| {
+            of.iter().all(|at| {
                 let named = branches.iter().find(|(choice, _)| *choice == at.choice);
                 at.branch == named.map_or(0, |(_, branch)| *branch)
             })
         };
-        let rules = self.rules.iter().filter(is_taken).cloned();
-        let rules = rules.map(|rule| FlatRule { branches: Vec::new(), ..rule }).collect();
-        FlatMapping { rules, ..self.clone() }
+        let mut taken = self.clone();
+        taken.rules.retain(|rule| is_taken(&rule.branches));
+        taken.rules.iter_mut().for_each(|rule| rule.branches.clear());
+        taken.equal.retain(|row| is_taken(&row.branches));
+        taken.equal.iter_mut().for_each(|row| row.branches.clear());
+        taken
     }
 
-    fn add(&mut self, rows: &'static [Row], scope: &Scope, choices: &mut usize) {
+    /// `numbers` is how many blocks and choices have one.
+    fn add(&mut self, rows: &'static [Row], scope: &Scope, numbers: &mut usize) {
         for row in rows {
             match row {
                 Row::Rule(rule) => self.add_rules(std::slice::from_ref(rule), scope),
                 Row::Rules(named) => self.add_rules(named.rules, scope),
-                Row::Block(block) => self.add(block.rows, &scope.inside(block), choices),
-                Row::Include(include) => self.add(include.mapping.rows, scope, choices),
+                Row::Block(block) => {
+                    *numbers += 1;
+                    self.add(block.rows, &scope.inside(block, *numbers), numbers);
+                }
+                Row::Include(include) => self.add(include.mapping.rows, scope, numbers),
                 Row::OneOf(one_of) => {
-                    let choice = *choices;
-                    *choices += 1;
+                    *numbers += 1;
+                    let choice = *numbers;
                     for (branch, alternative) in one_of.branches.iter().enumerate() {
                         let name = alternative.name;
                         let mut scope = scope.clone();
                         scope.branches.push(BranchId { choice, branch, name });
-                        self.add(alternative.rows, &scope, choices);
+                        self.add(alternative.rows, &scope, numbers);
                     }
                 }
-                Row::Equal(Equal { left, right, when, at }) => self.equal.push(FlatEqual {
+                Row::Equal(Equal { left, right, copy, when, at }) => self.equal.push(FlatEqual {
                     left: scope.source.join(left),
                     right: scope.source.join(right),
+                    copy: *copy,
+                    branches: scope.branches.clone(),
                     when: scope.and(*when),
                     at: *at,
                 }),
@@ -190,13 +226,14 @@ impl FlatMapping {
         };
         self.rules.extend(rules.iter().map(|rule| FlatRule {
             rule,
-            operation: rule.operation,
+            operations: rule.operations.to_vec(),
             fold: rule.fold,
             possible: true,
             sources: join(scope.source, rule.sources),
             targets: join(scope.target, rule.targets),
             reads: join(scope.source, rule.reads),
-            optional: rule.optional,
+            optional: rule.optional || !scope.together.is_empty(),
+            together: scope.together.clone(),
             when: scope.and(rule.when),
             branches: scope.branches.clone(),
         }));
@@ -209,19 +246,33 @@ impl FlatRule {
         matches!(self.fold, Fold::Stack(_))
     }
 
+    /// The names of its operations.
+    pub fn name(&self) -> String {
+        self.operations.iter().map(|operation| operation.name).collect::<Vec<_>>().join(", ")
+    }
+
+    /// Whether it calls a user's function.
+    pub(crate) fn calls_function(&self) -> bool {
+        self.operations.iter().any(|operation| matches!(operation.kernel, Kernel::Function(_)))
+    }
+
     /// The rule from its targets to its sources.
     fn reversed(&self) -> Self {
-        let inverse = self.operation.inverse.map(|inverse| inverse());
+        let (back, one_way): (Vec<Operation>, Vec<Operation>) =
+            self.operations.iter().rev().partition(|operation| operation.inverse.is_some());
+        let possible = one_way.is_empty();
+        let inverses = back.iter().filter_map(|operation| Some(operation.inverse?()));
         FlatRule {
             rule: self.rule,
-            operation: inverse.unwrap_or(self.operation),
+            operations: if possible { inverses.collect() } else { one_way },
             fold: self.fold.reversed(),
-            possible: inverse.is_some(),
+            possible,
             sources: self.targets.clone(),
             targets: self.sources.clone(),
             // They are on the side that is written now.
             reads: Vec::new(),
             optional: self.optional,
+            together: self.together.clone(),
             when: self.when.clone(),
             branches: Vec::new(),
         }
@@ -240,18 +291,20 @@ mod tests {
                 ("gate", "up") => "fc1" via ops::merge_fc1,
                 "e.{e}.down" => "experts" stack e,
                 "all" => "one.{e}" unstack e,
+                "table" => "rows" via (ops::transpose, ops::deinterleave_rows),
             },
             one_of {
                 new { "x" => "y", }
                 old { "z" => "y", }
             }
             "c" == "x",
+            copy "m.{i}" == "x",
             ignore "d",
         };
         let line = |rule: &FlatRule| {
             let list = |all: &[Pattern<'_>]| all.iter().map(Pattern::to_string).collect::<Vec<_>>();
             let (from, to) = (list(&rule.sources).join(", "), list(&rule.targets).join(", "));
-            format!("{from} => {to} via {} {:?}", rule.operation.name, rule.fold)
+            format!("{from} => {to} via {} {:?}", rule.name(), rule.fold)
         };
         let reversed = FlatMapping::new(&MAPPING, &[]).reversed();
         let lines: Vec<String> = reversed.rules.iter().map(line).collect();
@@ -259,10 +312,12 @@ mod tests {
             "b.{i}.fc1 => a.{i}.gate, a.{i}.up via split_fc1 None",
             "b.{i}.experts => a.{i}.e.{e}.down via rename Unstack(\"e\")",
             "b.{i}.one.{e} => a.{i}.all via rename Stack(\"e\")",
+            "b.{i}.rows => a.{i}.table via interleave_rows, transpose None",
             "y => x via rename None",
         ];
         assert_eq!(lines, want);
-        assert!(reversed.equal.is_empty() && reversed.ignore.is_empty());
+        let copies: Vec<String> = reversed.equal.iter().map(|row| row.left.to_string()).collect();
+        assert!(copies == ["m.{i}"] && reversed.ignore.is_empty());
         assert_eq!(reversed.direction, Direction::Export);
     }
 }

@@ -5,7 +5,7 @@
 
 mod flat;
 
-pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule};
+pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule, Together};
 
 use crate::Location;
 use crate::key::{Condition, Pattern};
@@ -42,7 +42,7 @@ pub enum Row {
     Rules(Rules),
     /// `one_of { name { … } … }`
     OneOf(OneOf),
-    /// `a == b`
+    /// `a == b`, `copy a == b`
     Equal(Equal),
     /// `ignore "…"`
     Ignore(Ignore),
@@ -51,12 +51,12 @@ pub enum Row {
 /// Source tensors that become target tensors through an operation.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// The source keys, in the order of the operation's arguments.
+    /// The source keys, in the order of the first operation's arguments.
     pub sources: &'static [Pattern<'static>],
-    /// The target keys, in the order of the operation's results.
+    /// The target keys, in the order of the last operation's results.
     pub targets: &'static [Pattern<'static>],
-    /// What happens to the numbers.
-    pub operation: Operation,
+    /// What happens to the numbers: operations, one after the other.
+    pub operations: &'static [Operation],
     /// Whether an axis in the keys of one side becomes part of the tensors of the other.
     pub fold: Fold,
     /// When the rule applies, beside its targets' own conditions.
@@ -67,6 +67,20 @@ pub struct Rule {
     pub reads: &'static [Pattern<'static>],
     /// Where the rule is written.
     pub at: Location,
+}
+
+impl Rule {
+    /// The last operation that has no inverse.
+    pub(crate) const fn one_way(&self) -> Option<&'static Operation> {
+        let mut i = self.operations.len();
+        while i > 0 {
+            i -= 1;
+            if self.operations[i].inverse.is_none() {
+                return Some(&self.operations[i]);
+            }
+        }
+        None
+    }
 }
 
 /// An axis that only one side of a rule has in its keys.
@@ -126,6 +140,8 @@ pub struct Block {
     pub target: Pattern<'static>,
     /// When the rows apply.
     pub when: Condition,
+    /// Whether the sources of all rows together may be absent, for each index of the heads.
+    pub optional: bool,
     /// The rows.
     pub rows: &'static [Row],
     /// Where the block is written.
@@ -150,13 +166,16 @@ pub struct Branch {
     pub rows: &'static [Row],
 }
 
-/// A source tensor that adds nothing: if it is there, it must be the same bytes as another.
+/// A source tensor that adds nothing: if it is there, it must be the same bytes as another, whose key may
+/// capture less.
 #[derive(Clone, Copy, Debug)]
 pub struct Equal {
     /// The tensor that may be there.
     pub left: Pattern<'static>,
     /// The tensor whose bytes it must have.
     pub right: Pattern<'static>,
+    /// Whether export writes it.
+    pub copy: bool,
     /// When the row applies.
     pub when: Condition,
     /// Where the row is written.

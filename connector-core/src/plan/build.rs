@@ -1,9 +1,10 @@
 use super::branches::Branches;
 use super::finding::{self, Problem, Single};
 use super::step;
+use super::together::Blocks;
 use super::{
-    EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, leftovers,
-    natural_order, origins, parse_patterns, sources, targets,
+    EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, copies,
+    leftovers, natural_order, origins, parse_patterns, sources, targets, together,
 };
 use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Pattern};
@@ -38,6 +39,8 @@ pub(super) struct Builder<'a> {
     pub folded: HashMap<usize, BTreeSet<u64>>,
     /// Targets of `optional` rules whose sources are not there.
     pub absent: Vec<String>,
+    /// What is there of each optional block.
+    pub together: Blocks,
 }
 
 /// A target of a rule: its name and, with a schema, its shape and whether a cast spares it.
@@ -60,6 +63,11 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
         (Some(instance), Direction::Export) => origins::build(&mut builder, instance)?,
         (None, _) => sources::build(&mut builder),
     }
+    together::all_or_none(&mut builder);
+    let copies = match request.mapping.direction {
+        Direction::Import => Vec::new(),
+        Direction::Export => copies::add(&mut builder),
+    };
     let left_behind = leftovers::settle(&mut builder);
     let mut absent = std::mem::take(&mut builder.absent);
     absent.sort_by_cached_key(|name| natural_order(name));
@@ -78,6 +86,7 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
         steps: builder.steps,
         outputs: builder.outputs,
         equal: builder.equal,
+        copies,
         ignored: ignored.into_iter().chain(left_behind).collect(),
         skipped: 0,
         absent,
@@ -155,6 +164,7 @@ impl<'a> Builder<'a> {
             known: HashMap::new(),
             folded: HashMap::new(),
             absent: Vec::new(),
+            together: Blocks::default(),
         }
     }
 

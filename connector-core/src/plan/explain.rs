@@ -120,11 +120,13 @@ impl Plan {
             let right = &tensors[equal.right].name;
             other(format!("adds nothing: it must hold the same bytes as {right} ({})", equal.at))
         }));
+        let copies = self.copies.iter().filter(|copy| copy.name == key);
+        found.extend(copies.map(|copy| other(format!("a copy of {} ({})", copy.of, copy.at))));
         let reads = self.steps.iter().filter(|step| step.reads.iter().any(|&read| is(read)));
         found.extend(reads.map(|step| {
             let rule = &self.mapping.rules[step.rule];
             let output = &self.outputs[step.outputs[0]].name;
-            other(format!("read by {} for {output} ({})", rule.operation.name, rule.rule.at))
+            other(format!("read by {} for {output} ({})", rule.name(), rule.rule.at))
         }));
         if self.absent.iter().any(|absent| absent == key) {
             found.push(other(
@@ -147,7 +149,7 @@ impl Plan {
         let rule = &self.mapping.rules[step.rule];
         let cast = |made: Dtype, dtype: Dtype| (made != dtype).then(|| made.to_string());
         Explanation {
-            operation: rule.operation.name.into(),
+            operation: rule.name(),
             at: rule.rule.at.to_string(),
             captures: step.captures.to_string(),
             inputs: step.inputs.iter().map(|input| view(input.tensor, input.index)).collect(),

@@ -5,6 +5,7 @@ use super::finding::Problem;
 use super::{EqualCheck, FindingKind, Ignored, IgnoredBy, Input};
 use crate::base::{group_keys, indices_as};
 use crate::key::{Captures, Condition, Pattern, Truth, distance, similar};
+use crate::mapping::Direction;
 use crate::schema::flags_at;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -120,8 +121,12 @@ fn applies(
     when.iter().all(holds).then_some(captures)
 }
 
-/// `a == b`: a tensor that adds nothing is used up by the comparison.
+/// `a == b`: a tensor that adds nothing is used up by the comparison. Of an export the rows say what is
+/// written.
 fn equal_rows(builder: &mut Builder<'_>) {
+    if builder.request.mapping.direction == Direction::Export {
+        return;
+    }
     let axes = builder.request.instance.map_or(0, |instance| instance.schema().axes.len());
     let at = vec![0; axes];
     for row in &builder.request.mapping.equal {

@@ -7,12 +7,14 @@
 
 mod branches;
 mod build;
+mod copies;
 mod explain;
 mod finding;
 mod leftovers;
 mod origins;
 mod parameters;
 mod sources;
+mod stages;
 mod step;
 mod summary;
 mod targets;
@@ -20,6 +22,7 @@ mod targets;
 mod test_support;
 #[cfg(test)]
 mod tests;
+mod together;
 
 use crate::base::options;
 pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
@@ -31,7 +34,7 @@ use crate::base::{Dtype, TensorInfo};
 use crate::key::{Captures, Pattern};
 use crate::mapping::FlatMapping;
 use crate::schema::Instance;
-use crate::transform::{Compute, Config, Function, Move};
+use crate::transform::{Compute, Config, Kind, Move};
 use serde::{Serialize, Serializer};
 use std::fmt;
 
@@ -78,6 +81,8 @@ pub struct Plan {
     pub outputs: Vec<Output>,
     /// Tensors that must hold the same bytes.
     pub equal: Vec<EqualCheck>,
+    /// Outputs that `copy` rows ask for.
+    pub copies: Vec<CopyOf>,
     /// Source tensors that are left behind on purpose.
     pub ignored: Vec<Ignored>,
     /// Parameters that exist but were not asked for.
@@ -124,20 +129,38 @@ pub enum Work {
     /// By moving elements; [`Move::source`] counts in [`Step::inputs`], [`Move::target`] in
     /// [`Step::outputs`].
     Moves(Vec<Move>),
-    /// By computing in memory, once or, for a stacked axis, once for each index.
+    /// On bytes in memory, once or, for a stacked axis, once for each index.
     Compute {
-        /// The operation.
-        operation: &'static dyn Compute,
+        /// What is done, one after the other.
+        stages: Vec<Stage>,
         /// How many times it is done; the inputs are shared out evenly.
         calls: usize,
     },
-    /// By calling a function, once or, for a stacked axis, once for each index.
+    /// On candle's tensors, by the operations of the rule, of which one or more are a user's functions;
+    /// once or, for a stacked axis, once for each index.
     Function {
-        /// The function.
-        function: Function,
-        /// How many times it is called; the inputs are shared out evenly.
+        /// How many times they are called; the inputs are shared out evenly.
         calls: usize,
     },
+}
+
+/// A built-in operation among others that are done in memory, one after the other.
+#[derive(Clone, Debug)]
+pub struct Stage {
+    /// What is done.
+    pub act: Act,
+    /// The types and shapes of what comes out.
+    pub results: Vec<Kind>,
+}
+
+/// What a [`Stage`] does.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Act {
+    /// Moves elements.
+    Moves(Vec<Move>),
+    /// Computes.
+    Compute(&'static dyn Compute),
 }
 
 /// A tensor that will be written.
@@ -163,6 +186,17 @@ pub struct EqualCheck {
     pub left: usize,
     /// The tensor that is converted.
     pub right: usize,
+    /// The row that asks for it.
+    pub at: Location,
+}
+
+/// An output that repeats another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyOf {
+    /// Its key.
+    pub name: String,
+    /// The key of the other.
+    pub of: String,
     /// The row that asks for it.
     pub at: Location,
 }
@@ -249,7 +283,9 @@ impl Plan {
             put(format!("{inputs:?} {reads:?} {outputs:?} {work:?}"));
             // What a function makes of its tensors may depend on all that its context offers.
             if let Work::Function { .. } = work {
-                put(format!("{} {:?}", step.captures, step.at));
+                let operations = self.mapping.rules[step.rule].operations.iter();
+                let kernels: Vec<_> = operations.map(|operation| operation.kernel).collect();
+                put(format!("{} {:?} {kernels:?}", step.captures, step.at));
             }
         }
         if self.calls_functions() {

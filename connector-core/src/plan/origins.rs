@@ -97,7 +97,7 @@ fn are_alike(builder: &Builder<'_>, one: &Step, other: &Step) -> bool {
         let inputs = step.inputs.iter().map(|input| (builder.tensor(input.tensor), input.index));
         inputs.map(|(tensor, index)| (tensor.dtype, tensor.shape.clone(), index)).collect()
     };
-    let operation = |step: &Step| builder.rule(step.rule).operation.name;
+    let operation = |step: &Step| builder.rule(step.rule).name();
     operation(one) == operation(other) && kinds(one) == kinds(other)
 }
 

@@ -78,8 +78,10 @@ fn most_of(tensors: &[TensorInfo]) -> u64 {
 pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bool {
     let schema = instance.schema();
     let axis = |name: &str| schema.axes.iter().position(|axis| *axis == name);
-    let counts = schema.parameters.iter().map(|parameter| {
-        let lengths = parameter.pattern.names().filter_map(axis).map(|n| instance.axis(n) as u64);
+    let copies = builder.request.mapping.equal.iter().map(|row| &row.left);
+    let names = schema.parameters.iter().map(|parameter| &parameter.pattern).chain(copies);
+    let counts = names.map(|name| {
+        let lengths = name.names().filter_map(axis).map(|n| instance.axis(n) as u64);
         lengths.fold(1, u64::saturating_mul)
     });
     let count = counts.fold(0, u64::saturating_add);

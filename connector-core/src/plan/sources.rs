@@ -1,15 +1,18 @@
 //! The plan of a model without a schema, driven by the source: keys joined by captured value.
 
-use super::FindingKind;
 use super::build::{Builder, Target};
 use super::finding::Problem;
+use super::{FindingKind, together};
 use crate::key::{Capture, Captures, Condition, Pattern};
 use crate::mapping::{FlatRule, Fold};
 use std::collections::{BTreeMap, HashMap};
 
 pub(super) fn build(builder: &mut Builder<'_>) {
     builder.choose_branches(|_| true);
-    for number in 0..builder.request.mapping.rules.len() {
+    let mut joins: Vec<Vec<Captures<'static>>> =
+        builder.request.mapping.rules.iter().map(|rule| join(builder, rule)).collect();
+    together::wanted(builder, &mut joins);
+    for (number, joined) in joins.into_iter().enumerate() {
         let rule = builder.rule(number);
         if !builder.branches.take(rule) {
             continue;
@@ -19,7 +22,6 @@ pub(super) fn build(builder: &mut Builder<'_>) {
             refuse(builder, number, FindingKind::Rule, note.into());
             continue;
         }
-        let joined = join(builder, rule);
         if joined.is_empty() && !rule.optional {
             let sources: Vec<String> = rule.sources.iter().map(|s| s.to_string()).collect();
             let note = format!("nothing in the checkpoint matches {}", sources.join(", "));

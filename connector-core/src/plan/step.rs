@@ -1,10 +1,12 @@
 use super::build::{Builder, Target};
 use super::finding::Problem;
+use super::stages::{self, Laid};
+use super::together;
 use super::{EqualCheck, FindingKind, Input, Output, Step, Work};
 use crate::base::{Dtype, Encoding};
 use crate::key::{Capture, Captures, Pattern};
 use crate::mapping::{FlatRule, Fold};
-use crate::transform::{Compute, Kernel, Kind, LayOut, Move, Moves, Shape};
+use crate::transform::{Kernel, Kind, Operation, Shape};
 use std::collections::BTreeSet;
 
 /// Why a step is not made.
@@ -72,6 +74,10 @@ pub(super) fn add(
     applied: Applied,
 ) -> Option<usize> {
     let Applied { absent, inputs, at, made } = applied;
+    if !builder.rule(number).together.is_empty() {
+        let names = targets.iter().map(|target| target.name.as_str());
+        together::note(builder, number, &captures, !inputs.is_empty(), &absent, names);
+    }
     builder.missing.extend(absent);
     for input in &inputs {
         builder.used[input.tensor] = true;
@@ -139,8 +145,8 @@ pub(super) fn index_folded_axis(builder: &mut Builder<'_>, number: usize, at: &[
 }
 
 impl<'a> Application<'_, 'a> {
-    fn name(&self) -> &'static str {
-        self.rule.operation.name
+    fn name(&self) -> String {
+        self.rule.name()
     }
 
     fn possible(&self) -> Result<(), Stop> {
@@ -230,22 +236,15 @@ impl<'a> Application<'_, 'a> {
     /// What comes out, once all sources are there.
     fn outputs(&self, calls: &Calls<Input>, targets: &[Target]) -> Result<Made, Stop> {
         let reads = self.reads()?;
-        let mut dtype = self.dtype(calls)?;
+        let dtype = self.dtype(calls)?;
         let shapes = self.shapes(calls)?;
-        let (shapes, work, equal) = match self.rule.operation.kernel {
-            Kernel::Function(function) => {
-                let shapes: Vec<_> = targets.iter().map(|target| target.shape.clone()).collect();
-                (shapes, Work::Function { function, calls: calls.len() }, Vec::new())
-            }
-            Kernel::Compute(operation) => {
-                let made = self.compute(operation, calls, &shapes)?;
-                dtype = made.0;
-                (vec![Some(made.1)], Work::Compute { operation, calls: calls.len() }, Vec::new())
-            }
-            Kernel::Moves(operation) => {
-                let Moves { shapes, moves, equal } = self.lay_out(operation, &shapes, targets)?;
-                (shapes.into_iter().map(Some).collect(), Work::Moves(moves), equal)
-            }
+        let (shapes, dtype, work, equal) = if self.rule.calls_function() {
+            let shapes: Vec<_> = targets.iter().map(|target| target.shape.clone()).collect();
+            (shapes, dtype, Work::Function { calls: calls.len() }, Vec::new())
+        } else {
+            let Laid { kinds, work, equal } = self.lay_out(calls, shapes, targets)?;
+            let dtype = kinds.first().map_or(dtype, |(dtype, _)| *dtype);
+            (kinds.into_iter().map(|(_, shape)| Some(shape)).collect(), dtype, work, equal)
         };
         if shapes.len() != targets.len() {
             let (name, given, named) = (self.name(), shapes.len(), targets.len());
@@ -276,36 +275,7 @@ impl<'a> Application<'_, 'a> {
         self.rule.reads.iter().map(find).collect()
     }
 
-    /// The type and shape that an operation gives which computes, stacked over its calls.
-    fn compute(
-        &self,
-        operation: &dyn Compute,
-        calls: &Calls<Input>,
-        shapes: &Calls<Shape>,
-    ) -> Result<Kind, Stop> {
-        let dtype = |input: &Input| self.builder.tensor(input.tensor).dtype;
-        let mut made: Option<Kind> = None;
-        for (call, shapes) in calls.iter().zip(shapes) {
-            let sources: Vec<Kind> = call.iter().map(dtype).zip(shapes.iter().cloned()).collect();
-            let note = match operation.target(&sources) {
-                Ok(kind) if made.as_ref().is_none_or(|made| *made == kind) => {
-                    made = Some(kind);
-                    continue;
-                }
-                Ok(_) => "the tensors along the axis differ".into(),
-                Err(error) => format!("{}: {error}", self.name()),
-            };
-            return Err(Stop::Finding(FindingKind::Shape, Problem::WrongShape, vec![note]));
-        }
-        let Some((dtype, shape)) = made else {
-            let note = format!("{} has no sources", self.name());
-            return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
-        };
-        let stacked = self.rule.is_stacked();
-        Ok((dtype, if stacked { [&[calls.len()], &shape[..]].concat() } else { shape }))
-    }
-
-    /// The type that all sources have, or of an operation that computes, the first.
+    /// The type that all sources have; where an operation takes several, that of the first.
     fn dtype(&self, calls: &Calls<Input>) -> Result<Dtype, Stop> {
         let mut tensors = calls.iter().flatten().map(|input| self.builder.tensor(input.tensor));
         let mut all = tensors.clone();
@@ -319,18 +289,24 @@ impl<'a> Application<'_, 'a> {
             let note = format!("{} has no sources", self.name());
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         };
-        let moves = matches!(self.rule.operation.kernel, Kernel::Moves(_));
-        if moves && self.builder.request.options.dtype.is_some() && first.dtype.is_scaled() {
+        let moves = |operation: &Operation| matches!(operation.kernel, Kernel::Moves(_));
+        let operations = &self.rule.operations;
+        if operations.iter().all(moves)
+            && self.builder.request.options.dtype.is_some()
+            && first.dtype.is_scaled()
+        {
             let note = format!("{} is {}, which cannot be cast", first.name, first.dtype);
             return Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, vec![note]));
         }
-        let computes = matches!(self.rule.operation.kernel, Kernel::Compute(_));
-        match tensors.find(|tensor| tensor.dtype != first.dtype && !computes) {
-            None => Ok(first.dtype),
-            Some(other) => {
-                let notes = [first, other].map(|t| format!("{} is {}", t.name, t.dtype));
-                Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, notes.into()))
+        let mover = operations.first().filter(|operation| moves(operation));
+        match (mover, tensors.find(|tensor| tensor.dtype != first.dtype)) {
+            (Some(mover), Some(other)) => {
+                let mut notes =
+                    [first, other].map(|t| format!("{} is {}", t.name, t.dtype)).to_vec();
+                notes.push(format!("{} moves elements: its sources have one type", mover.name));
+                Err(Stop::Finding(FindingKind::Dtype, Problem::WrongType, notes))
             }
+            _ => Ok(first.dtype),
         }
     }
 
@@ -366,46 +342,27 @@ impl<'a> Application<'_, 'a> {
         declared.or_else(|| self.builder.tensor(first.tensor).shape.first().copied())
     }
 
-    /// The shapes and moves of a built-in operation over all its calls.
+    /// What built-in operations do over all their calls.
     fn lay_out(
         &self,
-        operation: &dyn LayOut,
-        calls: &Calls<Shape>,
+        calls: &Calls<Input>,
+        shapes: Calls<Shape>,
         targets: &[Target],
-    ) -> Result<Moves, Stop> {
-        let stacked = self.rule.is_stacked();
-        let wrong = |notes| Stop::Finding(FindingKind::Shape, Problem::WrongShape, notes);
-        if let Some(ragged) = calls.iter().find(|call| **call != calls[0]) {
-            let note = format!("the tensors along the axis differ: {:?}, {ragged:?}", calls[0]);
-            return Err(wrong(vec![note]));
+    ) -> Result<Laid, Stop> {
+        let dtype = |input: &Input| self.builder.tensor(input.tensor).dtype;
+        let mut kinds: Calls<Kind> = Vec::with_capacity(calls.len());
+        for (call, shapes) in calls.iter().zip(shapes) {
+            kinds.push(call.iter().map(dtype).zip(shapes).collect());
         }
+        let stacked = self.rule.is_stacked();
         let wanted = targets.iter().map(|target| {
             let shape = target.shape.as_deref()?;
             Some(if stacked { shape.get(1..)?.to_vec() } else { shape.to_vec() })
         });
         let wanted: Option<Vec<Shape>> = wanted.collect();
         let numbers = self.builder.numbers(self.at);
-        let made = operation.lay_out(&numbers, &calls[0], wanted.as_deref()).map_err(|error| {
-            let mut notes = vec![format!("{}: {error}", self.name())];
-            let sources = self.rule.sources.iter().zip(&calls[0]);
-            notes.extend(sources.map(|(pattern, shape)| format!("{pattern} is {shape:?}")));
-            wrong(notes)
-        })?;
-        if !stacked {
-            return Ok(made);
-        }
-        let arity = calls[0].len();
-        let mut moves = Vec::with_capacity(made.moves.len() * calls.len());
-        for call in 0..calls.len() {
-            moves.extend(made.moves.iter().map(|m| {
-                let size: u64 = made.shapes[m.target].iter().map(|&n| n as u64).product();
-                Move { source: m.source + call * arity, to: m.to + call as u64 * size, ..*m }
-            }));
-        }
-        let equal = (0..calls.len()).flat_map(|c| made.equal.iter().map(move |e| e + c * arity));
-        let equal = equal.collect();
-        let stack = |shape: Shape| [&[calls.len()], shape.as_slice()].concat();
-        Ok(Moves { shapes: made.shapes.into_iter().map(stack).collect(), moves, equal })
+        stages::lay_out(self.rule, &numbers, &kinds, wanted.as_deref())
+            .map_err(|notes| Stop::Finding(FindingKind::Shape, Problem::WrongShape, notes))
     }
 
     fn check_shapes(

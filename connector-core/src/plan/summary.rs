@@ -107,7 +107,7 @@ impl Plan {
         let list =
             |patterns: &[Pattern<'_>]| patterns.iter().map(short).collect::<Vec<_>>().join(", ");
         Some(RuleUse {
-            operation: rule.operation.name.into(),
+            operation: rule.name(),
             label: format!("{} → {}", list(&rule.sources), list(&rule.targets)),
             sources: rule.sources.iter().map(|s| s.to_string()).collect(),
             targets: rule.targets.iter().map(|t| t.to_string()).collect(),

@@ -112,7 +112,7 @@ impl<'a, const N: usize> Proof<'a, N> {
                 self.findings.add(Finding::UnknownFlag { key, flag });
             }
             if let (Role::FirstTarget, Some(rule), true) = (it.role, it.rule, export)
-                && rule.operation.inverse.is_none()
+                && rule.one_way().is_some()
                 && self.is_exported(it.branch)
             {
                 self.findings.add(Finding::OneWay { key });

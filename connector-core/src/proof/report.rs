@@ -225,7 +225,10 @@ const fn outside(text: Message, key: &Key) -> Message {
 
 const fn one_way(text: Message, key: &Key) -> Message {
     let name = match key.rule {
-        Some(rule) => rule.operation.name,
+        Some(rule) => match rule.one_way() {
+            Some(operation) => operation.name,
+            None => "",
+        },
         None => "",
     };
     let text = text.text("`").text(name).text("` has no inverse, and this importer exports");

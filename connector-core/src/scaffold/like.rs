@@ -33,7 +33,6 @@ impl Like {
                 places.push(flat.rule.at);
                 places.len() - 1
             });
-            let operation = flat.rule.operation;
             let sources: Option<Vec<Relative>> = flat.sources.iter().map(relative).collect();
             let (Some(sources), [target]) = (sources, &flat.targets[..]) else { continue };
             let (Some(target), Some(first)) = (relative(target), sources.first()) else { continue };
@@ -48,13 +47,18 @@ impl Like {
             if !sources.iter().all(same) {
                 continue;
             }
-            let via = match operation.kernel {
+            let vias = flat.operations.iter().map(|operation| match operation.kernel {
                 Kernel::Function(_) => {
                     like.functions.insert(operation.name.into(), flat.rule.at.to_string());
                     operation.name.into()
                 }
-                _ if operation.name == "rename" => String::new(),
                 _ => format!("ops::{}", operation.name),
+            });
+            let vias: Vec<String> = vias.collect();
+            let via = match &vias[..] {
+                [rename] if rename == "ops::rename" => String::new(),
+                [one] => one.clone(),
+                all => format!("({})", all.join(", ")),
             };
             if target.place == Place::Layer && like.stack.is_none() {
                 like.stack = Some(target.before);

@@ -188,8 +188,8 @@ impl Proof<'_> {
             break;
         }
         for rule in computing {
-            let FlatRule { operation, rule, .. } = &mapping.rules[rule];
-            let name = format!("{} ({})", operation.name, rule.at);
+            let rule = &mapping.rules[rule];
+            let name = format!("{} ({})", rule.name(), rule.rule.at);
             if !self.shown.computed.contains(&name) {
                 self.shown.computed.push(name);
             }
@@ -203,14 +203,17 @@ impl Proof<'_> {
         let flags = self.instance.schema().flags;
         let mut stay = Vec::new();
         for rule in &mut mapping.rules {
-            let operation = rule.operation;
-            let reason = match (operation.class, operation.inverse) {
-                (Class::Lossy, _) => format!("`{}` loses numbers by design", operation.name),
-                (_, None) => format!("`{}` has no inverse", operation.name),
-                _ => {
-                    stay.push(true);
-                    continue;
+            let reason = rule.operations.iter().find_map(|operation| {
+                let name = operation.name;
+                match (operation.class, operation.inverse) {
+                    (Class::Lossy, _) => Some(format!("`{name}` loses numbers by design")),
+                    (_, None) => Some(format!("`{name}` has no inverse")),
+                    _ => None,
                 }
+            });
+            let Some(reason) = reason else {
+                stay.push(true);
+                continue;
             };
             stay.push(false);
             rule.optional = true;
@@ -367,8 +370,8 @@ impl Proof<'_> {
         }
         let mut fates = vec![Fate::NotGiven; elements.count() as usize + 1];
         inputs.iter().flatten().for_each(|&value| fates[value as usize] = Fate::Given);
-        let moves = matches!(step.work, Work::Moves(_));
-        let may_repeat = rule.operation.class == Class::Copy && moves;
+        let copies = rule.operations.iter().any(|operation| operation.class == Class::Copy);
+        let may_repeat = copies && !matches!(step.work, Work::Function { .. });
         for (output, values) in values.iter().enumerate() {
             for (at, &value) in values.iter().enumerate() {
                 // Rows that the vocabulary is padded with.
@@ -392,7 +395,7 @@ impl Proof<'_> {
         let lost = inputs.iter().flatten().find(is_lost);
         Ok(match lost {
             Some(&value) => {
-                let problem = format!("is lost: `{}` puts it nowhere", rule.operation.name);
+                let problem = format!("is lost: `{}` puts it nowhere", rule.name());
                 let finding = Finding::new(FindingKind::Unequal, elements.name(value), problem);
                 Err(finding.rule(rule.rule.at))
             }
@@ -461,7 +464,7 @@ impl Proof<'_> {
             let (keys, reason) = (row.pattern.to_string(), "is left behind".into());
             self.shown.exempt.push(Exempt { keys, reason, at: row.at });
         }
-        for row in &mapping.equal {
+        for row in mapping.equal.iter().filter(|row| !row.copy) {
             let reason = format!("must equal {} and is not carried", row.right);
             self.shown.exempt.push(Exempt { keys: row.left.to_string(), reason, at: row.at });
         }

@@ -4,12 +4,14 @@
 //! on bytes, or a user's function on tensors. Both have a place in mappings, `via`, and both may
 //! name an inverse, which export needs.
 
+mod chain;
 mod compute;
 mod context;
 mod function;
 mod moves;
 pub mod ops;
 
+pub(crate) use chain::compose;
 pub use compute::{Compute, Kind};
 #[cfg(feature = "candle")]
 pub(crate) use context::ReadTensor;
@@ -86,7 +88,7 @@ pub trait Transform {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` states no keys",
     label = "not a row of its own",
-    note = "a row of its own needs `#[state_transform(source_key = …, target_key = …)]`; an operation without keys is applied with `via`"
+    note = "a row of its own needs `#[state_transform(source_key = …, target_key = …)]`; an operation without keys is applied with `via`, several one after the other with `via (first, second)`"
 )]
 pub trait StateTransform: Transform {
     /// One rule, or one for each text of the choices in its keys.

@@ -1,7 +1,7 @@
 use super::fold::FoldScope;
-use super::parse::{BlockRow, Branch, Entry, RuleRow};
+use super::parse::{BlockRow, Branch, Entry, EqualRow, RuleRow};
 use crate::args::count;
-use crate::captures::{Place, agree, all, disagreement};
+use crate::captures::{Place, captured, covers, disagreement};
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
@@ -18,13 +18,6 @@ pub struct Expansion<'a> {
     /// Free constants, beside the rows, in which the compiler looks up and checks operations.
     pub checks: TokenStream,
     operations: usize,
-}
-
-/// The constants in which an operation is looked up.
-struct Looked {
-    operation: Ident,
-    /// The check that it fits its row; its name stands in the compiler's message.
-    fits: Ident,
 }
 
 /// What the rows inside a block inherit.
@@ -84,7 +77,7 @@ impl<'a> Expansion<'a> {
                     #private::Row::OneOf(#private::OneOf { branches: &[#(#branches),*], at: #at })
                 });
             }
-            Entry::Equal { left, right, when, .. } => self.equal(left, right, when, scope, rows),
+            Entry::Equal(row) => self.equal(row, scope, rows),
             Entry::Ignore { pattern, when, .. } => self.ignore(pattern, when, scope, rows),
         }
     }
@@ -92,7 +85,7 @@ impl<'a> Expansion<'a> {
     fn rule(&mut self, rule: &RuleRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
         let RuleRow { sources, targets, suffix, extent } = rule;
         let (private, errors) = (self.private, self.errors);
-        if suffix.via.is_none() && (sources.len(), targets.len()) != (1, 1) {
+        if suffix.via.is_empty() && (sources.len(), targets.len()) != (1, 1) {
             let message = format!(
                 "a row with {} and {} needs an operation\nadd `via` and one of \
                  `connector_core::ops`, or a function with `#[state_transform]`",
@@ -101,7 +94,14 @@ impl<'a> Expansion<'a> {
             );
             errors.on(extent, message);
         }
-        let operation = suffix.via.as_ref().map(|path| (self.operation(path), path));
+        let first = suffix.via.first();
+        let named: Vec<Ident> = suffix.via.iter().map(|path| self.operation(path)).collect();
+        // Its name stands in the compiler's message.
+        let fits = format_ident!("OPERATION_{}_FITS_ITS_ROW", self.operations);
+        let operations = match first {
+            Some(_) => quote!(&[#(#named),*]),
+            None => quote!(&[<#private::ops::rename as #private::Transform>::OPERATION]),
+        };
         let literals = sources.iter().chain(targets);
         let Some(combinations) = combinations(literals, &scope.chosen, errors) else { return };
         let (when, optional) = (suffix.when.clone().unwrap_or_default(), suffix.optional);
@@ -121,23 +121,19 @@ impl<'a> Expansion<'a> {
                     continue;
                 }
             };
-            if let (Some((Looked { operation, fits }, path)), false) = (&operation, checked) {
+            if let (Some(path), false) = (first, checked) {
                 let (n, m) = (sources.len(), targets.len());
-                let check = quote!(#private::check_row(&#operation, #n, #m, #fold));
+                let check = quote!(#private::check_row(#operations, #n, #m, #fold));
                 let check = core_path::at(path, check);
                 self.checks.extend(quote!(#[allow(dead_code)] const #fits: () = #check;));
                 checked = true;
             }
-            let operation = match &operation {
-                Some((Looked { operation, .. }, _)) => quote!(#operation),
-                None => quote!(<#private::ops::rename as #private::Transform>::OPERATION),
-            };
             let (sources, targets) = (expand_all(&sources, private), expand_all(&targets, private));
             rows.push(quote! {
                 #private::Row::Rule(#private::Rule {
                     sources: #sources,
                     targets: #targets,
-                    operation: #operation,
+                    operations: #operations,
                     fold: #fold,
                     when: #when,
                     optional: #optional,
@@ -150,13 +146,12 @@ impl<'a> Expansion<'a> {
 
     /// Looks an operation up, once for all that its row stands for, so that a path that names none
     /// is reported once.
-    fn operation(&mut self, path: &Path) -> Looked {
+    fn operation(&mut self, path: &Path) -> Ident {
         let private = self.private;
         let (value, number) = self.ask(path, |ty| quote!(<#ty as #private::Transform>::OPERATION));
         let operation = format_ident!("__CONNECTOR_OPERATION_{number}");
-        let fits = format_ident!("OPERATION_{number}_FITS_ITS_ROW");
         self.checks.extend(quote!(const #operation: #private::Operation = #value;));
-        Looked { operation, fits }
+        operation
     }
 
     /// What a state transform or operation says of itself, and its number.
@@ -175,7 +170,7 @@ impl<'a> Expansion<'a> {
         let (private, errors) = (self.private, self.errors);
         let heads = [block.source.clone(), block.target.clone()];
         let Some(combinations) = combinations(&heads, &scope.chosen, errors) else { return };
-        let when = block.when.expand(private);
+        let (when, optional) = (block.when.expand(private), block.optional);
         let at = core_path::location(private, block.source.span());
         for chosen in combinations {
             // A head may be empty: the rows inside then have their whole keys.
@@ -199,6 +194,7 @@ impl<'a> Expansion<'a> {
                     source: #source,
                     target: #target,
                     when: #when,
+                    optional: #optional,
                     rows: &[#(#inside),*],
                     at: #at,
                 })
@@ -206,15 +202,9 @@ impl<'a> Expansion<'a> {
         }
     }
 
-    fn equal(
-        &mut self,
-        left: &LitStr,
-        right: &LitStr,
-        when: &Condition,
-        scope: &Scope,
-        rows: &mut Vec<TokenStream>,
-    ) {
+    fn equal(&mut self, row: &EqualRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
         let (private, errors) = (self.private, self.errors);
+        let EqualRow { left, right, copy, when, .. } = row;
         let Some(combinations) = combinations([left, right], &scope.chosen, errors) else { return };
         let when = when.expand(private);
         let at = core_path::location(private, left.span());
@@ -224,14 +214,14 @@ impl<'a> Expansion<'a> {
             let (Some(left), Some(right)) = (left, right) else { continue };
             let both = [left, right];
             distinct(&both, "row", errors);
-            if !agree(&all(&both), &[]) {
-                let (left, right) = both.split_at(1);
-                errors.add(disagreement(Place::Equal, left, right));
+            let (of, to) = both.split_at(1);
+            if !covers(&captured(&of[0]), &captured(&to[0])) {
+                errors.add(disagreement(Place::Equal, of, to));
             }
             let [left, right] = both.map(|key| key.expand(private));
             rows.push(quote! {
                 #private::Row::Equal(#private::Equal {
-                    left: #left, right: #right, when: #when, at: #at
+                    left: #left, right: #right, copy: #copy, when: #when, at: #at
                 })
             });
         }

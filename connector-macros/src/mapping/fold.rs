@@ -66,7 +66,7 @@ impl FoldScope {
             None if agree(&from, &to) => Some(Fold::None),
             // A function that takes a group or returns a `Vec` folds without a word in the row.
             // Whether this is one, the compiler checks: it knows the operation.
-            None if row.suffix.via.is_some() => by_function(&from, &to),
+            None if !row.suffix.via.is_empty() => by_function(&from, &to),
             None => None,
         };
         fold.ok_or_else(|| {
@@ -104,7 +104,7 @@ fn may_close(row: &Entry, open: &Open) -> bool {
                 Open::Targets(axis) => (axis, sources),
             };
             let here = format!("{{{axis}}}");
-            suffix.via.is_some()
+            !suffix.via.is_empty()
                 || other.iter().any(|literal| literal.value().contains(&here))
                 || match (&suffix.fold, open) {
                     (Some(Written::Stack(name)), Open::Sources(axis)) => name == axis,

@@ -6,7 +6,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::buffer::Cursor;
 use syn::parse::ParseStream;
-use syn::{LitStr, Path, Token, braced, token};
+use syn::{LitStr, Path, Token, braced, parenthesized, token};
 
 /// One entry of a mapping as it is written.
 pub enum Entry {
@@ -15,7 +15,7 @@ pub enum Entry {
     Include(Path),
     Rules(Path),
     OneOf(Span, Vec<Branch>),
-    Equal { left: LitStr, right: LitStr, when: Condition, extent: Extent },
+    Equal(EqualRow),
     Ignore { pattern: LitStr, when: Condition, extent: Extent },
 }
 
@@ -48,7 +48,7 @@ impl ToTokens for Extent {
     }
 }
 
-/// `SRC => DST [via op] [stack axis | unstack axis] [when flags] [optional]`
+/// `SRC => DST [via op | via (op, …)] [stack axis | unstack axis] [when flags] [optional]`
 pub struct RuleRow {
     pub sources: Vec<LitStr>,
     pub targets: Vec<LitStr>,
@@ -56,11 +56,22 @@ pub struct RuleRow {
     pub extent: Extent,
 }
 
-/// `"prefix" => "prefix" [when flags] { rows }`
+/// `[copy] "left" == "right" [when flags]`
+pub struct EqualRow {
+    pub left: LitStr,
+    pub right: LitStr,
+    /// Whether export writes the left one.
+    pub copy: bool,
+    pub when: Condition,
+    pub extent: Extent,
+}
+
+/// `"prefix" => "prefix" [when flags] [optional] { rows }`
 pub struct BlockRow {
     pub source: LitStr,
     pub target: LitStr,
     pub when: Condition,
+    pub optional: bool,
     pub rows: Vec<Entry>,
     pub extent: Extent,
 }
@@ -74,7 +85,8 @@ pub struct Branch {
 /// What follows the keys of a row, in any order.
 #[derive(Default)]
 pub struct Suffix {
-    pub via: Option<Path>,
+    /// The operations, one after the other.
+    pub via: Vec<Path>,
     pub fold: Option<Written>,
     pub when: Option<Condition>,
     pub optional: bool,
@@ -88,6 +100,7 @@ mod word {
     syn::custom_keyword!(unstack);
     syn::custom_keyword!(when);
     syn::custom_keyword!(optional);
+    syn::custom_keyword!(copy);
     syn::custom_keyword!(ignore);
     syn::custom_keyword!(one_of);
 }
@@ -122,6 +135,7 @@ fn begins_row(input: ParseStream<'_>) -> bool {
     input.peek(LitStr)
         || input.peek(token::Paren)
         || input.peek(Token![..])
+        || input.peek(word::copy)
         || input.peek(word::ignore)
         || input.peek(word::one_of)
 }
@@ -153,6 +167,14 @@ fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         let when = only_when(input, "`ignore`")?;
         return Ok(Entry::Ignore { pattern, when, extent: Extent::since(start, input) });
     }
+    if input.peek(word::copy) && input.peek2(LitStr) {
+        input.parse::<word::copy>()?;
+        let left = input.parse()?;
+        if !input.peek(Token![==]) {
+            return Err(input.error("expected `==` and the key that this is a copy of"));
+        }
+        return equal(input, start, left, true).map(Entry::Equal);
+    }
     if input.peek(word::one_of) && input.peek2(token::Brace) {
         return one_of(input, errors);
     }
@@ -165,8 +187,8 @@ fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         return Ok(Entry::Rules(input.call(Path::parse_mod_style)?));
     }
     Err(input.error(
-        "expected a row: `\"source\" => \"target\"`, `\"a\" == \"b\"`, `ignore \"key\"`, \
-         `..OTHER_MAPPING`, `one_of { … }`, or the name of a state transform",
+        "expected a row: `\"source\" => \"target\"`, `\"a\" == \"b\"`, \
+         `copy \"a\" == \"b\"`, `ignore \"key\"`, `..OTHER_MAPPING`, `one_of { … }`, or the name of a state transform",
     ))
 }
 
@@ -175,14 +197,10 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
     let start = input.cursor();
     let sources = args::strings(input)?;
     if input.peek(Token![==]) {
-        let token: Token![==] = input.parse()?;
         let [left] = &sources[..] else {
-            let message = "`==` compares two keys, not tuples of them";
-            return Err(syn::Error::new_spanned(token, message));
+            return Err(input.error("`==` compares two keys, not tuples of them"));
         };
-        let (left, right) = (left.clone(), input.parse()?);
-        let when = only_when(input, "`==`")?;
-        return Ok(Entry::Equal { left, right, when, extent: Extent::since(start, input) });
+        return equal(input, start, left.clone(), false).map(Entry::Equal);
     }
     if input.peek(Token![->]) {
         let arrow: Token![->] = input.parse()?;
@@ -205,13 +223,27 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         let message = "a block has one prefix on each side";
         return Err(syn::Error::new(sources[0].span(), message));
     };
-    for word in suffix.words.iter().filter(|word| *word != "when") {
-        let message = format!("`{word}` belongs to the rows inside; a block only takes `when`");
+    for word in suffix.words.iter().filter(|word| *word != "when" && *word != "optional") {
+        let message =
+            format!("`{word}` belongs to the rows inside; a block takes `when` and `optional`");
         errors.at(word.span(), message);
     }
     let (source, target) = (source.clone(), target.clone());
-    let when = suffix.when.unwrap_or_default();
-    Ok(Entry::Block(BlockRow { source, target, when, rows, extent }))
+    let (when, optional) = (suffix.when.unwrap_or_default(), suffix.optional);
+    Ok(Entry::Block(BlockRow { source, target, when, optional, rows, extent }))
+}
+
+/// What follows the left key of a comparison.
+fn equal(
+    input: ParseStream<'_>,
+    start: Cursor<'_>,
+    left: LitStr,
+    copy: bool,
+) -> syn::Result<EqualRow> {
+    input.parse::<Token![==]>()?;
+    let right = input.parse()?;
+    let when = only_when(input, "`==`")?;
+    Ok(EqualRow { left, right, copy, when, extent: Extent::since(start, input) })
 }
 
 fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
@@ -234,7 +266,7 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
             errors.at(word.span(), "a row stacks or unstacks one axis: keep one of them");
         }
         match word.to_string().as_str() {
-            "via" => suffix.via = Some(input.parse()?),
+            "via" => suffix.via = operations(input)?,
             "stack" => suffix.fold = Some(Written::Stack(axis(input, "stack expert")?)),
             "unstack" => suffix.fold = Some(Written::Unstack(axis(input, "unstack expert")?)),
             "when" => suffix.when = Some(input.parse()?),
@@ -242,6 +274,22 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
         }
         suffix.words.push(word);
     }
+}
+
+/// One operation, or several in parentheses: without them, the next row might be another.
+fn operations(input: ParseStream<'_>) -> syn::Result<Vec<Path>> {
+    if !input.peek(token::Paren) {
+        return Ok(vec![input.call(Path::parse_mod_style)?]);
+    }
+    let content;
+    let parens = parenthesized!(content in input);
+    let all = content.parse_terminated(Path::parse_mod_style, Token![,])?;
+    if all.is_empty() {
+        let message = "`via` names the operations that are applied, one after the other: \
+                       `via (first, second)`";
+        return Err(syn::Error::new(parens.span.join(), message));
+    }
+    Ok(all.into_iter().collect())
 }
 
 /// The suffix of a row that takes nothing but `when`.

@@ -48,7 +48,7 @@ pub fn places(entries: &[Entry], out: &mut Vec<Place>) {
                     places(&branch.rows, out);
                 }
             }
-            Entry::Equal { left, extent, .. } => out.push(Place::of(left.span(), extent)),
+            Entry::Equal(row) => out.push(Place::of(row.left.span(), &row.extent)),
             Entry::Ignore { pattern, extent, .. } => out.push(Place::of(pattern.span(), extent)),
         }
     }

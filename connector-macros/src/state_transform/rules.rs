@@ -60,7 +60,7 @@ impl Rules {
                 #private::Rule {
                     sources: #sources,
                     targets: #targets,
-                    operation: <#name as #private::Transform>::OPERATION,
+                    operations: &[<#name as #private::Transform>::OPERATION],
                     fold: #fold,
                     when: #when,
                     optional: #optional,

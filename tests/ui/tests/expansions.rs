@@ -232,7 +232,7 @@ const MAPPING: Mapping = mapping! {
 fn a_mapping_has_its_rows() {
     let [embed, equal, block, shared, packed, named] = MAPPING.rows else { panic!() };
     let Row::Rule(embed) = embed else { panic!() };
-    assert!(embed.optional && embed.operation.name == operation::<ops::rename>().name);
+    assert!(embed.optional && embed.operations[0].name == operation::<ops::rename>().name);
     assert!(matches!(equal, Row::Equal(equal) if equal.when.0.len() == 1));
     let Row::Block(block) = block else { panic!() };
     assert_eq!(block.when.0.len(), 2);
@@ -242,7 +242,7 @@ fn a_mapping_has_its_rows() {
     assert_eq!(texts(weight.sources), ["gate.weight", "up.weight"]);
     assert_eq!(texts(bias.targets), ["fc1.bias"]);
     assert_eq!(weight.at, bias.at);
-    assert_eq!(weight.operation.name, "join");
+    assert_eq!(weight.operations[0].name, "join");
     assert!(matches!(ignore, Row::Ignore(_)));
     let Row::Block(experts) = experts else { panic!() };
     let folds = experts.rows.iter().map(|row| match row {

@@ -4,7 +4,7 @@ use super::*;
 use crate::connector::cache::{Cache, Cached};
 use crate::connector::{ImportOptions, Planned};
 use crate::plan::Work as StepWork;
-use crate::transform::Function;
+use crate::transform::{Function, Kernel};
 
 fn llama() -> Planned {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
@@ -44,7 +44,9 @@ fn an_edited_function_has_another_place() {
     let place = |fingerprint| {
         let mut planned = llama();
         let function = Function { call: |_, x| Ok(x), group: false, keyed: false, fingerprint };
-        planned.conversion.plan.steps[0].work = StepWork::Function { function, calls: 1 };
+        let plan = &mut planned.conversion.plan;
+        plan.steps[0].work = StepWork::Function { calls: 1 };
+        plan.mapping.rules[plan.steps[0].rule].operations[0].kernel = Kernel::Function(function);
         cache.place(&planned).unwrap()
     };
     assert_eq!(place(1), place(1));

@@ -106,7 +106,7 @@ refused! {
         ["s.0.{0..2}: 4", "s.1.{0..3}: 4"] => ["missing-source s.0: rename needs s.0.2, which"];
     members_of_different_shapes: Stacked, sizes(), { "s.{layer}.{e}" => "s.{layer}" stack e },
         ["s.{0..2}.{0..2}: 2 4", "s.{0..2}.2: 4 2"] =>
-        ["shape s.{0,1}: the tensors along the axis differ: [[2, 4]], [[4, 2]]"];
+        ["shape s.{0,1}: the tensors along the axis differ: F32 [2, 4]; F32 [4, 2]"];
     no_members: Free, nothing(), { ("scale", "s.{e}") => "s" via scale_and_gather },
         ["scale: 1"] => ["missing-source s: scale_and_gather needs tensors along its axis; there are none"];
     unstacked_too_long: Apart, Sizes::new(1, 3, 1), { "s.{layer}" => "e.{layer}.{e}" unstack e },

@@ -1,8 +1,10 @@
 //! The plan as a whole, on made-up models.
 
 mod branches;
+mod copies;
 mod folds;
 mod leftovers;
+mod optional;
 mod origins;
 mod outcome;
 mod sources;

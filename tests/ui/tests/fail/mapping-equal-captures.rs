@@ -2,7 +2,7 @@ use connector_core::mapping;
 use connector_core::mapping::Mapping;
 
 const _: Mapping = mapping! {
-    "a.{layer}" == "b",
+    "a" == "b.{layer}",
 };
 
 fn main() {}
