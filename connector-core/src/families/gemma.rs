@@ -76,6 +76,7 @@ impl ModelConnector for HfGemma {
             classes: &["Gemma", "CodeGemma"],
         },
         implied: &[("apply_embedding_scaling", Scalar::Bool(true))],
+        own: &[],
     });
 }
 

@@ -71,5 +71,6 @@ impl ModelConnector for HfLlama {
             classes: &["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"],
         },
         implied: &[],
+        own: &[],
     });
 }

@@ -67,5 +67,6 @@ impl ModelConnector for HfMistral {
             classes: &["Mistral", "MistralSmall3"],
         },
         implied: &[],
+        own: &[],
     });
 }

@@ -107,6 +107,7 @@ impl ModelConnector for HfMixtral {
         },
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Mixtral"] },
         implied: &[],
+        own: &[],
     });
 }
 

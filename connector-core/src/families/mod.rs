@@ -2,17 +2,27 @@
 //! I/O.
 
 mod gemma;
+mod gemma2;
 mod llama;
 mod mistral;
 mod mixtral;
+mod nemotron;
+mod olmoe;
+mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod starcoder2;
 
 pub use gemma::{GemmaModel, HfGemma};
+pub use gemma2::{Gemma2Model, HfGemma2};
 pub use llama::{HfLlama, LlamaModel};
 pub use mistral::{HfMistral, MistralModel};
 pub use mixtral::{HfMixtral, MixtralModel};
+pub use nemotron::{HfNemotron, NemotronModel};
+pub use olmoe::{HfOlmoe, OlmoeModel};
+pub use phi3::{HfPhi3, Phi3Model};
 pub use qwen2::{HfQwen2, Qwen2Model};
 pub use qwen3::{HfQwen3, Qwen3Model};
 pub use qwen3_moe::{HfQwen3Moe, Qwen3MoeModel};
+pub use starcoder2::{HfStarcoder2, Starcoder2Model};

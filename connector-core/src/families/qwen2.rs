@@ -63,5 +63,6 @@ impl ModelConnector for HfQwen2 {
         },
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen2", "Qwen25"] },
         implied: &[],
+        own: &[],
     });
 }

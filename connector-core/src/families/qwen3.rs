@@ -70,5 +70,6 @@ impl ModelConnector for HfQwen3 {
         },
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen3"] },
         implied: &[],
+        own: &[],
     });
 }

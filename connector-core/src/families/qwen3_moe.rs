@@ -84,5 +84,6 @@ impl ModelConnector for HfQwen3Moe {
         },
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen3MoE"] },
         implied: &[],
+        own: &[],
     });
 }

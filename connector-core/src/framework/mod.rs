@@ -30,7 +30,7 @@ mod tests;
 mod translate;
 
 pub(crate) use found::{Candidate, describe};
-pub use names::{BridgeNames, Frameworks, NemoNames, NemoValue};
+pub use names::{BridgeNames, Frameworks, NemoNames, NemoValue, OwnField};
 #[cfg(feature = "train")]
 pub(crate) use surroundings::model_yaml;
 pub(crate) use surroundings::{Described, Surroundings};

@@ -1,4 +1,4 @@
-use crate::config::Scalar;
+use crate::config::{Codec, Scalar};
 
 /// What frameworks for training call a model: a connector's
 /// [`FRAMEWORKS`](crate::ModelConnector::FRAMEWORKS).
@@ -15,6 +15,19 @@ pub struct Frameworks {
     /// What NeMo's and Megatron-Bridge's own classes for this model do without a field that says so:
     /// fields of the model's config. Of Megatron-LM none does.
     pub implied: &'static [(&'static str, Scalar)],
+    /// Fields that only those classes have.
+    pub own: &'static [OwnField],
+}
+
+/// A field that of NeMo's and Megatron-Bridge's classes only those for one family have.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnField {
+    /// Its name there.
+    pub name: &'static str,
+    /// The field of the model's config that it says.
+    pub model: &'static str,
+    /// How its values are translated; `None` leaves them as they are.
+    pub via: Option<Codec>,
 }
 
 /// What NeMo 2 calls a model.
@@ -30,6 +43,17 @@ pub struct NemoNames {
     pub llama3_config: Option<&'static str>,
     /// Fields that are of this class alone, and what its importer sets them to.
     pub also: &'static [(&'static str, NemoValue)],
+}
+
+impl NemoNames {
+    /// NeMo's classes for whatever Megatron-core's `GPTModel` is.
+    pub const GPT: Self = NemoNames {
+        module: "nemo.collections.llm.gpt.model.base",
+        model: "GPTModel",
+        config: "GPTConfig",
+        llama3_config: None,
+        also: &[],
+    };
 }
 
 /// What a field of NeMo is set to.

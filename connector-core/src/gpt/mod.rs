@@ -3,15 +3,21 @@
 
 mod config;
 mod hub;
+mod layers;
+mod misfits;
 mod rope;
 mod rows;
 mod sparse;
 mod window;
 
 pub(crate) use config::{ELSEWHERE, is_of_experts};
-pub use config::{GptConfig, vocab_divisor};
-pub use hub::{CORE, MIXTURE, NO_WINDOW, ROPE, SHARED, SILU, WINDOW, part};
-pub use rope::{RopeScaling, rope};
+pub use config::{GptConfig, Temperature, vocab_divisor};
+pub use hub::{
+    ACTIVATION, CORE, MIXTURE, NO_WINDOW, PARTIAL_ROPE, PRE_ATTENTION_SCALAR, ROPE, ROUTED, SHARED,
+    SILU, SIZES, WINDOW, WINDOWS, part,
+};
+pub use rope::{RopeScaling, Yarn, rope};
 pub use rows::{
-    ATTENTION, ATTENTION_BIASES, ENDS, EXPERTS, GATED_MLP, MLP_BIASES, QK_NORMS, QKV_BIASES,
+    ATTENTION, ATTENTION_BIASES, ENDS, EXPERTS, FOUR_NORMS, GATED_MLP, GATED_PROJECTIONS,
+    MLP_BIASES, NORM_BIASES, QK_NORMS, QKV_BIASES,
 };

@@ -44,8 +44,27 @@ pub const QK_NORMS: Mapping = mapping! {
 /// The gated MLP of one layer: the norm before it, gate over up, down.
 pub const GATED_MLP: Mapping = mapping! {
     "post_attention_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
+    ..GATED_PROJECTIONS,
+};
+
+/// The projections of a gated MLP: gate over up, down.
+pub const GATED_PROJECTIONS: Mapping = mapping! {
     ("mlp.gate_proj.weight", "mlp.up_proj.weight") => "mlp.linear_fc1.weight" via ops::merge_fc1,
     "mlp.down_proj.weight" => "mlp.linear_fc2.weight",
+};
+
+/// The biases of the layer norms before attention and the MLP.
+pub const NORM_BIASES: Mapping = mapping! {
+    "input_layernorm.bias" => "self_attention.linear_qkv.layer_norm_bias",
+    "post_attention_layernorm.bias" => "mlp.linear_fc1.layer_norm_bias",
+};
+
+/// Three of the four norms of a layer that has them before and after: after attention, before the MLP
+/// and after it. What Llama calls the norm after attention is the one before the MLP.
+pub const FOUR_NORMS: Mapping = mapping! {
+    "post_attention_layernorm.weight" => "self_attention.linear_proj.post_layernorm.weight",
+    "pre_feedforward_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
+    "post_feedforward_layernorm.weight" => "mlp.linear_fc2.post_layernorm.weight",
 };
 
 /// The biases of the gated MLP.

@@ -55,6 +55,7 @@
 mod adapter;
 mod attention;
 mod base;
+mod build;
 mod cache;
 mod compare;
 mod error;
@@ -63,6 +64,7 @@ mod generate;
 mod gpt;
 mod graft;
 mod kernels;
+mod layer;
 mod linear;
 mod load;
 mod lora;
@@ -71,8 +73,12 @@ mod norm;
 #[cfg(feature = "oracle")]
 mod oracle;
 mod parameters;
+mod refuse;
 mod rotary;
+mod router;
 mod sampling;
+mod span;
+mod spec;
 mod tokenizer;
 
 #[cfg(feature = "train")]
