@@ -112,8 +112,10 @@ fn cannot_say(name: &str, flavor: Flavor) -> bool {
     match name {
         // Classes of NeMo's and Megatron-Bridge's own say it.
         "gemma" | "gemma2" => flavor == Flavor::MegatronLm,
-        // Norms of queries and keys over the whole width.
-        "olmoe" => true,
+        // The scaling of Llama 3.1 with other numbers.
+        "llama3_tied" => flavor != Flavor::Nemo,
+        // Norms of queries and keys over the whole width; two rotary embeddings; YaRN; chunks.
+        "olmoe" | "gemma3_text" | "gpt_oss" | "llama4_text" => true,
         _ => false,
     }
 }

@@ -3,7 +3,11 @@
 
 mod gemma;
 mod gemma2;
+mod gemma3_text;
+mod glm4_moe;
+mod gpt_oss;
 mod llama;
+mod llama4_text;
 mod mistral;
 mod mixtral;
 mod nemotron;
@@ -16,7 +20,11 @@ mod starcoder2;
 
 pub use gemma::{GemmaModel, HfGemma};
 pub use gemma2::{Gemma2Model, HfGemma2};
+pub use gemma3_text::{Gemma3Model, HfGemma3};
+pub use glm4_moe::{Glm4MoeModel, HfGlm4Moe};
+pub use gpt_oss::{GptOssModel, HfGptOss};
 pub use llama::{HfLlama, LlamaModel};
+pub use llama4_text::{HfLlama4, Llama4Model};
 pub use mistral::{HfMistral, MistralModel};
 pub use mixtral::{HfMixtral, MixtralModel};
 pub use nemotron::{HfNemotron, NemotronModel};

@@ -1,7 +1,7 @@
 //! What `config.json` of a decoder-only model says, and how.
 
 use super::config::{GptConfig, vocab_divisor};
-use super::{layers, rope, sparse, window};
+use super::{layers, rope, rotation, routing, sparse, window};
 use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
 use crate::config_map;
 use serde_json::{Map, Value};
@@ -86,9 +86,17 @@ const WITHOUT_EFFECT: ConfigMap = config_map! { GptConfig {
 /// `rope_parameters`. `absent "rope_theta" = …` says what the class means by its absence.
 pub const ROPE: ConfigMap = part(const { &[Row::Part(rope::ROPE)] });
 
+/// [`ROPE`] in a file that must say how it stretches, as the class does without.
+pub const ROPE_SAID: ConfigMap = part(const { &[Row::Part(rope::SAID)] });
+
 /// Rotary embeddings of a part of each head, `partial_rotary_factor`, before [`ROPE`].
 /// `absent "partial_rotary_factor" = …` says what the class means by its absence.
 pub const PARTIAL_ROPE: ConfigMap = part(const { &[Row::Part(rope::PARTIAL)] });
+
+/// Two rotary embeddings, the one for layers with a window with a base of its own,
+/// `rope_local_base_freq`, and not stretched. `absent` says of either base what the class means by its
+/// absence.
+pub const TWO_ROPES: ConfigMap = part(const { &[Row::Part(rope::TWO)] });
 
 /// Attention through one window in all layers, `sliding_window`. `absent "sliding_window" = …` says
 /// what the class means by its absence.
@@ -122,6 +130,28 @@ pub const ROUTED: ConfigMap = config_map! { GptConfig {
     // Whether the model returns the router's logits beside its own.
     carry ["output_router_logits"],
 }};
+
+/// Which layers are mixtures, as Llama 4 lists them, `moe_layers`.
+pub const MOE_LAYERS: ConfigMap = part(const { &[Row::Part(sparse::MOE_LAYERS)] });
+
+/// How many layers are dense, from the first one on, `first_k_dense_replace`. `absent` says what the
+/// class means by its absence.
+pub const FIRST_DENSE: ConfigMap = part(const { &[Row::Part(sparse::FIRST_DENSE)] });
+
+/// From how many groups experts are chosen, `n_group` and `topk_group`.
+pub const EXPERT_GROUPS: ConfigMap = part(const { &[Row::Part(routing::EXPERT_GROUPS)] });
+
+/// The experts that see every token, `n_shared_experts`, after the width of an expert.
+pub const SHARED_EXPERTS: ConfigMap = part(const { &[Row::Part(routing::SHARED_EXPERTS)] });
+
+/// Which layers rotate, as Llama 4 lists them, `no_rope_layers`.
+pub const ROPELESS_LAYERS: ConfigMap = part(const { &[Row::Part(rotation::ROPELESS_LAYERS)] });
+
+/// How queries grow with their position where they are not rotated, `attn_temperature_tuning`.
+pub const TEMPERATURE: ConfigMap = part(const { &[Row::Part(rotation::TEMPERATURE)] });
+
+/// Where only 1 is the same model on both sides.
+pub const ONE: Codec = routing::ONE;
 
 const SPARSE_LAYERS: ConfigMap = part(const { &[Row::Part(sparse::SPARSE_LAYERS)] });
 

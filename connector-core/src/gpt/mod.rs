@@ -6,6 +6,8 @@ mod hub;
 mod layers;
 mod misfits;
 mod rope;
+mod rotation;
+mod routing;
 mod rows;
 mod sparse;
 mod window;
@@ -13,8 +15,9 @@ mod window;
 pub(crate) use config::{ELSEWHERE, is_of_experts};
 pub use config::{GptConfig, Temperature, vocab_divisor};
 pub use hub::{
-    ACTIVATION, CORE, MIXTURE, NO_WINDOW, PARTIAL_ROPE, PRE_ATTENTION_SCALAR, ROPE, ROUTED, SHARED,
-    SILU, SIZES, WINDOW, WINDOWS, part,
+    ACTIVATION, CORE, EXPERT_GROUPS, FIRST_DENSE, MIXTURE, MOE_LAYERS, NO_WINDOW, ONE,
+    PARTIAL_ROPE, PRE_ATTENTION_SCALAR, ROPE, ROPE_SAID, ROPELESS_LAYERS, ROUTED, SHARED,
+    SHARED_EXPERTS, SILU, SIZES, TEMPERATURE, TWO_ROPES, WINDOW, WINDOWS, part,
 };
 pub use rope::{RopeScaling, Yarn, rope};
 pub use rows::{

@@ -84,6 +84,90 @@ pub(super) const ROPE: Part = Part {
     },
 };
 
+/// [`ROPE`] of a class that stretches where the file does not say whether it does.
+pub(super) const SAID: Part = Part {
+    read: |reading| {
+        let fields = &reading.fields;
+        if ["rope_parameters", "rope_scaling"].iter().all(|name| fields.raw(name).is_none()) {
+            fields.required::<Value>("rope_scaling");
+        }
+        (ROPE.read)(reading);
+    },
+    ..ROPE
+};
+
+/// Two rotary embeddings, one for layers with a window: `rope_theta` and `rope_scaling` with
+/// `rope_local_base_freq`, or `rope_parameters` of an object for each kind of layer.
+pub(super) const TWO: Part = Part {
+    names: &["rope_theta", "rope_scaling", "rope_parameters", LOCAL_BASE],
+    model: &["rotary_base", "rope_scaling", "rotary_base_local"],
+    read: |reading| {
+        let absent = |name| reading.absent(name).and_then(|base| base.value().as_f64());
+        let [global, local] = ["rope_theta", LOCAL_BASE].map(|name| absent(name).unwrap_or(BASE));
+        let fields = &reading.fields;
+        let is_new = fields.raw(GLOBAL).is_some() || fields.raw(LOCAL).is_some();
+        let (base, scaling) = match is_new {
+            false => rope(fields, global),
+            true => {
+                only_the_new(fields);
+                let base = base_in(fields, &[&format!("{GLOBAL}.rope_theta")], global);
+                (base, scaling(fields, GLOBAL))
+            }
+        };
+        let local_base = base_in(fields, &[LOCAL_BASE, &format!("{LOCAL}.rope_theta")], local);
+        if is_new && scaling_of_local(fields).is_some() {
+            let problem =
+                "stretches the layers with a window, and this importer knows those without";
+            fields.refuse(&format!("{LOCAL}.rope_type"), problem);
+        }
+        reading.put("rotary_base", base);
+        reading.put("rope_scaling", json!(scaling));
+        reading.put("rotary_base_local", local_base);
+    },
+    write: |writing| {
+        let base = writing.get("rotary_base").clone();
+        let local = writing.get("rotary_base_local").clone();
+        let scaling = serde_json::from_value(writing.get("rope_scaling").clone()).ok().flatten();
+        if writing.spelling.has("rope_parameters") {
+            let fields = json!({
+                "full_attention": rope_parameters(base, &scaling),
+                "sliding_attention": rope_parameters(local, &None),
+            });
+            writing.put("rope_parameters", fields);
+        } else {
+            writing.put("rope_theta", base);
+            writing.put("rope_scaling", rope_scaling(&scaling));
+            writing.put(LOCAL_BASE, local);
+        }
+    },
+};
+
+const LOCAL_BASE: &str = "rope_local_base_freq";
+const GLOBAL: &str = "rope_parameters.full_attention";
+const LOCAL: &str = "rope_parameters.sliding_attention";
+
+/// The scaling of layers with a window, as far as it is said.
+fn scaling_of_local(fields: &Fields<'_>) -> Option<RopeScaling> {
+    fields.raw(LOCAL).and_then(|_| scaling(fields, LOCAL))
+}
+
+/// Refuses what a file says beside a rotary embedding for each kind of layer.
+fn only_the_new(fields: &Fields<'_>) {
+    for name in ["rope_theta", "rope_scaling"] {
+        if fields.raw(name).is_some_and(|value| !value.is_null()) {
+            fields.refuse(name, "is there, and \"rope_parameters\" says it for each kind of layer");
+        }
+        fields.carry(name);
+    }
+    let all = fields.raw("rope_parameters").and_then(Value::as_object);
+    for kind in all.into_iter().flat_map(|all| all.keys()) {
+        let place = format!("rope_parameters.{kind}");
+        if ![GLOBAL, LOCAL].contains(&place.as_str()) {
+            fields.neutral(&place, &[]);
+        }
+    }
+}
+
 const SHARE: &str = "partial_rotary_factor";
 
 /// How much of a head is rotated, in either spelling. Before [`ROPE`], which moves it to where
@@ -206,12 +290,16 @@ pub(super) fn scaling(fields: &Fields<'_>, object: &str) -> Option<RopeScaling> 
 
 /// `rope_theta`, which may stand in three places and must be the same in all of them.
 fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
-    const PLACES: [&str; 3] =
-        ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
-    let found = PLACES.map(|place| (place, fields.optional::<f64>(place)));
-    let mut found = found.into_iter().filter_map(|(place, base)| Some((place, base?)));
+    let places = ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
+    base_in(fields, &places, default_base)
+}
+
+/// A base, which may stand in several places and must be the same in all of them.
+fn base_in(fields: &Fields<'_>, places: &[&str], default_base: f64) -> f64 {
+    let found = places.iter().map(|place| (*place, fields.optional::<f64>(place)));
+    let mut found = found.filter_map(|(place, base)| Some((place, base?)));
     let Some((first, base)) = found.next() else {
-        fields.defaulted("rope_theta", &default_base);
+        fields.defaulted(places[places.len() - 1], &default_base);
         return default_base;
     };
     for (place, other) in found.filter(|(_, other)| *other != base) {

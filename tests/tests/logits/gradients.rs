@@ -64,7 +64,8 @@ fn gradients_are_slopes() {
             let element = number * 37 % variable.elem_count();
             let got = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap()[element];
             let want = slope(&model, &tokens, variable, element);
-            let near = (got - want).abs() <= 1e-6 * (1.0 + want.abs());
+            // Slopes between norms, which curve, are measured no better.
+            let near = (got - want).abs() <= 1e-5 * (1.0 + want.abs());
             assert!(near, "{name}: {parameter}[{element}]: {got} is not {want}");
         }
     }
