@@ -292,3 +292,78 @@ impl MlpSpec {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn layer(change: Value, number: usize) -> LayerSpec {
+        let mut config = json!({
+            "num_layers": 2, "hidden_size": 48, "ffn_hidden_size": 80, "num_attention_heads": 6,
+            "num_query_groups": 2, "kv_channels": 16, "seq_length": 256, "vocab_size": 97,
+            "make_vocab_size_divisible_by": 1, "share_embeddings_and_output_weights": false,
+            "layernorm_epsilon": 1e-5, "normalization": "RMSNorm", "gated_linear_unit": true,
+            "rotary_base": 1e4, "position_embedding_type": "rope", "init_method_std": 0.02,
+            "activation_func": "silu",
+        });
+        config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        let config = serde_json::from_value(config).unwrap();
+        LayerSpec::of(&config, Activation::Silu, number)
+    }
+
+    /// What the fields say of the first layer and of the second.
+    #[test]
+    fn fields_say_it_of_layers() {
+        type Part = fn(&LayerSpec) -> String;
+        let reach: Part = |layer| format!("{:?}", layer.attention.reach);
+        let base: Part = |layer| format!("{:?}", layer.attention.rotary.as_ref().map(|r| r.base));
+        let scaled: Part =
+            |layer| format!("{:?}", layer.attention.rotary.as_ref().map(|r| r.scaling.is_some()));
+        let size: Part = |layer| format!("{:?}", layer.attention.rotary.as_ref().map(|r| r.size));
+        let qk_norm: Part = |layer| format!("{:?}", layer.attention.qk_norm);
+        let warm: Part = |layer| layer.attention.temperature.is_some().to_string();
+        let places: Part = |l| format!("{} {}", l.places.before, l.places.after);
+        let mlp: Part = |layer| match &layer.mlp {
+            MlpSpec::Dense(_) => "dense".into(),
+            MlpSpec::Experts(experts) => {
+                format!("{:?} {:?}", experts.router.score, experts.shared)
+            }
+        };
+        let window = json!({"window_size": [3, 0], "window_attn_skip_freq": [1, 0]});
+        let two = json!({
+            "window_size": [3, 0], "window_attn_skip_freq": [1, 0], "rotary_base_local": 10.0,
+            "rope_scaling": {"rope_type": "linear", "scale_factor": 8.0},
+        });
+        let ropeless = json!({
+            "no_rope_freq": [0, 1], "attention_chunk_size": 4, "qk_l2_norm": true,
+            "attention_temperature": {"scale": 0.1, "floor": 8.0},
+        });
+        let wide = json!({"qk_layernorm": true, "qk_layernorm_full_width": true});
+        let experts = json!({
+            "num_moe_experts": 4, "moe_layer_freq": [0, 1], "moe_router_score_function": "sigmoid",
+            "moe_shared_expert_intermediate_size": 8,
+        });
+        for (change, part, want) in [
+            (&json!({}), reach, ["All", "All"]),
+            (&json!({"window_size": [3, 0]}), reach, ["Window(3)", "Window(3)"]),
+            (&window, reach, ["Window(3)", "All"]),
+            (&two, base, ["Some(10.0)", "Some(10000.0)"]),
+            (&two, scaled, ["Some(false)", "Some(true)"]),
+            (&ropeless, reach, ["Chunk(4)", "All"]),
+            (&ropeless, base, ["Some(10000.0)", "None"]),
+            (&ropeless, qk_norm, ["AfterRotation", "None"]),
+            (&ropeless, warm, ["false", "true"]),
+            (&json!({"rotary_percent": 0.5}), size, ["Some(8)", "Some(8)"]),
+            (&json!({"qk_layernorm": true}), qk_norm, ["Head", "Head"]),
+            (&wide, qk_norm, ["Width", "Width"]),
+            (&json!({}), places, ["true false", "true false"]),
+            (&json!({"layernorm_position": "after"}), places, ["false true", "false true"]),
+            (&json!({"layernorm_position": "both"}), places, ["true true", "true true"]),
+            (&experts, mlp, ["dense", "Sigmoid Some(false)"]),
+        ] {
+            let got = [0, 1].map(|number| part(&layer(change.clone(), number)));
+            assert_eq!(got, want, "{change}");
+        }
+    }
+}

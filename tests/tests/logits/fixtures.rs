@@ -81,6 +81,11 @@ fn every_way_gives_the_same_bits() {
         bench.export(export_options(|_| {}));
         assert!(logits(&bench.back()) == want, "{name}: exported");
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
+            // Layers of two kinds are not stacked.
+            let mixed = ["glm4_moe", "llama4_text"].contains(&name.as_str());
+            if mixed && layers == LayerLayout::Stacked {
+                continue;
+            }
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
                 o.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
