@@ -147,9 +147,9 @@ fn rope_scaling_that_is_known_is_carried() {
 fn fields_that_change_what_the_model_computes_are_refused_by_name() {
     for (changes, name, value) in [
         (
-            json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}),
+            json!({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}),
             "rope_scaling.rope_type",
-            "yarn",
+            "longrope",
         ),
         (
             json!({"rope_parameters": {"rope_type": "dynamic", "factor": 4.0}}),

@@ -131,7 +131,7 @@ fn what_is_wrong_in_every_layer_is_said_once() {
 fn everything_that_is_wrong_comes_at_once() {
     let bench = spoilt(|m| {
         m.config["hidden_act"] = json!("gelu");
-        m.config["rope_parameters"]["rope_type"] = json!("yarn");
+        m.config["rope_parameters"]["rope_type"] = json!("longrope");
         m.add(Tensor::noise("vision.patch.weight", &[3]));
         m.remove("model.layers.0.input_layernorm.weight");
         m.resize("model.norm.weight", 65);
@@ -150,7 +150,7 @@ fn everything_that_is_wrong_comes_at_once() {
         refusal.findings.iter().filter(|f| f.kind == FindingKind::Config).collect();
     let text = refusal.to_string();
     assert!(config.iter().any(|f| f.problem.contains("hidden_act")), "{text}");
-    assert!(config.iter().any(|f| f.problem.contains("yarn")), "{text}");
+    assert!(config.iter().any(|f| f.problem.contains("longrope")), "{text}");
     assert!(text.starts_with("this checkpoint does not fit the Llama importer ("), "{text}");
     assert!(text.contains("nothing was written"), "{text}");
 }

@@ -70,15 +70,18 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
         for name in &fixtures {
             for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
                 let bench = Bench::new(&Model::fixture(name));
-                bench.import(options(|o| {
+                let options = options(|o| {
                     o.torch_dist = Some(TorchDist::default().flavor(flavor));
-                }));
-                if !bench.conversion()["warnings"].is_null() {
-                    panic!("{name}: {}", bench.conversion()["warnings"]);
-                }
-                // Of a family that the framework cannot say, it was said.
-                let gemma = name == "gemma" && flavor == Flavor::MegatronLm;
-                if !gemma && flavor != Flavor::Nemo {
+                });
+                let warnings = Planned::import(bench.source(), options.clone()).unwrap();
+                let warnings = warnings.warnings().to_vec();
+                bench.import(options);
+                // Of a family that the framework cannot say, it is said.
+                let unsaid = warnings.iter().any(|warning| warning.contains("cannot say it"));
+                assert_eq!(unsaid, cannot_say(name, flavor), "{name} {flavor:?}: {warnings:?}");
+                // By what frameworks have of it, Phi-3 is Llama, whose checkpoints have other keys.
+                let phi = name == "phi3" && flavor != Flavor::Nemo;
+                if !unsaid && !phi && flavor != Flavor::Nemo {
                     for entry in walk(&bench.out()) {
                         let is = |name: &str| entry.ends_with(name);
                         if ["model.yaml", "config.json", "conversion.json"].iter().any(|n| is(n)) {
@@ -101,6 +104,19 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
                 assert!(same.unwrap().is_equal(), "{name} {flavor:?}");
             }
         }
+    }
+}
+
+/// Of which families a framework cannot say all that they compute.
+fn cannot_say(name: &str, flavor: Flavor) -> bool {
+    match name {
+        // Classes of NeMo's and Megatron-Bridge's own say it.
+        "gemma" | "gemma2" => flavor == Flavor::MegatronLm,
+        // The scaling of Llama 3.1 with other numbers.
+        "llama3_tied" => flavor != Flavor::Nemo,
+        // Norms of queries and keys over the whole width; two rotary embeddings; YaRN; chunks.
+        "olmoe" | "gemma3_text" | "gpt_oss" | "llama4_text" => true,
+        _ => false,
     }
 }
 

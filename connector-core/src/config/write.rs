@@ -43,9 +43,13 @@ impl ConfigMap {
         if let Some(architecture) = architecture {
             writing.put("architectures", json!([architecture]));
         }
-        for row in self.flat() {
+        let rows = self.flat();
+        for row in &rows {
             match row {
-                Row::Field(row) => writing.field(row),
+                Row::Field(row) => {
+                    let is_its = |other: &&Row| matches!(other, Row::Absent { name, .. } if *name == row.names[0]);
+                    writing.field(row, rows.iter().any(is_its));
+                }
                 Row::Constant { name, value } => writing.put(name, value.value()),
                 Row::Part(part) => (part.write)(&mut writing),
                 _ => {}
@@ -66,10 +70,12 @@ impl<'a> Writing<'a> {
         self.fields.insert(name.into(), value.into());
     }
 
-    fn field(&mut self, row: &FieldRow) {
+    /// `means_other` says that its absence is not what its row says.
+    fn field(&mut self, row: &FieldRow, means_other: bool) {
         let value = match (self.get(row.model), row.absent) {
             // Absent stands for it, and nothing else does.
-            (Value::Null, Absent::Is(Scalar::Null)) => return,
+            (Value::Null, Absent::Is(Scalar::Null)) if !means_other => return,
+            (Value::Null, Absent::Is(Scalar::Null)) => Value::Null,
             // What is off is not in the model's config.
             (Value::Null, Absent::Is(Scalar::Bool(_))) => Value::Bool(false),
             (value, _) => value.clone(),

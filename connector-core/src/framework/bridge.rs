@@ -1,6 +1,7 @@
 //! `run_config.yaml`: the config of a run of Megatron-Bridge, of which it reads the model, the
 //! tokenizer, and what the checkpoint has besides.
 
+use super::Frameworks;
 use super::found::{Class, Foreign};
 use super::megatron_core::Megatron;
 use super::python::Python;
@@ -18,10 +19,11 @@ const GENERIC: [&str; 2] = ["GPT", "MCoreGPT"];
 /// The same with a size: `GPTProvider175B`.
 const GENERIC_SIZES: &str = "GPTProvider";
 
-pub(super) fn write(provider: &str, model: &Megatron<'_>, tokenizer: bool) -> Value {
+pub(super) fn write(frameworks: &Frameworks, model: &Megatron<'_>, tokenizer: bool) -> Value {
+    let provider = frameworks.bridge.provider;
     let mut fields = Map::from_iter([("_target_".to_string(), json!(provider))]);
     let mut put = |name: &str, value: Value| drop(fields.insert(name.into(), value));
-    for (name, value) in model.fields(Flavor::MegatronBridge) {
+    for (name, value) in model.fields(Flavor::MegatronBridge, frameworks.own) {
         put(name, value.yaml());
     }
     put("should_pad_vocab", json!(true));

@@ -101,9 +101,9 @@ fn settle(
     let translated = |candidate: Option<&Candidate<'_>>| {
         // Only a family's own class does what no field says.
         let own = candidate.filter(|_| class != Class::Any);
-        let implied = own.map_or(&[][..], |candidate| candidate.frameworks.implied);
+        let classes = own.map(|candidate| candidate.frameworks);
         let mut findings = Vec::new();
-        let mut fields = translate::translate(&config, implied, subject, &mut findings);
+        let mut fields = translate::translate(&config, classes, subject, &mut findings);
         if let Some(map) = candidate.and_then(|candidate| candidate.map) {
             map.follow(&mut fields);
         }

@@ -1,7 +1,7 @@
 //! A model's config in the fields of Megatron-core's `TransformerConfig` and `GPTModel`.
 
-use super::activation;
 use super::python::Python;
+use super::{Frameworks, OwnField, activation};
 use crate::checkpoint::Flavor;
 use crate::config::{Args, ConfigFields, Field as Declared, Scalar};
 use crate::gpt::{GptConfig, is_of_experts};
@@ -63,8 +63,9 @@ impl<'a> Megatron<'a> {
         self.is("attention_bias") || self.is("mlp_bias")
     }
 
-    /// The fields that NeMo and Megatron-Bridge have in common.
-    pub fn fields(&self, flavor: Flavor) -> Vec<Field> {
+    /// The fields that NeMo and Megatron-Bridge have in common, and those of `own` that only their
+    /// classes for a family have.
+    pub fn fields(&self, flavor: Flavor, own: &[OwnField]) -> Vec<Field> {
         let mut fields = self.dtype();
         for field in GptConfig::FIELDS {
             match field.name {
@@ -77,10 +78,18 @@ impl<'a> Megatron<'a> {
                     fields.push(("add_bias_linear", Python::Bool(self.add_bias_linear())));
                 }
                 // Those of each framework's own.
-                "mlp_bias" | "rope_scaling" | "params_dtype" | "apply_embedding_scaling" => {}
+                "mlp_bias" | "rope_scaling" | "params_dtype" => {}
+                name if field.args == Args::Unsaid || own.iter().any(|own| own.model == name) => {}
                 name => fields.extend(self.value(field).map(|value| (name, value))),
             }
         }
+        fields.extend(own.iter().map(|own| {
+            let value = self.config.get(own.model).unwrap_or(&Value::Null);
+            (
+                own.name,
+                Python::from(&own.via.map_or_else(|| value.clone(), |via| (via.write)(value))),
+            )
+        }));
         fields.push(("cp_comm_type", self.cp_comm_type()));
         if let Some(factor) = self.linear_rope() {
             fields.push(("seq_len_interpolation_factor", Python::from(factor)));
@@ -91,7 +100,9 @@ impl<'a> Megatron<'a> {
     /// The arguments of Megatron-LM that say one field each.
     pub fn arguments(&self) -> Vec<Field> {
         let argument = |field: &'static Declared| {
-            let value = self.value(field)?;
+            // A dense model has those of experts too, as Megatron-LM's own runs do.
+            let core = || field.core.map(|core| Python::from(&core.value()));
+            let value = self.value(field).or_else(core)?;
             match (field.args, value) {
                 (Args::Same, value) => Some((field.name, value)),
                 (Args::As(name), value) => Some((name, value)),
@@ -137,7 +148,7 @@ impl<'a> Megatron<'a> {
 
     /// What a framework calls the activation.
     pub fn activation(&self, flavor: Flavor) -> Option<&'static str> {
-        activation::written(self.text("activation_func")?, flavor)
+        activation::written(self.text("activation_func")?, self.is("gated_linear_unit"), flavor)
     }
 
     fn rope(&self, kind: &str) -> Option<&'a Value> {
@@ -154,8 +165,9 @@ impl<'a> Megatron<'a> {
     }
 
     /// What a framework's config cannot say: what Megatron-core's cannot, and what its own classes do
-    /// otherwise, of which `implied` has the value.
-    pub fn unsaid(&self, flavor: Flavor, implied: impl Fn(&str) -> Option<Scalar>) -> Vec<String> {
+    /// otherwise, of which `frameworks` has the value. Of Megatron-LM there are no such classes.
+    pub fn unsaid(&self, flavor: Flavor, frameworks: Option<&Frameworks>) -> Vec<String> {
+        let classes = frameworks.filter(|_| flavor != Flavor::MegatronLm);
         let mut unsaid = Vec::new();
         if self.is("attention_bias") != self.is("mlp_bias") && self.get("mlp_bias").is_some() {
             let (with, without) =
@@ -166,9 +178,17 @@ impl<'a> Megatron<'a> {
             let name = self.text("activation_func").unwrap_or_default();
             unsaid.push(format!("the activation {name}"));
         }
+        if self.rope("yarn").is_some() {
+            unsaid.push("rotary scaling as YaRN".into());
+        }
         for field in GptConfig::FIELDS.iter().filter(|field| field.args == Args::Unsaid) {
+            if classes.is_some_and(|classes| classes.own.iter().any(|own| own.model == field.name))
+            {
+                continue;
+            }
             let core = field.core.map_or(Value::Null, Scalar::value);
-            let there = implied(field.name).map_or(core.clone(), Scalar::value);
+            let implied = classes.and_then(|classes| classes.implies(field.name));
+            let there = implied.map_or(core.clone(), Scalar::value);
             let here = self.get(field.name).unwrap_or(&core);
             if *here != there {
                 unsaid.push(format!("\"{}\" is {here}, and there it is {there}", field.name));
@@ -241,7 +261,7 @@ mod tests {
             (noisy, "moe_input_jitter_eps", Some(Python::Float(0.5))),
         ] {
             let config = config(change.clone());
-            let fields = Megatron::new(&config).unwrap().fields(Flavor::Nemo);
+            let fields = Megatron::new(&config).unwrap().fields(Flavor::Nemo, &[]);
             let found = fields.into_iter().find(|(name, _)| *name == field).map(|found| found.1);
             assert_eq!(found, want, "{change}: {field}");
         }
@@ -263,7 +283,7 @@ mod tests {
         ] {
             let config = config(change.clone());
             assert_eq!(
-                Megatron::new(&config).unwrap().unsaid(Flavor::MegatronLm, |_| None),
+                Megatron::new(&config).unwrap().unsaid(Flavor::MegatronLm, None),
                 want,
                 "{change}"
             );

@@ -5,16 +5,17 @@
 //! those that Megatron-Bridge asks for when it opens such a checkpoint (`mlm_compat`). No path: the
 //! tokenizer is for `--tokenizer-model`.
 
+use super::activation;
 use super::found::{Class, Foreign};
 use super::megatron_core::Megatron;
 use super::python::Python;
 use crate::checkpoint::Flavor;
-use crate::config::{Args, ConfigFields, Scalar};
+use crate::config::{Args, ConfigFields};
 use crate::gpt::{ELSEWHERE, GptConfig};
 use serde_json::{Map, Value, json};
 
 /// Those that are the same for every model here. JSON, for lists and null.
-const CONSTANT: [(&str, &str); 38] = [
+const CONSTANT: [(&str, &str); 35] = [
     // What the model does not have.
     ("add_position_embedding", "false"),
     ("apply_query_key_layer_scaling", "false"),
@@ -23,10 +24,7 @@ const CONSTANT: [(&str, &str); 38] = [
     ("heterogeneous_layers_config_path", "null"),
     ("init_method_xavier_uniform", "false"),
     ("moe_use_legacy_grouped_gemm", "false"),
-    ("openai_gelu", "false"),
-    ("quick_geglu", "false"),
     ("spec", "null"),
-    ("squared_relu", "false"),
     ("use_rotary_position_embeddings", "false"),
     // How it is run.
     ("attention_softmax_in_fp32", "false"),
@@ -59,7 +57,7 @@ const CONSTANT: [(&str, &str); 38] = [
 ];
 
 pub(super) fn write(model: &Megatron<'_>) -> Python {
-    let is_swiglu = model.activation(Flavor::MegatronLm) == Some("swiglu");
+    let activation = model.activation(Flavor::MegatronLm);
     let mut args = model.arguments();
     let groups = model.count("num_query_groups");
     args.extend([
@@ -67,9 +65,9 @@ pub(super) fn write(model: &Megatron<'_>) -> Python {
         ("group_query_attention", Python::Bool(groups != model.count("num_attention_heads"))),
         ("num_query_groups", Python::Int(groups)),
         ("add_bias_linear", Python::Bool(model.add_bias_linear())),
-        ("swiglu", Python::Bool(model.is("gated_linear_unit") && is_swiglu)),
         ("padded_vocab_size", Python::Int(model.vocab_rows())),
     ]);
+    args.extend(activation::OPTIONS.map(|name| (name, Python::Bool(activation == Some(name)))));
     let sharing = match model.cp_comm_type() {
         Python::None => Python::text("p2p"),
         other => other,
@@ -82,14 +80,7 @@ pub(super) fn write(model: &Megatron<'_>) -> Python {
     let factor = llama3.map_or(Python::Float(8.0), |rope| rope.python("scale_factor"));
     args.push(("rope_scaling_factor", factor));
     args.extend(model.dtype());
-    // A dense model has them too, as Megatron-LM's own runs do.
-    let dense = [("moe_grouped_gemm", Scalar::Bool(false)), ("moe_layer_freq", Scalar::Int(1))];
-    let has = |args: &[(&str, Python)], name| args.iter().any(|(other, _)| *other == name);
-    for (name, value) in dense.into_iter().chain(ELSEWHERE) {
-        if !has(&args, name) {
-            args.push((name, Python::from(&value.value())));
-        }
-    }
+    args.extend(ELSEWHERE.map(|(name, value)| (name, Python::from(&value.value()))));
     args.extend(CONSTANT.map(|(name, json)| {
         let value = serde_json::from_str(json).unwrap_or_default();
         (name, Python::from(&value))
@@ -113,22 +104,12 @@ const LISTS: [&str; 2] = ["moe_router_load_balancing_type", "moe_aux_loss_coeff"
 /// stay as they are: most have the same name.
 pub(super) fn read(args: Map<String, Value>) -> Foreign {
     let is = |name: &str| args.get(name).and_then(Value::as_bool).unwrap_or(false);
-    let (swiglu, quick_geglu) = (is("swiglu"), is("quick_geglu"));
-    let activation = if swiglu {
-        "torch.nn.functional.silu"
-    } else if quick_geglu {
-        "megatron.core.fusions.fused_bias_geglu.quick_gelu"
-    } else if is("squared_relu") {
-        "megatron.core.activations.squared_relu"
-    } else if is("openai_gelu") {
-        "megatron.core.transformer.utils.openai_gelu"
-    } else {
-        "torch.nn.functional.gelu"
-    };
+    let option = activation::OPTIONS.into_iter().find(|name| is(name));
+    let activation = activation::of_option(option.unwrap_or("gelu")).unwrap_or_default();
     let groups = if is("group_query_attention") { args.get("num_query_groups") } else { None };
     let mut made = vec![
         ("activation_func", json!({ "_target_": activation })),
-        ("gated_linear_unit", json!(swiglu || quick_geglu)),
+        ("gated_linear_unit", json!(matches!(option, Some("swiglu" | "quick_geglu")))),
         ("num_query_groups", json!(groups)),
         ("heterogeneous_block_specs", json!(is_given(&args, "heterogeneous_layers_config_path"))),
     ];
@@ -196,7 +177,7 @@ mod tests {
         for (flag, want) in [
             ("quick_geglu", "quick_gelu"),
             ("squared_relu", "squared_relu"),
-            ("openai_gelu", "openai_gelu"),
+            ("openai_gelu", "fast_gelu"),
             ("none", "functional.gelu"),
         ] {
             let mut args = Map::new();

@@ -31,7 +31,7 @@ mod translate;
 
 pub(crate) use found::{Candidate, describe};
 pub(crate) use names::NemoNames;
-pub use names::{Frameworks, NemoValue};
+pub use names::{Frameworks, NemoValue, OwnField};
 #[cfg(feature = "train")]
 pub(crate) use surroundings::model_yaml;
 pub(crate) use surroundings::{Described, Surroundings};

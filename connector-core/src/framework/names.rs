@@ -1,4 +1,4 @@
-use crate::config::Scalar;
+use crate::config::{Codec, Scalar};
 
 /// What frameworks for training call a model: a connector's
 /// [`FRAMEWORKS`](crate::ModelConnector::FRAMEWORKS).
@@ -20,6 +20,29 @@ pub struct Frameworks {
     pub(crate) bridge: BridgeNames,
     /// Fields of the model's config that the classes imply.
     pub(crate) implied: &'static [(&'static str, Scalar)],
+    pub(crate) own: &'static [OwnField],
+}
+
+/// A field that of NeMo's and Megatron-Bridge's classes only those for one family have.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnField {
+    pub(crate) name: &'static str,
+    pub(crate) model: &'static str,
+    pub(crate) via: Option<Codec>,
+}
+
+impl OwnField {
+    /// The field `name` there, which says the field `model` of the model's config.
+    pub const fn new(name: &'static str, model: &'static str) -> Self {
+        OwnField { name, model, via: None }
+    }
+
+    /// Its values are translated so.
+    #[must_use]
+    pub const fn via(mut self, codec: Codec) -> Self {
+        self.via = Some(codec);
+        self
+    }
 }
 
 /// What NeMo 2 calls a model, in `context/io.json`.
@@ -77,6 +100,7 @@ impl Frameworks {
         },
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &[] },
         implied: &[],
+        own: &[],
     };
 
     /// NeMo's classes: their module, `nemo.collections.llm.gpt.model.llama`, the class of the model,
@@ -127,6 +151,13 @@ impl Frameworks {
     #[must_use]
     pub const fn implied(mut self, fields: &'static [(&'static str, Scalar)]) -> Self {
         self.implied = fields;
+        self
+    }
+
+    /// Fields that only NeMo's and Megatron-Bridge's own classes for this model have.
+    #[must_use]
+    pub const fn own_fields(mut self, fields: &'static [OwnField]) -> Self {
+        self.own = fields;
         self
     }
 

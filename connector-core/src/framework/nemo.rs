@@ -8,7 +8,7 @@
 use super::fiddle::{self, Call, Node};
 use super::megatron_core::Megatron;
 use super::python::Python;
-use super::{NemoNames, NemoValue};
+use super::{Frameworks, NemoNames, NemoValue};
 use crate::checkpoint::Flavor;
 use serde_json::Value;
 
@@ -26,7 +26,7 @@ pub(super) struct Context {
     pub generation_config: bool,
 }
 
-pub(super) fn write(names: &NemoNames, model: &Megatron<'_>, context: &Context) -> Value {
+pub(super) fn write(frameworks: &Frameworks, model: &Megatron<'_>, context: &Context) -> Value {
     let optimizer = Call::new(
         "megatron.core.optimizer.optimizer_config.OptimizerConfig",
         vec![
@@ -38,13 +38,13 @@ pub(super) fn write(names: &NemoNames, model: &Megatron<'_>, context: &Context) 
         "nemo.lightning.pytorch.optim.megatron.MegatronOptimizerModule",
         vec![("config", optimizer.into())],
     );
-    let mut parts = vec![("config", config(names, model, context).into())];
+    let mut parts = vec![("config", config(frameworks, model, context).into())];
     parts.push(("optim", optimizer.into()));
     if context.tokenizer {
         let place = vec![("pretrained_model_name", Python::text(TOKENIZER).into())];
         parts.push(("tokenizer", Call::new(AUTO_TOKENIZER, place).into()));
     }
-    let NemoNames { module, model, .. } = names;
+    let NemoNames { module, model, .. } = frameworks.nemo;
     let model = Call::new(&format!("{module}.{model}"), parts);
     let context = vec![
         ("model", model.into()),
@@ -54,9 +54,11 @@ pub(super) fn write(names: &NemoNames, model: &Megatron<'_>, context: &Context) 
     fiddle::write(&Call::new("nemo.lightning.io.pl.TrainerContext", context))
 }
 
-fn config(names: &NemoNames, model: &Megatron<'_>, context: &Context) -> Call {
+fn config(frameworks: &Frameworks, model: &Megatron<'_>, context: &Context) -> Call {
+    let names = &frameworks.nemo;
     let mut fields: Vec<(_, Node)> = Vec::new();
-    fields.extend(model.fields(Flavor::Nemo).into_iter().map(|(name, v)| (name, v.into())));
+    let all = model.fields(Flavor::Nemo, frameworks.own);
+    fields.extend(all.into_iter().map(|(name, v)| (name, v.into())));
     for &(name, value) in names.also {
         let value = match value {
             NemoValue::Is(value) => Python::Bool(value),

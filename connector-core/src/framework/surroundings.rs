@@ -102,7 +102,7 @@ impl Described<'_> {
     fn nemo(&self, model: Option<Megatron<'_>>, around: &mut Surroundings) -> Result<()> {
         const GENERATION: &str = "generation_config.json";
         let beside = around.directory.beside;
-        let (Some(names), Some(model)) = (self.frameworks.map(|f| &f.nemo), model) else {
+        let (Some(frameworks), Some(model)) = (self.frameworks, model) else {
             around.put(beside, MODEL_YAML, self.model_yaml()?);
             let file = format!("{beside}/{IO_JSON}");
             around.unknown(&file, self.model, "NeMo loads the weights into a model built in code");
@@ -119,6 +119,7 @@ impl Described<'_> {
             let place = format!("{}/{GENERATION}", nemo::ARTIFACTS);
             around.moved.insert(GENERATION.into(), place);
         }
+        let names = &frameworks.nemo;
         // With its module, as NeMo has it. A connector's own model that NeMo runs as another is still
         // this connector's.
         let target = match names.model == self.model {
@@ -133,11 +134,10 @@ impl Described<'_> {
             });
         }
         around.put(beside, MODEL_YAML, yaml(&described)?);
-        let io_json = pretty(&nemo::write(names, &model, &context)).map_err(reason)?;
+        let io_json = pretty(&nemo::write(frameworks, &model, &context)).map_err(reason)?;
         around.put(beside, IO_JSON, io_json);
 
-        let implied = |field: &str| self.frameworks?.implies(field);
-        let mut unsaid = model.unsaid(Flavor::Nemo, implied);
+        let mut unsaid = model.unsaid(Flavor::Nemo, Some(frameworks));
         if model.llama3_rope().is_some() && names.llama3_config.is_none() {
             unsaid.push("rotary scaling as in Llama 3.1".into());
         }
@@ -156,9 +156,9 @@ impl Described<'_> {
             around.unknown(&file, self.model, "load_megatron_model asks for it");
             return Ok(());
         };
-        let config = bridge::write(frameworks.bridge.provider, &model, !self.tokenizer.is_empty());
+        let config = bridge::write(frameworks, &model, !self.tokenizer.is_empty());
         around.put(iteration, RUN_CONFIG, yaml(&config)?);
-        let mut unsaid = model.unsaid(Flavor::MegatronBridge, |field| frameworks.implies(field));
+        let mut unsaid = model.unsaid(Flavor::MegatronBridge, Some(frameworks));
         unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
         around.warn(Flavor::MegatronBridge, unsaid);
         Ok(())
@@ -166,7 +166,7 @@ impl Described<'_> {
 }
 
 fn unsaid_in_args(model: &Megatron<'_>) -> Vec<String> {
-    let mut unsaid = model.unsaid(Flavor::MegatronLm, |_| None);
+    let mut unsaid = model.unsaid(Flavor::MegatronLm, None);
     unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
     unsaid
 }

@@ -1,10 +1,10 @@
 //! A config as NeMo and Megatron-Bridge write it: every field of Megatron-core's, and Python objects
 //! by their paths. From it, the fields of [`GptConfig`].
 
-use super::activation;
 use super::found::refusal;
+use super::{Frameworks, OwnField, activation};
 use crate::base::Finding;
-use crate::config::{ConfigFields, Field, Scalar};
+use crate::config::{ConfigFields, Field};
 use crate::gpt::{ELSEWHERE, GptConfig, is_of_experts};
 use serde_json::{Map, Value, json};
 
@@ -14,23 +14,37 @@ const INIT_METHOD_STD: f64 = 0.02;
 /// The most layers for which a list is made.
 const MOST_LAYERS: u64 = 1 << 12;
 
+/// Fields that the config of every mixture of experts says, also where they are as Megatron-core has
+/// them.
+const ALWAYS_SAID: [&str; 6] = [
+    "moe_router_topk",
+    "moe_router_pre_softmax",
+    "moe_router_load_balancing_type",
+    "moe_aux_loss_coeff",
+    "moe_input_jitter_eps",
+    "moe_grouped_gemm",
+];
+
 /// Llama 3.1's fields of rotary scaling, which NeMo's `Llama31Config` adds.
 const LLAMA3: [&str; 4] =
     ["scale_factor", "low_freq_factor", "high_freq_factor", "old_context_len"];
 
 /// The config of the families from the fields of a framework's config. What cannot be translated is
-/// noted in `findings` with `subject`. `implied` are the fields of the model's config that the
-/// framework's class for it implies.
+/// noted in `findings` with `subject`. `classes` says what the framework's own class for the model
+/// implies, and which fields only that has.
 pub(super) fn translate(
     config: &Value,
-    implied: &[(&str, Scalar)],
+    classes: Option<&Frameworks>,
     subject: &str,
     findings: &mut Vec<Finding>,
 ) -> Map<String, Value> {
     let mut translation = Translation { config, subject, findings, fields: Map::new() };
     translation.run();
-    for (name, value) in implied {
+    for (name, value) in classes.map_or(&[][..], |classes| classes.implied) {
         translation.put(name, value.value());
+    }
+    for own in classes.map_or(&[][..], |classes| classes.own) {
+        translation.own(own);
     }
     translation.fields
 }
@@ -63,7 +77,13 @@ impl Translation<'_> {
                 "activation_func" => self.activation(),
                 "params_dtype" => self.dtype(),
                 "rope_scaling" => self.rope(),
-                "moe_layer_freq" => self.sparse_layers(),
+                "moe_layer_freq" => self.layers(field.name, |layer, every| layer % every == 0),
+                "window_attn_skip_freq" | "no_rope_freq" => {
+                    // Of every so many the last one has no window, and does not rotate.
+                    let window = field.name == "window_attn_skip_freq";
+                    let is_last = |layer, every| (layer + 1) % every == 0;
+                    self.layers(field.name, |layer, every| is_last(layer, every) != window);
+                }
                 // Made with the groups.
                 "kv_channels" => {}
                 "attention_bias" | "mlp_bias" => self.copy(field, "add_bias_linear"),
@@ -76,13 +96,14 @@ impl Translation<'_> {
                     let width = self.get("moe_ffn_hidden_size").or(self.get("ffn_hidden_size"));
                     self.put("moe_ffn_hidden_size", json!(width));
                 }
-                name if is_of_experts(name) => {
+                name if ALWAYS_SAID.contains(&name) => {
                     if has_experts {
                         let core = field.core.map_or(Value::Null, |core| core.value());
                         let value = self.get(name).cloned().unwrap_or(core);
                         self.put(name, value);
                     }
                 }
+                name if is_of_experts(name) && !has_experts => {}
                 name => self.copy(field, name),
             }
         }
@@ -105,25 +126,38 @@ impl Translation<'_> {
         }
     }
 
-    /// Which layers have experts: all, a list, or every so many, the first one first.
-    fn sparse_layers(&mut self) {
+    /// A field with a 0 or 1 for each layer: a list, or a number, by which `is_one` says it of a
+    /// layer. What is the same for all layers and is so without the field is left out.
+    fn layers(&mut self, name: &str, is_one: impl Fn(u64, u64) -> bool) {
         let layers = self.get("num_layers").and_then(Value::as_u64).unwrap_or(0);
-        match self.get("moe_layer_freq").cloned() {
-            None => {}
-            // All have experts.
-            Some(Value::Array(kinds))
-                if kinds.len() as u64 == layers && kinds.iter().all(|kind| *kind == json!(1)) => {}
-            Some(list @ Value::Array(_)) => self.put("moe_layer_freq", list),
+        // All layers have experts, or a window; none is without rotation.
+        let usual = json!(u64::from(name != "no_rope_freq"));
+        let kinds = match self.get(name).cloned() {
+            None => return,
+            Some(Value::Array(kinds)) => kinds,
             Some(every) => match every.as_u64() {
-                Some(1) => {}
-                Some(every @ 2..) if layers <= MOST_LAYERS => {
-                    let kinds = (0..layers).map(|layer| u64::from(layer % every == 0));
-                    self.put("moe_layer_freq", kinds.collect());
+                Some(every @ 1..) if layers <= MOST_LAYERS => {
+                    (0..layers).map(|layer| u64::from(is_one(layer, every)).into()).collect()
                 }
-                _ => self.refuse(format!(
-                    "\"moe_layer_freq\" is {every}; connector knows a number and a list of 0 and 1"
-                )),
+                _ => {
+                    return self.refuse(format!(
+                        "\"{name}\" is {every}; connector knows a number and a list of 0 and 1"
+                    ));
+                }
             },
+        };
+        if kinds.len() as u64 != layers || kinds.iter().any(|kind| *kind != usual) {
+            self.put(name, kinds.into());
+        }
+    }
+
+    /// A field that only a framework's class for one family has.
+    fn own(&mut self, own: &OwnField) {
+        let Some(value) = self.get(own.name).cloned() else { return };
+        match own.via.map_or_else(|| Ok(value.clone()), |via| (via.read)(&value)) {
+            Ok(Value::Null) => {}
+            Ok(read) => self.put(own.model, read),
+            Err(problem) => self.refuse(format!("\"{}\" {problem}", own.name)),
         }
     }
 
@@ -207,6 +241,7 @@ impl Translation<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ModelConnector;
 
     fn config(change: impl FnOnce(&mut Value)) -> Value {
         let mut config = json!({
@@ -226,8 +261,8 @@ mod tests {
 
     fn translated(scaled: bool, change: impl FnOnce(&mut Value)) -> (Map<String, Value>, String) {
         let mut findings = Vec::new();
-        let implied = scaled.then_some(("apply_embedding_scaling", Scalar::Bool(true)));
-        let value = translate(&config(change), implied.as_slice(), "model.yaml", &mut findings);
+        let gemma = crate::families::HfGemma::FRAMEWORKS.filter(|_| scaled);
+        let value = translate(&config(change), gemma.as_ref(), "model.yaml", &mut findings);
         (value, findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
     }
 
@@ -293,8 +328,8 @@ mod tests {
     fn what_makes_another_model_is_refused() {
         for (name, value, want) in [
             ("vocab_size", json!(null), "\"vocab_size\" is not given"),
-            ("qk_l2_norm", json!(true), "\"qk_l2_norm\" is true; connector knows false"),
-            ("rotary_percent", json!(0.5), "\"rotary_percent\" is 0.5; connector knows 1.0"),
+            ("is_hybrid_model", json!(true), "\"is_hybrid_model\" is true; connector knows false"),
+            ("mtp_num_layers", json!(1), "\"mtp_num_layers\" is 1; connector knows null"),
             (
                 "moe_layer_freq",
                 json!("[1]*2"),

@@ -88,16 +88,59 @@ param_block! {
     /// The gated MLP of one layer: the norm before it, gate over up, down.
     pub GATED_MLP(c: GptConfig) {
         "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-        "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-        "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+        ..GATED_PROJECTIONS;
     }
 }
 
 /// The rows of the block.
 pub const GATED_MLP: Mapping = mapping! {
     "post_attention_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
+    ..GATED_PROJECTIONS,
+};
+
+param_block! {
+    /// The projections of a gated MLP: gate over up, down.
+    pub GATED_PROJECTIONS(c: GptConfig) {
+        "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
+        "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+    }
+}
+
+/// The rows of the block.
+pub const GATED_PROJECTIONS: Mapping = mapping! {
     ("mlp.gate_proj.weight", "mlp.up_proj.weight") => "mlp.linear_fc1.weight" via ops::merge_fc1,
     "mlp.down_proj.weight" => "mlp.linear_fc2.weight",
+};
+
+param_block! {
+    /// The biases of the layer norms before attention and the MLP.
+    pub NORM_BIASES(c: GptConfig) {
+        "self_attention.linear_qkv.layer_norm_bias": [c.hidden_size];
+        "mlp.linear_fc1.layer_norm_bias": [c.hidden_size];
+    }
+}
+
+/// The rows of the block.
+pub const NORM_BIASES: Mapping = mapping! {
+    "input_layernorm.bias" => "self_attention.linear_qkv.layer_norm_bias",
+    "post_attention_layernorm.bias" => "mlp.linear_fc1.layer_norm_bias",
+};
+
+param_block! {
+    /// Three of the four norms of a layer that has them before and after: after attention, before the
+    /// MLP and after it. What Llama calls the norm after attention is the one before the MLP.
+    pub FOUR_NORMS(c: GptConfig) {
+        "self_attention.linear_proj.post_layernorm.weight": [c.hidden_size];
+        "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
+        "mlp.linear_fc2.post_layernorm.weight": [c.hidden_size];
+    }
+}
+
+/// The rows of the block.
+pub const FOUR_NORMS: Mapping = mapping! {
+    "post_attention_layernorm.weight" => "self_attention.linear_proj.post_layernorm.weight",
+    "pre_feedforward_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
+    "post_feedforward_layernorm.weight" => "mlp.linear_fc2.post_layernorm.weight",
 };
 
 param_block! {
@@ -114,6 +157,18 @@ pub const MLP_BIASES: Mapping = mapping! {
     ("mlp.gate_proj.bias", "mlp.up_proj.bias") => "mlp.linear_fc1.bias" via ops::merge_fc1,
     "mlp.down_proj.bias" => "mlp.linear_fc2.bias",
 };
+
+param_block! {
+    /// A plain MLP, `linear_fc2(activation(linear_fc1(x)))`, and the norm before it.
+    pub PLAIN_MLP(c: GptConfig) {
+        flag mlp_bias = c.mlp_bias;
+        "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
+        "mlp.linear_fc1.weight": [c.ffn_hidden_size, c.hidden_size];
+        "mlp.linear_fc1.bias": [c.ffn_hidden_size] if mlp_bias;
+        "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+        "mlp.linear_fc2.bias": [c.hidden_size] if mlp_bias;
+    }
+}
 
 param_block! {
     /// A mixture of experts of one layer, with a key for each expert, or all experts in one tensor:
@@ -149,4 +204,19 @@ pub const EXPERTS: Mapping = mapping! {
                 => "mlp.experts.local_experts.{e}.linear_fc2.weight" unstack e,
         }
     }
+};
+
+param_block! {
+    /// The expert that sees every token, beside a mixture.
+    pub SHARED_EXPERT(c: GptConfig) {
+        "mlp.shared_experts.linear_fc1.weight": [2 * c.shared_width(), c.hidden_size];
+        "mlp.shared_experts.linear_fc2.weight": [c.hidden_size, c.shared_width()];
+    }
+}
+
+/// The rows of the block.
+pub const SHARED_EXPERT: Mapping = mapping! {
+    ("mlp.shared_experts.gate_proj.weight", "mlp.shared_experts.up_proj.weight")
+        => "mlp.shared_experts.linear_fc1.weight" via ops::merge_fc1,
+    "mlp.shared_experts.down_proj.weight" => "mlp.shared_experts.linear_fc2.weight",
 };

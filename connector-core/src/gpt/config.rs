@@ -81,10 +81,10 @@ required {
     share_embeddings_and_output_weights: bool, Args::Not("untie_embeddings_and_output_weights");
     /// The `eps` of the norms.
     layernorm_epsilon: f64, Args::As("norm_epsilon");
-    /// The norm: `RMSNorm`.
+    /// The norm: `RMSNorm`, or `LayerNorm`, which takes the mean off and adds a bias.
     normalization: String, Args::Same;
     /// The MLP's activation, the first factor of a gated linear unit, as PyTorch and transformers
-    /// call it: `silu`, `gelu`, `gelu_pytorch_tanh`.
+    /// call it: `silu`, `gelu`, `gelu_pytorch_tanh`, `relu2`, `quick_gelu`.
     activation_func: String, Args::Made;
     /// Whether the MLP is a gated linear unit.
     gated_linear_unit: bool, Args::Made;
@@ -106,6 +106,15 @@ optional {
     mlp_bias: bool = OFF, Args::Made;
     /// Whether each head's queries and keys are normed before they are rotated.
     qk_layernorm: bool = OFF, Args::Same;
+    /// Whether these norms are over all heads together, not over each. A matter of the layer's spec
+    /// in Megatron-core, not of its config.
+    qk_layernorm_full_width: bool = OFF, Args::Unsaid;
+    /// Whether queries and keys are divided by their root mean square after they are rotated, in
+    /// layers that rotate them (Llama 4).
+    qk_l2_norm: bool = OFF, Args::Same;
+    /// Where the norms of attention and the MLP are, if not before each: `after`, or `both`. A
+    /// matter of the layer's spec in Megatron-core.
+    layernorm_position: Option<String> = NULL, Args::Unsaid;
     /// Whether norms multiply by 1 + weight. The weights are the same on both sides.
     layernorm_zero_centered_gamma: bool = OFF, Args::As("apply_layernorm_1p");
     /// Whether the embedding is multiplied by the square root of `hidden_size` when the model runs.
@@ -113,9 +122,39 @@ optional {
     apply_embedding_scaling: bool = OFF, Args::Unsaid;
     /// How the rotary frequencies are stretched for long sequences.
     rope_scaling: Option<RopeScaling> = NULL, Args::Made;
+    /// The share of a head that is rotated, from its first element on (`partial_rotary_factor`);
+    /// absent if all of it is.
+    rotary_percent: Option<f64> = Scalar::Float(1.0), Args::Same;
+    /// Whether a pair that is rotated is of neighbours, not of two elements half a head apart.
+    rotary_interleaved: bool = OFF, Args::Same;
+    /// The base in layers with a window, whose frequencies are not stretched
+    /// (`rope_local_base_freq`); absent if all layers have one.
+    rotary_base_local: Option<f64> = NULL, Args::Unsaid;
+    /// Which layers do not rotate, 1; absent if all do.
+    no_rope_freq: Option<Vec<usize>> = NULL, Args::Same;
+    /// What the products of queries and keys are multiplied by; absent for the root of the head's
+    /// size, inverted.
+    softmax_scale: Option<f64> = NULL, Args::Same;
+    /// The softmax of attention: `learnable` if each head has a number more to share its attention
+    /// with, which is then dropped; absent for a plain one.
+    softmax_type: Option<String> = Scalar::Text("vanilla"), Args::Same;
+    /// The products of queries and keys are kept below this, by a tanh.
+    attn_logit_softcapping: Option<f64> = NULL, Args::Unsaid;
+    /// So are the logits.
+    final_logit_softcapping: Option<f64> = NULL, Args::Unsaid;
+    /// Layers that rotate see only tokens of their own's chunk, of so many (Llama 4).
+    attention_chunk_size: Option<usize> = NULL, Args::Unsaid;
+    /// How queries grow with their position in layers that do not rotate.
+    attention_temperature: Option<Temperature> = NULL, Args::Unsaid;
+    /// The largest gate, and the largest size of the other factor, of a gated linear unit.
+    activation_func_clamp_value: Option<f64> = NULL, Args::Same;
+    /// What is added to the other factor of a gated linear unit.
+    glu_linear_offset: Option<f64> = Scalar::Float(0.0), Args::Same;
     /// How many tokens before and after its own each token sees; absent if it sees all before it.
     /// `sliding_window` counts the token itself: n is `(n - 1, 0)`.
     window_size: Option<(usize, usize)> = NULL, Args::Same;
+    /// Which layers have that window, 1, and which see all before them, 0; absent if all have it.
+    window_attn_skip_freq: Option<Vec<usize>> = NULL, Args::Same;
     /// The number of experts in the MLP of each layer (`num_local_experts`); absent for a dense
     /// model, as are the other fields of experts.
     num_moe_experts: Option<usize> = NULL, Args::As("num_experts");
@@ -128,6 +167,22 @@ optional {
     /// Whether the router's softmax is over all experts, not over those chosen. Softmax over all,
     /// then scaling the chosen ones to a sum of 1, is the same as softmax over the chosen: `false`.
     moe_router_pre_softmax: Option<bool> = OFF, Args::Same;
+    /// What makes shares of a router's scores: `sigmoid`, by itself; absent for a softmax.
+    moe_router_score_function: Option<String> = Scalar::Text("softmax"), Args::Same;
+    /// Whether a bias of each expert is added to its share to choose, and only to choose.
+    moe_router_enable_expert_bias: Option<bool> = OFF, Args::Same;
+    /// Experts are chosen from some of so many groups; absent if from all experts.
+    moe_router_num_groups: Option<usize> = NULL, Args::Same;
+    /// Of how many groups.
+    moe_router_group_topk: Option<usize> = NULL, Args::Same;
+    /// What shares are multiplied by (`routed_scaling_factor`).
+    moe_router_topk_scaling_factor: Option<f64> = NULL, Args::Same;
+    /// Whether the input of an expert is multiplied by its share, not its output.
+    moe_apply_probs_on_input: Option<bool> = OFF, Args::Same;
+    /// The inner width of the expert that sees every token; absent if there is none.
+    moe_shared_expert_intermediate_size: Option<usize> = NULL, Args::Same;
+    /// Whether a gate of its own multiplies what that expert gives.
+    moe_shared_expert_gate: Option<bool> = OFF, Args::Same;
     /// How experts are kept equally busy in training: `aux_loss`.
     moe_router_load_balancing_type: Option<String> = Scalar::Text("aux_loss"), Args::Same;
     /// The weight of that loss (`router_aux_loss_coef`).
@@ -148,6 +203,20 @@ impl FieldType for RopeScaling {
     const KIND: Kind = Kind::Other;
 }
 
+/// How queries grow with their position: times `1 + scale · ln(1 + ⌊(position + 1) / floor⌋)`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Temperature {
+    /// By how much (`attn_scale`).
+    pub scale: f64,
+    /// After how many tokens they first do (`floor_scale`).
+    pub floor: f64,
+}
+
+impl FieldType for Temperature {
+    const KIND: Kind = Kind::Other;
+}
+
 /// Whether a field says something of a model with experts alone.
 pub(crate) fn is_of_experts(field: &str) -> bool {
     field.starts_with("moe_")
@@ -155,40 +224,26 @@ pub(crate) fn is_of_experts(field: &str) -> bool {
 
 /// Fields of Megatron-core's config that change what a model computes and that [`GptConfig`] does not
 /// have, with the values of a model that has no use of them. Megatron-core's defaults, all of them.
-pub(crate) const ELSEWHERE: [(&str, Scalar); 23] = [
-    ("activation_func_clamp_value", NULL),
+pub(crate) const ELSEWHERE: [(&str, Scalar); 9] = [
     ("apply_residual_connection_post_layernorm", OFF),
     ("attention_output_gate", OFF),
     ("experimental_attention_variant", NULL),
-    ("glu_linear_offset", Scalar::Float(0.0)),
     ("heterogeneous_block_specs", OFF),
     ("is_hybrid_model", OFF),
     ("linear_attention_freq", NULL),
     ("moe_latent_size", NULL),
-    ("moe_router_enable_expert_bias", OFF),
-    ("moe_router_num_groups", NULL),
-    ("moe_router_score_function", Scalar::Text("softmax")),
-    ("moe_router_topk_scaling_factor", NULL),
-    ("moe_shared_expert_intermediate_size", NULL),
     ("mtp_num_layers", NULL),
     ("multi_latent_attention", OFF),
-    ("no_rope_freq", NULL),
-    ("qk_l2_norm", OFF),
-    ("rotary_interleaved", OFF),
-    ("rotary_percent", Scalar::Float(1.0)),
-    ("softmax_scale", NULL),
-    ("softmax_type", Scalar::Text("vanilla")),
-    ("window_attn_skip_freq", NULL),
 ];
 
 /// The largest size that a config may name. Products of three of them fit in 64 bits twice over.
-const LARGEST: usize = 1 << 20;
+pub(super) const LARGEST: usize = 1 << 20;
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
 pub(super) const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
-const MOST_EXPERTS: usize = 1 << 12;
+pub(super) const MOST_EXPERTS: usize = 1 << 12;
 
 /// The longest sequence that a config may name.
 pub(super) const LONGEST: usize = 1 << 31;
@@ -221,6 +276,11 @@ impl GptConfig {
         self.moe_ffn_hidden_size.unwrap_or(self.ffn_hidden_size)
     }
 
+    /// The inner width of the expert that sees every token; 0 if there is none.
+    pub fn shared_width(&self) -> usize {
+        self.moe_shared_expert_intermediate_size.unwrap_or(0)
+    }
+
     /// The rows of the embedding: the vocabulary, padded.
     pub fn vocab_rows(&self) -> usize {
         self.vocab_size.next_multiple_of(self.make_vocab_size_divisible_by.max(1))
@@ -236,59 +296,9 @@ impl GptConfig {
         self.num_attention_heads * self.kv_channels
     }
 
-    /// What makes no model.
-    pub(crate) fn misfits(&self) -> Vec<Misfit> {
-        let mut misfits = Vec::new();
-        let mut misfit = |field, problem: String| {
-            misfits.push(Misfit { field, problem: format!("is {problem}") });
-        };
-        for (field, size, largest) in [
-            ("num_layers", self.num_layers, MOST_LAYERS),
-            ("hidden_size", self.hidden_size, LARGEST),
-            ("ffn_hidden_size", self.ffn_hidden_size, LARGEST),
-            ("moe_ffn_hidden_size", self.moe_ffn_hidden_size.unwrap_or(1), LARGEST),
-            ("num_attention_heads", self.num_attention_heads, LARGEST),
-            ("num_query_groups", self.num_query_groups, LARGEST),
-            ("kv_channels", self.kv_channels, LARGEST),
-            ("vocab_size", self.vocab_size, LARGEST),
-            ("seq_length", self.seq_length, LONGEST),
-        ] {
-            if size == 0 || size > largest {
-                misfit(field, format!("{size}; it should be from 1 to {largest}"));
-            }
-        }
-        let epsilon = self.layernorm_epsilon;
-        if !(0.0..1.0).contains(&epsilon) {
-            let problem = format!("{epsilon}; it should be from 0 to 1");
-            misfit("layernorm_epsilon", problem);
-        }
-        if let Some(experts) = self.num_moe_experts {
-            if !(1..=MOST_EXPERTS).contains(&experts) {
-                let problem = format!("{experts}; it should be from 1 to {MOST_EXPERTS}");
-                misfit("num_moe_experts", problem);
-            }
-            let topk = self.moe_router_topk.unwrap_or(1);
-            if !(1..=experts.max(1)).contains(&topk) {
-                let problem = format!("{topk}; there are {experts} experts");
-                misfit("moe_router_topk", problem);
-            }
-        }
-        if let Some(layers) = &self.moe_layer_freq {
-            if layers.len() != self.num_layers {
-                let problem = format!("for {} layers; there are {}", layers.len(), self.num_layers);
-                misfit("moe_layer_freq", problem);
-            }
-            if let Some(other) = layers.iter().find(|kind| **kind > 1) {
-                let problem = format!("{other} for a layer; it should be 0, dense, or 1, experts");
-                misfit("moe_layer_freq", problem);
-            }
-        }
-        let (heads, groups) = (self.num_attention_heads, self.num_query_groups);
-        if groups != 0 && heads % groups != 0 {
-            let problem = format!("{groups}, which does not divide num_attention_heads, {heads}");
-            misfit("num_query_groups", problem);
-        }
-        misfits
+    /// All key heads, of which there are as many value heads.
+    pub fn key_width(&self) -> usize {
+        self.num_query_groups * self.kv_channels
     }
 }
 

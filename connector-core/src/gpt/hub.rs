@@ -1,7 +1,7 @@
 //! What `config.json` of a decoder-only model says, and how.
 
 use super::config::{GptConfig, vocab_divisor};
-use super::{rope, sparse, window};
+use super::{layers, rope, rotation, routing, sparse, window};
 use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
 use crate::config_map;
 use serde_json::{Map, Value};
@@ -18,6 +18,14 @@ pub const CORE: ConfigMap = config_map! { GptConfig {
 
 /// [`CORE`] but for the width of a dense MLP, for families that have none.
 pub const SHARED: ConfigMap = config_map! { GptConfig {
+    ..SIZES,
+    "rms_norm_eps" <=> layernorm_epsilon = 1e-6,
+    only normalization = "RMSNorm",
+    only gated_linear_unit = true,
+}};
+
+/// [`SHARED`] but for what the norms are, and whether MLPs are gated.
+pub const SIZES: ConfigMap = config_map! { GptConfig {
     "num_hidden_layers" <=> num_layers,
     "hidden_size" <=> hidden_size,
     "num_attention_heads" <=> num_attention_heads,
@@ -27,9 +35,6 @@ pub const SHARED: ConfigMap = config_map! { GptConfig {
     "vocab_size" <=> vocab_size,
     only make_vocab_size_divisible_by = by divisor,
     "tie_word_embeddings" <=> share_embeddings_and_output_weights = false,
-    "rms_norm_eps" <=> layernorm_epsilon = 1e-6,
-    only normalization = "RMSNorm",
-    only gated_linear_unit = true,
     only position_embedding_type = "rope",
     "initializer_range" <=> init_method_std = 0.02,
     "torch_dtype" | "dtype" <=> params_dtype = null via DTYPE,
@@ -81,28 +86,72 @@ const WITHOUT_EFFECT: ConfigMap = config_map! { GptConfig {
 /// `rope_parameters`. `absent "rope_theta" = …` says what the class means by its absence.
 pub const ROPE: ConfigMap = part(const { &[Row::Part(rope::ROPE)] });
 
+/// [`ROPE`] in a file that must say how it stretches, as the class does without.
+pub const ROPE_SAID: ConfigMap = part(const { &[Row::Part(rope::SAID)] });
+
+/// Rotary embeddings of a part of each head, `partial_rotary_factor`, before [`ROPE`].
+/// `absent "partial_rotary_factor" = …` says what the class means by its absence.
+pub const PARTIAL_ROPE: ConfigMap = part(const { &[Row::Part(rope::PARTIAL)] });
+
+/// Two rotary embeddings, the one for layers with a window with a base of its own,
+/// `rope_local_base_freq`, and not stretched. `absent` says of either base what the class means by its
+/// absence.
+pub const TWO_ROPES: ConfigMap = part(const { &[Row::Part(rope::TWO)] });
+
 /// Attention through one window in all layers, `sliding_window`. `absent "sliding_window" = …` says
 /// what the class means by its absence.
 pub const WINDOW: ConfigMap = part(const { &[Row::Part(window::WINDOW)] });
 
+/// Attention through one window in the layers that `layer_types` lists, or in all but every so many.
+/// `absent "sliding_window" = …` and `absent "sliding_window_pattern" = …` say what the class means by
+/// their absence.
+pub const WINDOWS: ConfigMap = part(const { &[Row::Part(layers::WINDOWS)] });
+
 /// Attention to all tokens before, in files that may have fields of windows, switched off.
 pub const NO_WINDOW: ConfigMap = part(const { &[Row::Part(window::NO_WINDOW)] });
 
-/// A mixture of experts in some layers, routed by a softmax, as Qwen's: `num_experts`,
-/// `num_experts_per_tok`, `moe_intermediate_size`, and which layers are dense.
+/// A mixture of experts in some layers, routed by a softmax, as Qwen's: [`ROUTED`], with
+/// `moe_intermediate_size`, and which layers are dense.
 pub const MIXTURE: ConfigMap = config_map! { GptConfig {
+    ..ROUTED,
+    "moe_intermediate_size" <=> moe_ffn_hidden_size,
+    ..SPARSE_LAYERS,
+}};
+
+/// A mixture of experts routed by a softmax: `num_experts`, `num_experts_per_tok`, `norm_topk_prob`.
+pub const ROUTED: ConfigMap = config_map! { GptConfig {
     "num_experts" | "num_local_experts" <=> num_moe_experts,
     "num_experts_per_tok" <=> moe_router_topk,
-    "moe_intermediate_size" <=> moe_ffn_hidden_size,
     // Softmax over all, then scaling the chosen ones to a sum of 1, is softmax over the chosen.
     "norm_topk_prob" <=> moe_router_pre_softmax = false via NOT,
     "router_aux_loss_coef" <=> moe_aux_loss_coeff = 0.001,
     only moe_router_load_balancing_type = "aux_loss",
     only moe_grouped_gemm = true,
-    ..SPARSE_LAYERS,
     // Whether the model returns the router's logits beside its own.
     carry ["output_router_logits"],
 }};
+
+/// Which layers are mixtures, as Llama 4 lists them, `moe_layers`.
+pub const MOE_LAYERS: ConfigMap = part(const { &[Row::Part(sparse::MOE_LAYERS)] });
+
+/// How many layers are dense, from the first one on, `first_k_dense_replace`. `absent` says what the
+/// class means by its absence.
+pub const FIRST_DENSE: ConfigMap = part(const { &[Row::Part(sparse::FIRST_DENSE)] });
+
+/// From how many groups experts are chosen, `n_group` and `topk_group`.
+pub const EXPERT_GROUPS: ConfigMap = part(const { &[Row::Part(routing::EXPERT_GROUPS)] });
+
+/// The experts that see every token, `n_shared_experts`, after the width of an expert.
+pub const SHARED_EXPERTS: ConfigMap = part(const { &[Row::Part(routing::SHARED_EXPERTS)] });
+
+/// Which layers rotate, as Llama 4 lists them, `no_rope_layers`.
+pub const ROPELESS_LAYERS: ConfigMap = part(const { &[Row::Part(rotation::ROPELESS_LAYERS)] });
+
+/// How queries grow with their position where they are not rotated, `attn_temperature_tuning`.
+pub const TEMPERATURE: ConfigMap = part(const { &[Row::Part(rotation::TEMPERATURE)] });
+
+/// Where only 1 is the same model on both sides.
+pub const ONE: Codec = routing::ONE;
 
 const SPARSE_LAYERS: ConfigMap = part(const { &[Row::Part(sparse::SPARSE_LAYERS)] });
 
@@ -118,6 +167,40 @@ pub const SILU: Codec = Codec {
         _ => Err(format!("is {value}; this importer knows \"silu\"")),
     },
     write: Value::clone,
+};
+
+/// Any activation that is known here.
+pub const ACTIVATION: Codec = Codec {
+    read: |value| match value.as_str() {
+        Some("swish") => Ok("silu".into()),
+        Some("silu" | "gelu" | "gelu_pytorch_tanh" | "quick_gelu" | "relu2") => Ok(value.clone()),
+        _ => Err(format!(
+            "is {value}; this importer knows \"silu\", \"gelu\", \"gelu_pytorch_tanh\", \
+             \"quick_gelu\", \"relu2\""
+        )),
+    },
+    write: Value::clone,
+};
+
+/// `query_pre_attn_scalar`, of which scores are divided by the root: `softmax_scale`.
+pub const PRE_ATTENTION_SCALAR: Codec = Codec {
+    read: |value| {
+        let scalar = value.as_f64().filter(|scalar| *scalar > 0.0);
+        let scalar = scalar.ok_or_else(|| format!("is {value}; it should be above 0"))?;
+        Ok(scalar.powf(-0.5).into())
+    },
+    write: |scale| {
+        let Some(scale) = scale.as_f64() else { return Value::Null };
+        let scalar = scale.powi(-2);
+        // The shortest number whose root it is.
+        let short = |digits: usize| format!("{scalar:.digits$e}").parse::<f64>().ok();
+        let exact = |scalar: &f64| scalar.powf(-0.5) == scale;
+        let scalar = (0..17).filter_map(short).find(exact).unwrap_or(scalar);
+        match scalar.fract() == 0.0 && scalar < 1e15 {
+            true => (scalar as u64).into(),
+            false => scalar.into(),
+        }
+    },
 };
 
 /// The types that weights are trained in. Another says how they are packed, which the weights say.

@@ -4,14 +4,23 @@
 mod blocks;
 mod config;
 mod hub;
+mod layers;
+mod misfits;
 mod rope;
+mod rotation;
+mod routing;
 mod sparse;
 mod window;
 
 pub use blocks::{
-    ATTENTION, ATTENTION_BIASES, ENDS, EXPERTS, GATED_MLP, MLP_BIASES, QK_NORMS, QKV_BIASES,
+    ATTENTION, ATTENTION_BIASES, ENDS, EXPERTS, FOUR_NORMS, GATED_MLP, GATED_PROJECTIONS,
+    MLP_BIASES, NORM_BIASES, PLAIN_MLP, QK_NORMS, QKV_BIASES, SHARED_EXPERT,
 };
 pub(crate) use config::{ELSEWHERE, is_of_experts};
-pub use config::{GptConfig, vocab_divisor};
-pub use hub::{CORE, MIXTURE, NO_WINDOW, ROPE, SHARED, SILU, WINDOW, part};
-pub use rope::{RopeScaling, rope};
+pub use config::{GptConfig, Temperature, vocab_divisor};
+pub use hub::{
+    ACTIVATION, CORE, EXPERT_GROUPS, FIRST_DENSE, MIXTURE, MOE_LAYERS, NO_WINDOW, ONE,
+    PARTIAL_ROPE, PRE_ATTENTION_SCALAR, ROPE, ROPE_SAID, ROPELESS_LAYERS, ROUTED, SHARED,
+    SHARED_EXPERTS, SILU, SIZES, TEMPERATURE, TWO_ROPES, WINDOW, WINDOWS, part,
+};
+pub use rope::{RopeScaling, Yarn, rope};

@@ -26,6 +26,34 @@ pub enum RopeScaling {
         /// The sequence length before stretching (`original_max_position_embeddings`).
         old_context_len: usize,
     },
+    /// YaRN: low frequencies divided by a factor, high ones kept, a ramp between; and all of queries
+    /// and keys multiplied by what follows from the factor.
+    Yarn(Yarn),
+}
+
+/// YaRN's numbers, as transformers names them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Yarn {
+    /// The factor.
+    pub scale_factor: f64,
+    /// The sequence length before stretching (`original_max_position_embeddings`).
+    pub old_context_len: usize,
+    /// What turns so often in that length, or more often, is kept.
+    pub beta_fast: f64,
+    /// What turns so often, or less often, is divided.
+    pub beta_slow: f64,
+    /// What queries and keys are multiplied by, if it does not follow from the factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention_factor: Option<f64>,
+    /// How that follows: with `mscale_all_dim`, as a quotient.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale: Option<f64>,
+    /// See `mscale`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mscale_all_dim: Option<f64>,
+    /// Whether the ramp begins and ends at whole numbers.
+    pub truncate: bool,
 }
 
 /// The rotary embedding: `rope_theta` with `rope_scaling`, or `rope_parameters`.
@@ -43,11 +71,131 @@ pub(super) const ROPE: Part = Part {
         // As the model's config has it, or it could not have been read.
         let scaling = serde_json::from_value(writing.get("rope_scaling").clone()).ok().flatten();
         if writing.spelling.has("rope_parameters") {
-            writing.put("rope_parameters", rope_parameters(base, &scaling));
+            let mut fields = rope_parameters(base, &scaling);
+            // As transformers 5 has it, in the same object.
+            if let Some(share) = writing.fields.shift_remove(SHARE) {
+                fields[SHARE] = share;
+            }
+            writing.put("rope_parameters", fields);
         } else {
             writing.put("rope_theta", base);
             writing.put("rope_scaling", rope_scaling(&scaling));
         }
+    },
+};
+
+/// [`ROPE`] of a class that stretches where the file does not say whether it does.
+pub(super) const SAID: Part = Part {
+    read: |reading| {
+        let fields = &reading.fields;
+        if ["rope_parameters", "rope_scaling"].iter().all(|name| fields.raw(name).is_none()) {
+            fields.required::<Value>("rope_scaling");
+        }
+        (ROPE.read)(reading);
+    },
+    ..ROPE
+};
+
+/// Two rotary embeddings, one for layers with a window: `rope_theta` and `rope_scaling` with
+/// `rope_local_base_freq`, or `rope_parameters` of an object for each kind of layer.
+pub(super) const TWO: Part = Part {
+    names: &["rope_theta", "rope_scaling", "rope_parameters", LOCAL_BASE],
+    model: &["rotary_base", "rope_scaling", "rotary_base_local"],
+    read: |reading| {
+        let absent = |name| reading.absent(name).and_then(|base| base.value().as_f64());
+        let [global, local] = ["rope_theta", LOCAL_BASE].map(|name| absent(name).unwrap_or(BASE));
+        let fields = &reading.fields;
+        let is_new = fields.raw(GLOBAL).is_some() || fields.raw(LOCAL).is_some();
+        let (base, scaling) = match is_new {
+            false => rope(fields, global),
+            true => {
+                only_the_new(fields);
+                let base = base_in(fields, &[&format!("{GLOBAL}.rope_theta")], global);
+                (base, scaling(fields, GLOBAL))
+            }
+        };
+        let local_base = base_in(fields, &[LOCAL_BASE, &format!("{LOCAL}.rope_theta")], local);
+        if is_new && scaling_of_local(fields).is_some() {
+            let problem =
+                "stretches the layers with a window, and this importer knows those without";
+            fields.refuse(&format!("{LOCAL}.rope_type"), problem);
+        }
+        reading.put("rotary_base", base);
+        reading.put("rope_scaling", json!(scaling));
+        reading.put("rotary_base_local", local_base);
+    },
+    write: |writing| {
+        let base = writing.get("rotary_base").clone();
+        let local = writing.get("rotary_base_local").clone();
+        let scaling = serde_json::from_value(writing.get("rope_scaling").clone()).ok().flatten();
+        if writing.spelling.has("rope_parameters") {
+            let fields = json!({
+                "full_attention": rope_parameters(base, &scaling),
+                "sliding_attention": rope_parameters(local, &None),
+            });
+            writing.put("rope_parameters", fields);
+        } else {
+            writing.put("rope_theta", base);
+            writing.put("rope_scaling", rope_scaling(&scaling));
+            writing.put(LOCAL_BASE, local);
+        }
+    },
+};
+
+const LOCAL_BASE: &str = "rope_local_base_freq";
+const GLOBAL: &str = "rope_parameters.full_attention";
+const LOCAL: &str = "rope_parameters.sliding_attention";
+
+/// The scaling of layers with a window, as far as it is said.
+fn scaling_of_local(fields: &Fields<'_>) -> Option<RopeScaling> {
+    fields.raw(LOCAL).and_then(|_| scaling(fields, LOCAL))
+}
+
+/// Refuses what a file says beside a rotary embedding for each kind of layer.
+fn only_the_new(fields: &Fields<'_>) {
+    for name in ["rope_theta", "rope_scaling"] {
+        if fields.raw(name).is_some_and(|value| !value.is_null()) {
+            fields.refuse(name, "is there, and \"rope_parameters\" says it for each kind of layer");
+        }
+        fields.carry(name);
+    }
+    let all = fields.raw("rope_parameters").and_then(Value::as_object);
+    for kind in all.into_iter().flat_map(|all| all.keys()) {
+        let place = format!("rope_parameters.{kind}");
+        if ![GLOBAL, LOCAL].contains(&place.as_str()) {
+            fields.neutral(&place, &[]);
+        }
+    }
+}
+
+const SHARE: &str = "partial_rotary_factor";
+
+/// How much of a head is rotated, in either spelling. Before [`ROPE`], which moves it to where
+/// transformers 5 has it.
+pub(super) const PARTIAL: Part = Part {
+    names: &[SHARE],
+    model: &["rotary_percent"],
+    read: |reading| {
+        let fields = &reading.fields;
+        let places = [SHARE.to_string(), format!("rope_parameters.{SHARE}")];
+        let mut found = places.iter().filter_map(|place| fields.optional::<f64>(place));
+        let first = found.next();
+        if let (Some(first), Some(other)) = (first, found.next())
+            && first != other
+        {
+            fields.refuse(&places[1], format!("is {other}, but \"{SHARE}\" is {first}"));
+        }
+        let absent = reading.absent(SHARE).and_then(|share| share.value().as_f64());
+        let share = first.unwrap_or_else(|| {
+            let share = absent.unwrap_or(1.0);
+            fields.defaulted(SHARE, &share);
+            share
+        });
+        reading.put("rotary_percent", if share == 1.0 { Value::Null } else { share.into() });
+    },
+    write: |writing| {
+        let share = writing.get("rotary_percent").as_f64().unwrap_or(1.0);
+        writing.put(SHARE, share);
     },
 };
 
@@ -64,9 +212,14 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
         fields.neutral("rope_scaling", &[]);
         return (base, None);
     };
+    (base, scaling(fields, object))
+}
+
+/// The scaling that the fields of an object say.
+pub(super) fn scaling(fields: &Fields<'_>, object: &str) -> Option<RopeScaling> {
     let Some(all) = fields.raw(object).and_then(Value::as_object) else {
         fields.malformed(object, "is not an object");
-        return (base, None);
+        return None;
     };
     let name = |field: &str| format!("{object}.{field}");
     // `type` is the older name; a file with both is for old and new readers.
@@ -77,13 +230,15 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
     {
         fields.refuse(&name("type"), format!("is \"{old}\", but \"rope_type\" is \"{kind}\""));
     }
-    let positive = |field: &str| {
-        let value = fields.required::<f64>(&name(field));
+    let above_0 = |field: &str, value: f64| {
         if !(value > 0.0 && value.is_finite()) {
             fields.malformed(&name(field), format!("is {value}; it should be above 0"));
         }
         value
     };
+    let positive = |field: &str| above_0(field, fields.required::<f64>(&name(field)));
+    let optional =
+        |field: &str| fields.optional::<f64>(&name(field)).map(|value| above_0(field, value));
     let scaling = match kind.or(old_kind).as_deref() {
         None | Some("default") => None,
         Some("linear") => {
@@ -104,12 +259,23 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
                 old_context_len: fields.required(&name("original_max_position_embeddings")),
             })
         }
+        Some("yarn") => Some(RopeScaling::Yarn(Yarn {
+            scale_factor: positive("factor"),
+            old_context_len: fields.required(&name("original_max_position_embeddings")),
+            beta_fast: optional("beta_fast").unwrap_or(32.0),
+            beta_slow: optional("beta_slow").unwrap_or(1.0),
+            attention_factor: optional("attention_factor"),
+            mscale: optional("mscale"),
+            mscale_all_dim: optional("mscale_all_dim"),
+            truncate: fields.optional(&name("truncate")).unwrap_or(true),
+        })),
         Some(other) => {
-            let problem =
-                format!("is \"{other}\"; this importer knows \"llama3\", \"linear\", \"default\"");
+            let problem = format!(
+                "is \"{other}\"; this importer knows \"llama3\", \"linear\", \"yarn\", \"default\""
+            );
             fields.refuse(&name("rope_type"), problem);
             // What the other fields mean, only that kind says.
-            return (base, None);
+            return None;
         }
     };
     if all.is_empty() {
@@ -119,17 +285,21 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
     for field in all.keys().filter(|field| !fields.is_read(&name(field))) {
         fields.neutral(&name(field), &[json!(1.0), json!(1)]);
     }
-    (base, scaling)
+    scaling
 }
 
 /// `rope_theta`, which may stand in three places and must be the same in all of them.
 fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
-    const PLACES: [&str; 3] =
-        ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
-    let found = PLACES.map(|place| (place, fields.optional::<f64>(place)));
-    let mut found = found.into_iter().filter_map(|(place, base)| Some((place, base?)));
+    let places = ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
+    base_in(fields, &places, default_base)
+}
+
+/// A base, which may stand in several places and must be the same in all of them.
+fn base_in(fields: &Fields<'_>, places: &[&str], default_base: f64) -> f64 {
+    let found = places.iter().map(|place| (*place, fields.optional::<f64>(place)));
+    let mut found = found.filter_map(|(place, base)| Some((place, base?)));
     let Some((first, base)) = found.next() else {
-        fields.defaulted("rope_theta", &default_base);
+        fields.defaulted(places[places.len() - 1], &default_base);
         return default_base;
     };
     for (place, other) in found.filter(|(_, other)| *other != base) {
@@ -173,6 +343,27 @@ fn rope_scaling(scaling: &Option<RopeScaling>) -> Value {
                 "high_freq_factor": high_freq_factor,
                 "original_max_position_embeddings": old_context_len,
             })
+        }
+        Some(RopeScaling::Yarn(yarn)) => {
+            let mut fields = json!({
+                "rope_type": "yarn",
+                "factor": yarn.scale_factor,
+                "original_max_position_embeddings": yarn.old_context_len,
+                "beta_fast": yarn.beta_fast,
+                "beta_slow": yarn.beta_slow,
+                "truncate": yarn.truncate,
+            });
+            let Yarn { attention_factor, mscale, mscale_all_dim, .. } = yarn;
+            for (name, value) in [
+                ("attention_factor", attention_factor),
+                ("mscale", mscale),
+                ("mscale_all_dim", mscale_all_dim),
+            ] {
+                if let Some(value) = value {
+                    fields[name] = json!(value);
+                }
+            }
+            fields
         }
     }
 }

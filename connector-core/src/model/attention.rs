@@ -1,123 +1,83 @@
-//! Attention: every query sees the keys before it, or those in its window.
+//! Attention: every query sees the keys before it, or those in its reach.
 
 use super::cache::LayerRows;
-use super::kernels::{matmul, softmax, wide};
+use super::kernels::{matmul, normalized, softmax, wide};
 use super::linear::Linear;
-use super::norm::RmsNorm;
+use super::norm::Norm;
 use super::rotary::Angles;
-use crate::gpt::GptConfig;
-use candle_core::{Device, Result, Tensor};
+use super::span::Span;
+use super::spec::{AttentionSpec, Heads};
+use candle_core::{Result, Tensor};
 
 /// Self-attention with query groups: in each, some query heads share a key and a value head.
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
+    pub spec: AttentionSpec,
     pub linear_qkv: Linear,
     pub linear_proj: Linear,
-    /// The norm of each head's queries, where there is one.
-    pub q_norm: Option<RmsNorm>,
-    /// The norm of each head's keys.
-    pub k_norm: Option<RmsNorm>,
-    /// The number of groups.
-    pub groups: usize,
-    /// Query heads in each.
-    pub queries: usize,
-    pub head_size: usize,
+    pub qk_norm: HeadNorm,
+    /// A score for each query head beside those of its keys, `[heads]`, of which nothing is seen.
+    pub sinks: Option<Tensor>,
 }
 
-/// What all layers share in one forward pass: where the tokens are, and which keys each sees.
-pub(super) struct Span {
-    angles: Angles,
-    blocks: Vec<Block>,
+/// The norms of queries and keys.
+#[derive(Clone, Debug)]
+pub(super) enum HeadNorm {
+    None,
+    /// Of each head.
+    Head([Norm; 2]),
+    /// Of all heads together.
+    Width([Norm; 2]),
+    /// Of each head, after it is rotated, without a weight, with this ε.
+    AfterRotation(f64),
 }
 
-/// Some queries, and the keys that they see.
-struct Block {
-    first: usize,
-    len: usize,
-    first_key: usize,
-    keys: usize,
-    /// `[queries, keys]`, or `[batch, 1, queries, keys]` where rows hold several documents: 0 for a key
-    /// that a query sees, else -∞. `None` if they see all.
-    mask: Option<Tensor>,
-}
-
-/// How many queries are taken together when no gradient is wanted. So the scores of a long prompt need
-/// not be in memory at once, and of the keys after a block none is multiplied.
-const BLOCK: usize = 256;
-
-impl Span {
-    /// `len` tokens that follow on `seen`. `whole` says that all queries are to be taken together.
-    /// `packed` has, if rows hold several documents, the lengths of those of each row; a token sees
-    /// only those of its own.
-    pub fn new(
-        config: &GptConfig,
-        angles: Angles,
-        (seen, len): (usize, usize),
-        packed: Option<&[Vec<usize>]>,
-        whole: bool,
-        device: &Device,
-    ) -> Result<Self> {
-        // For each row and token, where its document begins.
-        let starts: Option<Vec<Vec<usize>>> = packed.map(|rows| {
-            let starts = rows.iter().map(|lengths| {
-                let begins = lengths.iter().scan(0, |end, length| {
-                    *end += length;
-                    Some((*end - length, *length))
-                });
-                begins.flat_map(|(start, length)| std::iter::repeat_n(start, length)).collect()
-            });
-            starts.collect()
-        });
-        // How many tokens before its own each sees.
-        let back = config.window_size.map_or(usize::MAX, |(before, _)| before);
-        let step = if whole { len.max(1) } else { BLOCK };
-        let blocks = (0..len).step_by(step).map(|first| {
-            let len = step.min(len - first);
-            let query = seen + first;
-            let (first_key, end) = (query.saturating_sub(back), query + len);
-            let keys = end - first_key;
-            let sees = |start: Option<&Vec<usize>>, i: usize, j: usize| {
-                let (query, key) = (query + i, first_key + j);
-                let start = start.map_or(0, |start| start[query - seen]);
-                key <= query && query - key <= back && key >= start
-            };
-            let cells = |start| {
-                (0..len * keys).map(move |cell| match sees(start, cell / keys, cell % keys) {
-                    true => 0f32,
-                    false => f32::NEG_INFINITY,
-                })
-            };
-            let mask = (len > 1).then(|| match &starts {
-                None => Tensor::from_vec(cells(None).collect(), (len, keys), device),
-                Some(starts) => {
-                    let all = starts.iter().flat_map(|start| cells(Some(start))).collect();
-                    Tensor::from_vec(all, (starts.len(), 1, len, keys), device)
-                }
-            });
-            Ok(Block { first, len, first_key, keys, mask: mask.transpose()? })
-        });
-        Ok(Span { angles, blocks: blocks.collect::<Result<Vec<Block>>>()? })
-    }
+/// What layers share in one forward pass, as far as one needs it.
+pub(super) struct Shared<'a> {
+    pub span: &'a Span,
+    /// None where positions are not told.
+    pub angles: Option<&'a Angles>,
+    /// What queries are multiplied by.
+    pub temperatures: Option<&'a Tensor>,
 }
 
 impl Attention {
     /// `x` and the result are `[batch, tokens, hidden]`.
-    pub fn forward(&self, x: &Tensor, span: &Span, cache: Option<LayerRows<'_>>) -> Result<Tensor> {
+    pub fn forward(
+        &self,
+        x: &Tensor,
+        shared: &Shared<'_>,
+        cache: Option<LayerRows<'_>>,
+    ) -> Result<Tensor> {
         let (batch, tokens, _) = x.dims3()?;
+        let Heads { groups, queries, size } = self.spec.shape;
         let [q, k, v] = self.split(&self.linear_qkv.forward(x)?)?;
-        let normed = |norm: &Option<RmsNorm>, heads: Tensor| match norm {
-            Some(norm) => norm.forward(&heads),
-            None => Ok(heads),
+        let [q, k] = match &self.qk_norm {
+            HeadNorm::None | HeadNorm::AfterRotation(_) => [q, k],
+            HeadNorm::Head([of_q, of_k]) => [of_q.forward(&q)?, of_k.forward(&k)?],
+            HeadNorm::Width([of_q, of_k]) => [over_heads(of_q, &q)?, over_heads(of_k, &k)?],
         };
-        let (q, k) = (normed(&self.q_norm, q)?, normed(&self.k_norm, k)?);
-        let (q, k) = (span.angles.rotate(&q)?, span.angles.rotate(&k)?);
+        let [mut q, mut k] = match shared.angles {
+            Some(angles) => [angles.rotate(&q)?, angles.rotate(&k)?],
+            None => [q, k],
+        };
+        if let HeadNorm::AfterRotation(epsilon) = self.qk_norm {
+            let dtype = q.dtype();
+            let normed =
+                |x: &Tensor| normalized(&x.to_dtype(wide(dtype))?, epsilon)?.to_dtype(dtype);
+            (q, k) = (normed(&q)?, normed(&k)?);
+        }
+        if let Some(temperatures) = shared.temperatures {
+            q = q.broadcast_mul(temperatures)?;
+        }
         let [k, v] = match cache {
             Some(rows) => rows.append(&k, &v)?,
             None => [k, v.contiguous()?],
         };
-        let q = q.reshape((batch, self.groups, self.queries, tokens, self.head_size))?;
-        let mut heads = Vec::with_capacity(span.blocks.len());
-        for block in &span.blocks {
+        let q = q.reshape((batch, groups, queries, tokens, size))?;
+        let blocks = &shared.span.blocks;
+        let mut heads = Vec::with_capacity(blocks.len());
+        for block in blocks {
             let q = q.narrow(3, block.first, block.len)?;
             let k = k.narrow(2, block.first_key, block.keys)?;
             let v = v.narrow(2, block.first_key, block.keys)?;
@@ -138,15 +98,15 @@ impl Attention {
     /// The results are `[batch, heads, tokens, head size]`.
     fn split(&self, mixed: &Tensor) -> Result<[Tensor; 3]> {
         let (batch, tokens, _) = mixed.dims3()?;
-        let Attention { groups, queries, head_size, .. } = *self;
-        let mixed = mixed.reshape((batch, tokens, groups, queries + 2, head_size))?;
+        let Heads { groups, queries, size } = self.spec.shape;
+        let mixed = mixed.reshape((batch, tokens, groups, queries + 2, size))?;
         let q = mixed.narrow(3, 0, queries)?.permute((0, 2, 3, 1, 4))?;
-        let q = q.reshape((batch, groups * queries, tokens, head_size))?;
+        let q = q.reshape((batch, groups * queries, tokens, size))?;
         let one = |at| mixed.narrow(3, at, 1)?.squeeze(3)?.transpose(1, 2)?.contiguous();
         Ok([q, one(queries)?, one(queries + 1)?])
     }
 
-    /// `softmax(q·kᵀ / √size + mask)·v`. `q` is `[batch, groups, queries, tokens, head size]`, as is
+    /// `softmax(scale·q·kᵀ + mask)·v`. `q` is `[batch, groups, queries, tokens, head size]`, as is
     /// the result; `k` and `v` are `[batch, groups, keys, head size]`.
     fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
         let (batch, groups, queries, tokens, size) = q.dims5()?;
@@ -155,13 +115,37 @@ impl Attention {
         let rows = q.reshape((batch, groups, queries * tokens, size))?;
         let scores = matmul(&rows, &k.t()?)?;
         let wide = wide(scores.dtype());
-        let mut scores = (scores.to_dtype(wide)? * (1.0 / (self.head_size as f64).sqrt()))?;
+        let mut scores = (scores.to_dtype(wide)? * self.spec.scale)?;
+        if let Some(most) = self.spec.soft_cap {
+            scores = soft_cap(&scores, most)?;
+        }
         if let Some(mask) = mask {
             let cells = scores.reshape((batch, groups * queries, tokens, keys))?;
             scores = cells.broadcast_add(&mask.to_dtype(wide)?)?;
             scores = scores.reshape((batch, groups, queries * tokens, keys))?;
         }
-        let shares = softmax(&scores)?.to_dtype(v.dtype())?;
+        let shares = match &self.sinks {
+            None => softmax(&scores)?,
+            Some(sinks) => {
+                let sinks = sinks.to_dtype(wide)?.reshape((1, groups, queries, 1, 1))?;
+                let sinks = sinks.broadcast_as((batch, groups, queries, tokens, 1))?;
+                let sinks = sinks.reshape((batch, groups, queries * tokens, 1))?;
+                softmax(&Tensor::cat(&[scores, sinks], 3)?)?.narrow(3, 0, keys)?
+            }
+        };
+        let shares = shares.to_dtype(v.dtype())?.contiguous()?;
         matmul(&shares, v)?.reshape((batch, groups, queries, tokens, size))
     }
+}
+
+/// `most · tanh(x / most)`.
+pub(super) fn soft_cap(x: &Tensor, most: f64) -> Result<Tensor> {
+    (x / most)?.tanh()? * most
+}
+
+/// Norms the heads of each token together, of `[batch, heads, tokens, head size]`.
+fn over_heads(norm: &Norm, x: &Tensor) -> Result<Tensor> {
+    let (batch, heads, tokens, size) = x.dims4()?;
+    let rows = norm.forward(&x.transpose(1, 2)?.reshape((batch, tokens, heads * size))?)?;
+    rows.reshape((batch, tokens, heads, size))?.transpose(1, 2)?.contiguous()
 }

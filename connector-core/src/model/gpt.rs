@@ -1,14 +1,16 @@
 //! The model: embedding, layers, output.
 
-use super::attention::{Attention, Span};
+use super::attention::{Shared, soft_cap};
+use super::build::Build;
 use super::cache::KvCache;
 use super::error::ModelError;
-use super::experts::Experts;
+use super::layer::Layer;
 use super::linear::Linear;
-use super::mlp::{Activation, GatedMlp, Mlp};
-use super::norm::RmsNorm;
+use super::norm::Norm;
 use super::parameters::Parameters;
+use super::refuse::refuse;
 use super::rotary::Rotary;
+use super::span::{Span, Tokens};
 use crate::base::parallel;
 use crate::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
@@ -24,21 +26,14 @@ use half::{bf16, f16};
 /// all of it has gradients.
 #[derive(Clone, Debug)]
 pub struct GPTModel {
-    config: GptConfig,
+    pub(super) config: GptConfig,
     /// `[vocabulary, hidden]`, with the rows that pad the vocabulary.
-    embedding: Tensor,
-    layers: Vec<Layer>,
-    final_norm: RmsNorm,
-    output: Linear,
-    rotary: Rotary,
-}
-
-#[derive(Clone, Debug)]
-struct Layer {
-    attention_norm: RmsNorm,
-    attention: Attention,
-    mlp_norm: RmsNorm,
-    mlp: Mlp,
+    pub(super) embedding: Tensor,
+    pub(super) layers: Vec<Layer>,
+    pub(super) final_norm: Norm,
+    pub(super) output: Linear,
+    /// Those that differ, of all layers.
+    pub(super) rotary: Vec<Rotary>,
 }
 
 impl GPTModel {
@@ -52,9 +47,9 @@ impl GPTModel {
         let activation = refuse(config)?;
         parallel::start_rayon();
         let mut findings = Vec::new();
-        let mut build = Build { config, parameters, activation, used: 0, findings: &mut findings };
+        let mut build = Build::new(config, parameters, activation, &mut findings);
         let model = build.model().map_err(Error::candle);
-        let unused = parameters.tensors().len() != build.used;
+        let unused = parameters.tensors().len() != build.used();
         if unused && findings.is_empty() {
             let problem = "has parameters that this model does not compute with";
             findings.push(Finding::new(FindingKind::UnusedTensor, "the schema", problem));
@@ -129,7 +124,12 @@ impl GPTModel {
     /// # Errors
     /// [`Error::Candle`].
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        self.output.forward(hidden).map_err(Error::candle)
+        let logits = self.output.forward(hidden);
+        let logits = match self.config.final_logit_softcapping {
+            Some(most) => logits.and_then(|logits| soft_cap(&logits, most)),
+            None => logits,
+        };
+        logits.map_err(Error::candle)
     }
 
     /// A cache without tokens.
@@ -140,26 +140,8 @@ impl GPTModel {
     /// The linear projections of the layers, each by its name without `.weight`:
     /// `decoder.layers.0.self_attention.linear_qkv`. The router of experts is none of them.
     pub fn projections(&mut self) -> Vec<(String, &mut Linear)> {
-        let mut all = Vec::new();
-        for (number, layer) in self.layers.iter_mut().enumerate() {
-            let prefix = format!("decoder.layers.{number}");
-            let attention = &mut layer.attention;
-            all.push((format!("{prefix}.self_attention.linear_qkv"), &mut attention.linear_qkv));
-            all.push((format!("{prefix}.self_attention.linear_proj"), &mut attention.linear_proj));
-            let mlps: Vec<(String, &mut GatedMlp)> = match &mut layer.mlp {
-                Mlp::Dense(mlp) => vec![(format!("{prefix}.mlp"), mlp)],
-                Mlp::Experts(experts) => {
-                    let name = |number| format!("{prefix}.mlp.experts.local_experts.{number}");
-                    let numbered = experts.experts.iter_mut().enumerate();
-                    numbered.map(|(number, expert)| (name(number), expert)).collect()
-                }
-            };
-            for (prefix, GatedMlp { linear_fc1, linear_fc2, .. }) in mlps {
-                all.push((format!("{prefix}.linear_fc1"), linear_fc1));
-                all.push((format!("{prefix}.linear_fc2"), linear_fc2));
-            }
-        }
-        all
+        let numbered = self.layers.iter_mut().enumerate();
+        numbered.flat_map(|(i, layer)| layer.projections(&format!("decoder.layers.{i}"))).collect()
     }
 
     fn run(
@@ -177,15 +159,27 @@ impl GPTModel {
             x = (x * self.embedding_scale())?;
         }
         let mut x = x.reshape((batch, len, self.config.hidden_size))?;
-        let angles = self.rotary.angles(seen, len, self.dtype())?;
         let whole = cache.is_none() && self.has_gradients();
-        let span = Span::new(&self.config, angles, (seen, len), packed, whole, self.device())?;
+        let tokens = Tokens::new((seen, len), packed, whole, self.device());
+        let angles = self.rotary.iter().map(|rotary| rotary.angles(seen, len, self.dtype()));
+        let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
+        let mut spans: Vec<Span> = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {
+            let spec = &layer.attention.spec;
+            let known = spans.iter().position(|span| span.reach == spec.reach);
+            let span = known.unwrap_or(spans.len());
+            if known.is_none() {
+                spans.push(tokens.span(spec.reach)?);
+            }
+            let grown =
+                spec.temperature.map(|t| tokens.temperatures(t, self.dtype())).transpose()?;
+            let shared = Shared {
+                span: &spans[span],
+                angles: layer.rotary.map(|number| &angles[number]),
+                temperatures: grown.as_ref(),
+            };
             let rows = cache.as_deref_mut().map(|cache| cache.layer(number));
-            let normed = layer.attention_norm.forward(&x)?;
-            x = (x + layer.attention.forward(&normed, &span, rows)?)?;
-            let normed = layer.mlp_norm.forward(&x)?;
-            x = (x + layer.mlp.forward(&normed)?)?;
+            x = layer.forward(&x, &shared, rows)?;
         }
         self.final_norm.forward(&x)
     }
@@ -202,10 +196,10 @@ impl GPTModel {
 
     /// Whether attention may have to be computed for its gradients.
     fn has_gradients(&self) -> bool {
-        let trained = |attention: &Attention| {
-            attention.linear_qkv.is_trained() || attention.linear_proj.is_trained()
+        let trained = |layer: &Layer| {
+            layer.attention.linear_qkv.is_trained() || layer.attention.linear_proj.is_trained()
         };
-        self.embedding.track_op() || self.layers.iter().any(|layer| trained(&layer.attention))
+        self.embedding.track_op() || self.layers.iter().any(trained)
     }
 
     /// Refuses tokens that it cannot compute with.
@@ -237,147 +231,5 @@ impl GPTModel {
             }
         }
         Ok(())
-    }
-}
-
-/// Refuses what in a config makes no model, or is nothing that [`GPTModel`] computes.
-pub(super) fn refuse(config: &GptConfig) -> Result<Activation> {
-    let finding = |field: &str, problem: String| {
-        Finding::new(FindingKind::Config, "the model's config", format!("\"{field}\" {problem}"))
-    };
-    let misfits = config.misfits().into_iter();
-    let mut findings: Vec<Finding> = misfits.map(|m| finding(m.field, m.problem)).collect();
-    let only = |found: &str, known: &str| format!("is \"{found}\"; this model computes {known}");
-    if config.normalization != "RMSNorm" {
-        findings.push(finding("normalization", only(&config.normalization, "\"RMSNorm\"")));
-    }
-    if config.position_embedding_type != "rope" {
-        let problem = only(&config.position_embedding_type, "\"rope\"");
-        findings.push(finding("position_embedding_type", problem));
-    }
-    let activation = Activation::named(&config.activation_func);
-    if activation.is_none() {
-        let known = "\"silu\", \"gelu_pytorch_tanh\", \"gelu\"";
-        findings.push(finding("activation_func", only(&config.activation_func, known)));
-    }
-    if !config.gated_linear_unit {
-        let problem = "is false; this model computes gated linear units";
-        findings.push(finding("gated_linear_unit", problem.into()));
-    }
-    if !config.kv_channels.is_multiple_of(2) {
-        let problem = format!("is {}; rotations take pairs", config.kv_channels);
-        findings.push(finding("kv_channels", problem));
-    }
-    if config.window_size.is_some_and(|(_, after)| after != 0) {
-        let problem = "lets tokens see those after them; this model computes causal attention";
-        findings.push(finding("window_size", problem.into()));
-    }
-    match activation {
-        Some(activation) if findings.is_empty() => Ok(activation),
-        _ => Err(Error::refused(findings)),
-    }
-}
-
-/// Takes parameters by name.
-struct Build<'a> {
-    config: &'a GptConfig,
-    parameters: &'a Parameters,
-    activation: Activation,
-    used: usize,
-    findings: &'a mut Vec<Finding>,
-}
-
-impl Build<'_> {
-    fn model(&mut self) -> candle_core::Result<GPTModel> {
-        let config = self.config;
-        let embedding = self.take("embedding.word_embeddings.weight")?;
-        let output = match config.share_embeddings_and_output_weights {
-            true => embedding.clone(),
-            false => self.take("output_layer.weight")?,
-        };
-        let layers = (0..config.num_layers).map(|number| self.layer(number));
-        let layers = layers.collect::<candle_core::Result<Vec<Layer>>>()?;
-        let final_norm = self.norm("decoder.final_layernorm.weight")?;
-        let rotary = Rotary::new(config, embedding.device())?;
-        let output = Linear::new(output.narrow(0, 0, config.vocab_size)?, None);
-        Ok(GPTModel { config: config.clone(), embedding, layers, final_norm, output, rotary })
-    }
-
-    fn layer(&mut self, number: usize) -> candle_core::Result<Layer> {
-        let config = self.config;
-        let prefix = format!("decoder.layers.{number}");
-        let attention = format!("{prefix}.self_attention");
-        let groups = config.num_query_groups;
-        let has_experts = config.has_experts(number);
-        let mlp_norm = match has_experts {
-            true => format!("{prefix}.pre_mlp_layernorm.weight"),
-            false => format!("{prefix}.mlp.linear_fc1.layer_norm_weight"),
-        };
-        let mut head_norm = |name: &str| {
-            let name = format!("{attention}.{name}.weight");
-            config.qk_layernorm.then(|| self.norm(&name)).transpose()
-        };
-        let (q_norm, k_norm) = (head_norm("q_layernorm")?, head_norm("k_layernorm")?);
-        let qkv_bias = config.attention_bias || config.add_qkv_bias;
-        Ok(Layer {
-            attention_norm: self.norm(&format!("{attention}.linear_qkv.layer_norm_weight"))?,
-            attention: Attention {
-                linear_qkv: self.linear(&attention, "linear_qkv", qkv_bias)?,
-                q_norm,
-                k_norm,
-                linear_proj: self.linear(&attention, "linear_proj", config.attention_bias)?,
-                groups,
-                queries: config.num_attention_heads / groups,
-                head_size: config.kv_channels,
-            },
-            mlp_norm: self.norm(&mlp_norm)?,
-            mlp: self.mlp(&format!("{prefix}.mlp"), has_experts)?,
-        })
-    }
-
-    fn mlp(&mut self, prefix: &str, has_experts: bool) -> candle_core::Result<Mlp> {
-        if !has_experts {
-            return Ok(Mlp::Dense(self.gated(prefix)?));
-        }
-        let experts = (0..self.config.experts())
-            .map(|number| self.gated(&format!("{prefix}.experts.local_experts.{number}")));
-        let experts = experts.collect::<candle_core::Result<Vec<GatedMlp>>>()?;
-        Ok(Mlp::Experts(Experts {
-            router: self.linear(prefix, "router", false)?,
-            experts,
-            top_k: self.config.moe_router_topk.unwrap_or(1),
-            pre_softmax: self.config.moe_router_pre_softmax.unwrap_or(false),
-        }))
-    }
-
-    fn gated(&mut self, prefix: &str) -> candle_core::Result<GatedMlp> {
-        Ok(GatedMlp {
-            linear_fc1: self.linear(prefix, "linear_fc1", self.config.mlp_bias)?,
-            linear_fc2: self.linear(prefix, "linear_fc2", self.config.mlp_bias)?,
-            activation: self.activation,
-        })
-    }
-
-    fn linear(&mut self, prefix: &str, name: &str, bias: bool) -> candle_core::Result<Linear> {
-        let weight = self.take(&format!("{prefix}.{name}.weight"))?;
-        let bias = bias.then(|| self.take(&format!("{prefix}.{name}.bias"))).transpose()?;
-        Ok(Linear::new(weight, bias))
-    }
-
-    fn norm(&mut self, name: &str) -> candle_core::Result<RmsNorm> {
-        Ok(RmsNorm {
-            weight: self.take(name)?,
-            epsilon: self.config.layernorm_epsilon,
-            zero_centered: self.config.layernorm_zero_centered_gamma,
-        })
-    }
-
-    fn take(&mut self, name: &str) -> candle_core::Result<Tensor> {
-        self.used += 1;
-        self.parameters.tensors().get(name).cloned().ok_or_else(|| {
-            let problem = "is a parameter of this model, and the schema does not declare it";
-            self.findings.push(Finding::new(FindingKind::MissingSource, name, problem));
-            candle_core::Error::Msg(problem.into())
-        })
     }
 }

@@ -148,19 +148,21 @@ fn inverse_root(x: &Tensor, epsilon: f64) -> Result<Tensor> {
 }
 
 /// Turns the pairs (element i of the first half, element i of the second) of the last dimension of
-/// `x`, `[batch, heads, positions, size]`, by angles whose cosines and sines are
-/// `[positions, size / 2]`.
-pub(super) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor> {
+/// `x`, `[batch, heads, positions, size]`, or if they are `interleaved` the pairs of neighbours, by
+/// angles whose cosines and sines are `[positions, size / 2]`.
+pub(super) fn rotate(x: &Tensor, cos: &Tensor, sin: &Tensor, interleaved: bool) -> Result<Tensor> {
+    let rope = match interleaved {
+        true => candle_nn::rotary_emb::rope_i,
+        false => candle_nn::rotary_emb::rope,
+    };
     let x = x.contiguous()?;
-    let made = candle_nn::rotary_emb::rope(&x, cos, sin)?;
+    let made = rope(&x, cos, sin)?;
     if !x.track_op() {
         return Ok(made);
     }
     // Gradients turn back.
     let (cos, back) = (cos.clone(), sin.neg()?);
-    graft(&x, made, move |_, gradient| {
-        candle_nn::rotary_emb::rope(&gradient.contiguous()?, &cos, &back)
-    })
+    graft(&x, made, move |_, gradient| rope(&gradient.contiguous()?, &cos, &back))
 }
 
 /// `silu(gate) · up`, of `[…, gate over up]`: half as wide.
@@ -256,7 +258,9 @@ mod tests {
             let angles = Tensor::from_vec(values(12, 2.0), (4, 3), &Device::Cpu).unwrap();
             let angles = angles.to_dtype(dtype).unwrap();
             let (cos, sin) = (angles.cos().unwrap(), angles.sin().unwrap());
-            same(&[&x], &|x| rotate(x[0], &cos, &sin), &|x| rotate_composed(x[0], &cos, &sin));
+            same(&[&x], &|x| rotate(x[0], &cos, &sin, false), &|x| {
+                rotate_composed(x[0], &cos, &sin)
+            });
             let weight = variable(&[6], 1.0, dtype);
             same(&[&x, &weight], &|x| rms_norm(x[0], x[1], 1e-5), &|x| {
                 normalized(x[0], 1e-5)?.broadcast_mul(x[1])

@@ -1,7 +1,7 @@
 //! Models from checkpoints.
 
 use super::adapter::{AdapterMetadata, LoadedAdapter};
-use super::gpt::refuse;
+use super::refuse::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer, refused};
 use crate::base::{json, options};
 use crate::checkpoint::{NemoCheckpoint, look};

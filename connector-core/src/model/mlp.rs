@@ -1,62 +1,65 @@
-//! The MLP of a layer: gated, one or a mixture of experts.
+//! The MLP of a layer: one, or a mixture of experts.
 
 use super::experts::Experts;
 use super::kernels::{halves, swiglu};
 use super::linear::Linear;
+use super::spec::{Activation, GateSpec, UnitSpec};
 use candle_core::{Result, Tensor};
 
-/// The activation, the first factor of a gated linear unit.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Activation {
-    Silu,
-    /// The approximation with tanh.
-    GeluTanh,
-    /// With the error function.
-    Gelu,
-}
-
-impl Activation {
-    /// By the name that PyTorch and transformers give it.
-    pub fn named(name: &str) -> Option<Self> {
-        Some(match name {
-            "silu" | "swish" => Activation::Silu,
-            "gelu_pytorch_tanh" => Activation::GeluTanh,
-            "gelu" => Activation::Gelu,
-            _ => return None,
-        })
-    }
-}
-
-/// `fc2(activation(gate) · up)`, where `linear_fc1` computes the gate over up.
+/// `fc2(activation(gate) · up)`, where `linear_fc1` computes the gate over up; or, not gated,
+/// `fc2(activation(fc1))`.
 #[derive(Clone, Debug)]
-pub(super) struct GatedMlp {
+pub(super) struct Unit {
     pub linear_fc1: Linear,
     pub linear_fc2: Linear,
-    pub activation: Activation,
+    pub spec: UnitSpec,
 }
 
-impl GatedMlp {
+impl Unit {
     /// `x` and the result are `[…, hidden]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let both = self.linear_fc1.forward(x)?;
-        let inner = match self.activation {
-            Activation::Silu => swiglu(&both)?,
-            Activation::GeluTanh => gated(&both, Tensor::gelu)?,
-            Activation::Gelu => gated(&both, Tensor::gelu_erf)?,
+        let inner = self.linear_fc1.forward(x)?;
+        let UnitSpec { activation, gate, .. } = self.spec;
+        let inner = match gate {
+            None => activation.of(&inner)?,
+            Some(GateSpec { offset: 0.0, clamp: None }) if activation == Activation::Silu => {
+                swiglu(&inner)?
+            }
+            Some(gate) => gated(&inner, activation, gate)?,
         };
         self.linear_fc2.forward(&inner)
     }
 }
 
-fn gated(both: &Tensor, activation: impl Fn(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-    let [gate, up] = halves(both)?;
-    activation(&gate)? * up
+fn gated(both: &Tensor, activation: Activation, spec: GateSpec) -> Result<Tensor> {
+    let [mut gate, mut up] = halves(both)?;
+    if let Some(most) = spec.clamp {
+        gate = gate.minimum(most)?;
+        up = up.minimum(most)?.maximum(-most)?;
+    }
+    if spec.offset != 0.0 {
+        up = (up + spec.offset)?;
+    }
+    activation.of(&gate)? * up
+}
+
+impl Activation {
+    fn of(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Activation::Silu => x.silu(),
+            Activation::GeluTanh => x.gelu(),
+            Activation::Gelu => x.gelu_erf(),
+            // As silu(1.702 x) / 1.702, which has a backward pass.
+            Activation::QuickGelu => (x * 1.702)?.silu()? / 1.702,
+            Activation::SquaredRelu => x.relu()?.sqr(),
+        }
+    }
 }
 
 /// What follows attention in a layer.
 #[derive(Clone, Debug)]
 pub(super) enum Mlp {
-    Dense(GatedMlp),
+    Dense(Unit),
     Experts(Experts),
 }
 

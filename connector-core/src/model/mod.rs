@@ -7,11 +7,12 @@
 //!
 //! | | |
 //! |---|---|
-//! | norms | RMS, plain or zero-centred (Gemma's), in f32 |
-//! | positions | rotary embeddings, plain, `linear` or `llama3` |
-//! | attention | query groups of any number, causal, within a window; the softmax in f32 |
-//! | MLP | gated, with SiLU or GELU (exact or with tanh); or experts, the best of which share a token by the softmax of their scores |
-//! | ends | tied or not; Gemma's scaled embedding, whose factor is rounded to the model's type |
+//! | norms | RMS norms and layer norms, plain or zero-centred (Gemma's), in f32; before attention and the MLP, after them, or both; of queries and keys, by head, over all heads, or after they are rotated |
+//! | positions | rotary embeddings of heads or a part of them, of halves or neighbours; plain, `linear`, `llama3`, `yarn`; another base in layers with a window; layers without |
+//! | attention | query groups of any number, causal; within a window or a chunk, by layer; with sinks, a cap on scores, queries that grow with their position; the softmax in f32 |
+//! | MLP | gated or plain, clamped or not, with SiLU, GELU (exact, with tanh, quick) or a squared ReLU |
+//! | experts | chosen by a softmax, before or after the choice, or by sigmoids, with biases, groups and a scale; shares of inputs or outputs; an expert that sees every token, with a gate or without |
+//! | ends | tied or not; Gemma's scaled embedding, whose factor is rounded to the model's type; a cap on logits |
 //!
 //! A model comes from [`GptFamily::load`], which every family has, or from [`Loaded`], which also has
 //! its tokenizer and takes any family:
@@ -53,6 +54,7 @@
 mod adapter;
 mod attention;
 mod base;
+mod build;
 mod cache;
 mod compare;
 mod error;
@@ -61,6 +63,7 @@ mod generate;
 mod gpt;
 mod graft;
 mod kernels;
+mod layer;
 mod linear;
 mod load;
 mod lora;
@@ -69,8 +72,12 @@ mod norm;
 #[cfg(feature = "oracle")]
 mod oracle;
 mod parameters;
+mod refuse;
 mod rotary;
+mod router;
 mod sampling;
+mod span;
+mod spec;
 mod tokenizer;
 
 #[cfg(feature = "train")]

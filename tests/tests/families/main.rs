@@ -1,5 +1,6 @@
 //! The families: what their configs may say, what comes back of it, what their checkpoints may be.
 
+mod first_wave;
 mod gemma;
 mod mistral;
 mod mixtral;

@@ -101,7 +101,7 @@ fn what_is_another_model_is_refused() {
         (json!({"model_type": "mixtral"}), "\"model_type\" is \"mixtral\""),
         (json!({"num_local_experts": 8}), "\"num_local_experts\" is 8"),
         (json!({"quantization_config": {"quant_method": "awq"}}), "\"quantization_config\""),
-        (json!({"rope_scaling": {"type": "yarn", "factor": 4.0}}), "yarn"),
+        (json!({"rope_scaling": {"type": "longrope", "factor": 4.0}}), "longrope"),
     ] {
         let text = refusal(&mistral(changes.clone()));
         assert!(text.contains(says), "{changes}: {text}");

@@ -37,7 +37,7 @@ fn what_they_do_not_convert_is_refused_by_name() {
         ("qwen2", json!({"attention_bias": false}), "attention_bias"),
         ("qwen3", json!({"layer_types": ["full_attention", "sliding_attention", "x"]}), "layer"),
         ("qwen3", json!({"hidden_act": "gelu"}), "hidden_act"),
-        ("qwen3", json!({"rope_scaling": {"rope_type": "yarn", "factor": 4.0}}), "yarn"),
+        ("qwen3", json!({"rope_scaling": {"rope_type": "longrope", "factor": 4.0}}), "longrope"),
     ] {
         let text = refusal(&changed(name, changes.clone()));
         assert!(text.contains(says), "{changes}: {text}");

@@ -135,14 +135,14 @@ fn verify_compares_what_is_computed() {
         let verify = ["verify", "--logits", text(&source), text(&out)];
         let (code, told) = json(&[&verify[..], &["--reference", text(&file)]].concat());
         assert_eq!((code, &told["is_equal"]), (Some(0), &true.into()), "{name}: {told}");
-        assert!(told["largest"].as_f64().unwrap() < 2e-5, "{name}: {told}");
+        assert!(told["largest"].as_f64().unwrap() < 1e-4, "{name}: {told}");
         let (code, told) = json(&verify);
         match name.as_str() {
-            // No model of candle-transformers.
-            name if name == "llama3_tied" || name.starts_with("qwen") => {
-                assert_eq!((code, &told["kind"]), (Some(2), &"model".into()))
+            "llama" | "mistral" | "mixtral" | "gemma" => {
+                assert_eq!((code, &told["is_equal"]), (Some(0), &true.into()), "{name}: {told}")
             }
-            _ => assert_eq!((code, &told["is_equal"]), (Some(0), &true.into()), "{name}: {told}"),
+            // No model of candle-transformers.
+            _ => assert_eq!((code, &told["kind"]), (Some(2), &"model".into())),
         }
         let exact = [&verify[..], &["--reference", text(&file), "--tolerance", "0"]].concat();
         assert_eq!(run(&exact).code, Some(5), "{name}");

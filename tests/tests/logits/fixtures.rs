@@ -5,7 +5,7 @@ use candle_core::{DType, Device, Tensor};
 use connector_core::checkpoint::torch_dist::LayerLayout;
 use connector_core::connector::TorchDist;
 use connector_core::families::{GemmaModel, LlamaModel, MistralModel, MixtralModel};
-use connector_core::model::{GPTModel, GptFamily, Loaded, oracle_logits};
+use connector_core::model::{GPTModel, GptFamily, Loaded, LogitDistance, oracle_logits};
 use connector_core::{DeviceChoice, Result};
 use connector_tests::{
     Bench, Model, export_options, fixture, fixtures, options as import_options, variant,
@@ -85,6 +85,11 @@ fn every_way_gives_the_same_bits() {
         bench.export(export_options(|_| {}));
         assert!(logits(&bench.back()) == want, "{name}: exported");
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
+            // Layers of two kinds are not stacked.
+            let mixed = ["glm4_moe", "llama4_text"].contains(&name.as_str());
+            if mixed && layers == LayerLayout::Stacked {
+                continue;
+            }
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
                 o.torch_dist = Some(TorchDist::default().layers(layers));
@@ -129,18 +134,19 @@ fn others_compute_the_same() {
     }
 }
 
-/// Rounded to 8 or 11 bits in every operation, logits stay close to what they were.
+/// Rounded to 8 or 11 bits in every operation, logits stay close to what they were: in the mean, as a
+/// token may go to another expert.
 #[test]
 fn half_precision_is_close() {
-    for (dtype, share) in [(DType::BF16, 0.05), (DType::F16, 0.01)] {
+    for (dtype, share) in [(DType::BF16, 0.02), (DType::F16, 0.003)] {
         for name in &fixtures() {
             let (tokens, want) = reference(name);
             let path = fixture(&format!("{name}/hf"));
             let model = Loaded::open(&path, &options(dtype)).unwrap().model().unwrap();
             let logits = model.forward(&tokens).unwrap();
             assert_eq!(logits.dtype(), dtype);
-            let scale: f32 = want.abs().unwrap().max_all().unwrap().to_scalar().unwrap();
-            let apart = distance(&logits, &want) / f64::from(scale);
+            let apart = LogitDistance::between(&logits, &want).unwrap();
+            let apart = apart.mean / apart.scale;
             println!("{name} {dtype:?}: {apart:.1e} of the largest logit");
             assert!(apart < share, "{name} {dtype:?}: {apart:e}");
         }

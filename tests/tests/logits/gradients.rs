@@ -58,13 +58,14 @@ fn gradients_are_slopes() {
         let gradients = loss(&model, &tokens).backward().unwrap();
         for (number, (parameter, variable)) in variables.iter().enumerate() {
             let Some(gradient) = gradients.get(variable) else {
-                assert!(parameter.contains("experts"), "{name}: {parameter} has no gradient");
+                assert!(parameter.contains("expert"), "{name}: {parameter} has no gradient");
                 continue;
             };
             let element = number * 37 % variable.elem_count();
             let got = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap()[element];
             let want = slope(&model, &tokens, variable, element);
-            let near = (got - want).abs() <= 1e-6 * (1.0 + want.abs());
+            // Slopes between norms, which curve, are measured no better.
+            let near = (got - want).abs() <= 1e-5 * (1.0 + want.abs());
             assert!(near, "{name}: {parameter}[{element}]: {got} is not {want}");
         }
     }

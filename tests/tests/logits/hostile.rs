@@ -117,10 +117,17 @@ fn configs_that_make_no_model_are_refused() {
         ("vocab_size", json!(0), "from 1 to"),
         ("seq_length", json!(0), "from 1 to"),
         ("layernorm_epsilon", json!(-1.0), "from 0 to 1"),
-        ("normalization", json!("LayerNorm"), "this model computes \"RMSNorm\""),
+        ("normalization", json!("BatchNorm"), "\"RMSNorm\" or \"LayerNorm\""),
+        ("normalization", json!("LayerNorm"), "the schema does not declare it"),
         ("position_embedding_type", json!("learned_absolute"), "\"rope\""),
         ("activation_func", json!("relu"), "gelu_pytorch_tanh"),
-        ("gated_linear_unit", json!(false), "gated linear units"),
+        ("layernorm_position", json!("between"), "\"after\" or \"both\""),
+        ("softmax_type", json!("off-by-one"), "\"vanilla\" or \"learnable\""),
+        ("softmax_scale", json!(0.0), "above 0"),
+        ("rotary_percent", json!(1.5), "1 or less"),
+        ("rotary_percent", json!(0.4), "rotations take pairs"),
+        ("window_attn_skip_freq", json!([1, 2]), "0, no window, or 1, a window"),
+        ("no_rope_freq", json!([1]), "for 1 layers; there are 2"),
         ("window_size", json!([3, 1]), "causal"),
         // It fits no tensor that is there.
         ("ffn_hidden_size", json!(81), "under this config it should be"),
@@ -134,12 +141,15 @@ fn configs_that_make_no_model_are_refused() {
         ("moe_router_topk", json!(5), "there are 4 experts"),
         ("moe_router_topk", json!(0), "there are 4 experts"),
         ("num_moe_experts", json!(1_000_000), "from 1 to 4096"),
+        ("moe_router_num_groups", json!(3), "does not divide num_moe_experts"),
+        ("moe_router_group_topk", json!(2), "2 of 1 groups"),
+        ("moe_router_score_function", json!("tanh"), "\"softmax\" or \"sigmoid\""),
     ] {
         let error = with_yaml("mixtral", &[(field, value.clone())]).unwrap_err();
         assert!(error.contains(want), "{field} {value}: {error}");
     }
     // All of them at once.
-    let changes = [("kv_channels", json!(7)), ("normalization", json!("LayerNorm"))];
+    let changes = [("kv_channels", json!(7)), ("normalization", json!("BatchNorm"))];
     assert!(with_yaml("llama", &changes).unwrap_err().contains("(2 findings)"));
 }
 
