@@ -205,7 +205,7 @@ impl Declaration {
                 return Ok(());
             }
         };
-        let (value, experts) = value(cfg, input, self.kind)?;
+        let (value, experts) = value(cfg, input, self.kind, errors)?;
         if let Some(experts) = experts {
             if self.experts.is_some() {
                 errors.at(experts.axis.span(), "a model has one axis of experts: keep one");
@@ -250,14 +250,15 @@ fn vocabulary(input: ParseStream<'_>) -> syn::Result<Vocabulary> {
 }
 
 /// `: experts`, `: experts(grouped)`
-fn experts(axis: &Ident, input: ParseStream<'_>) -> syn::Result<Option<Experts>> {
+fn experts(axis: &Ident, input: ParseStream<'_>, errors: &Errors) -> syn::Result<Option<Experts>> {
     if input.parse::<Option<Token![:]>>()?.is_none() {
         return Ok(None);
     }
     let what: Ident = input.parse()?;
     if what != "experts" {
-        let message = format!("an axis can be one of `experts`, not of `{what}`");
-        return Err(syn::Error::new(what.span(), message));
+        let message =
+            format!("an axis is one of `experts` or of nothing: `axis {axis}: experts = …;`");
+        errors.at(what.span(), message);
     }
     let mut grouped = None;
     if input.peek(token::Paren) {
@@ -272,10 +273,11 @@ fn value(
     cfg: Vec<Attribute>,
     input: ParseStream<'_>,
     kind: Kind,
+    errors: &Errors,
 ) -> syn::Result<(Value, Option<Experts>)> {
     let what: Ident = input.parse()?;
     let name: Ident = input.parse()?;
-    let experts = if what == "axis" { experts(&name, input)? } else { None };
+    let experts = if what == "axis" { experts(&name, input, errors)? } else { None };
     let mut of = Vec::new();
     if input.peek(token::Paren) {
         let content;

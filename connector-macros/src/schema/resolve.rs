@@ -177,15 +177,14 @@ impl<'a> Resolver<'a, '_> {
             self.indices_of_flags(key.text(), &when, &axes);
             self.indices_of_shape(&key, &written.shape, &axes);
             let spelt = written.aka.iter().zip(0..aka.len());
-            let written_as: Vec<(Condition, usize)> =
+            let mut written_as: Vec<(Condition, usize)> =
                 spelt.filter_map(|(s, number)| Some((s.when.clone()?, number))).collect();
-            let mut written_as = written_as;
-            if let Some(Experts { grouped, .. }) = self.of_experts(&key) {
-                if let Some(spelling) = self.grouped(&key) {
-                    let when = grouped.as_ref().map(Condition::flag);
-                    written_as.extend(when.map(|when| (when, aka.len())));
-                    aka.push(spelling);
-                }
+            if let Some(Experts { grouped, .. }) = self.of_experts(&key)
+                && let Some(spelling) = self.grouped(&key)
+            {
+                let when = grouped.as_ref().map(Condition::flag);
+                written_as.extend(when.map(|when| (when, aka.len())));
+                aka.push(spelling);
             }
             for (when, _) in &written_as {
                 self.indices_of_flags(key.text(), when, &axes);

@@ -8,7 +8,7 @@ pub struct Config {
 
 param_schema! { pub MyModel(c: Config) {
     axis e: birds = c.experts;
-    "mlp.experts.{e}.fc1.weight": [c.hidden];
+    "mlp.experts.local_experts.{e}.fc1.weight": [c.hidden];
 } }
 
 fn main() {}
