@@ -34,7 +34,8 @@
 //!
 //! # Writing an importer
 //!
-//! 1. Declare the parameters with [`param_schema!`]: names, shapes, and when they exist.
+//! 1. Declare the parameters with [`param_schema!`]: names, shapes, and when they exist; what models
+//!    have in common with [`param_block!`].
 //! 2. Write the rows with [`mapping!`], in the key patterns of [`key`].
 //! 3. Where no built-in operation ([`ops`]) does it, write a function on tensors and annotate it with
 //!    [`state_transform`].

@@ -11,11 +11,11 @@ pub use crate::key::{Condition, Pattern, Term};
 pub use crate::mapping::{
     Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
 };
-pub use crate::proof::{Flags, Flat, Proof, count, flatten};
+pub use crate::proof::{Flags, Flat, Proof, check_include, count, flatten};
 pub use crate::schema::{
-    Configured, Declared, Entry, Included, Instance, Model, ModelConfig, Outer, ParamSchema,
-    Parameter, Schema, Sizes, check_include, count as count_names, list, names_of, sizes,
-    spellings, terms,
+    Configured, Declared, Entry, Experts, Included, Instance, Model, ModelConfig, Outer,
+    ParamSchema, Parameter, Schema, Sizes, Vocabulary, count as count_names, experts_of, list,
+    names_of, sizes, spellings, terms, vocabulary_of,
 };
 pub use crate::store::Dtype;
 pub use crate::transform::{
@@ -216,6 +216,11 @@ pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
 /// The parameters of a declared model under `config`.
 pub fn instance<M: ParamSchema>(config: &M::Config) -> Box<dyn Instance> {
     Box::new(Configured::<M>(config.clone()))
+}
+
+/// Whether a field of a config, a `bool` or an `Option<bool>`, says so.
+pub fn is_true<T: From<bool> + PartialEq>(field: &T) -> bool {
+    *field == T::from(true)
 }
 
 /// The indices `at` of the axes of `S` as the block `B` numbers its axes.

@@ -28,6 +28,11 @@ impl Condition {
         })
     }
 
+    /// Holds where a flag does.
+    pub fn flag(name: &Ident) -> Condition {
+        Condition(vec![Term::Flag(name.clone())])
+    }
+
     /// Holds where both do.
     pub fn and(&self, other: &Condition) -> Condition {
         let mut terms = [&self.0[..], &other.0[..]].concat();

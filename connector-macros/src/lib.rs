@@ -99,6 +99,8 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// | entry | meaning |
 /// |---|---|
 /// | `axis name = usize;` | what an index `{name}` in names runs over: from 0 up to this |
+/// | `axis name: experts = usize;`, `axis name: experts(field) = usize;` | the experts of a mixture; where the config's `field`, a `bool` or `Option<bool>`, says so, they are written as grouped ones |
+/// | `vocabulary tokens;`, `vocabulary tokens padded to divisor;` | the config's fields for the number of tokens and what the rows are padded to a multiple of: options that pad set the second, `ops::pad_vocab` asks for the first |
 /// | `field name = usize;` | a number that operations and offsets, `{name + axis}`, ask for |
 /// | `flag name = bool;` | what conditions are made of; at most 16, of which 8 may meet at one parameter |
 /// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
@@ -118,6 +120,9 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// - Expressions see the config and, as `usize`, the axes that the name or the head of the field
 ///   or flag has.
 /// - A choice in a name, `{p:weight|bias}`, makes one parameter for each text.
+/// - A parameter of experts is called as Megatron-core's local ones,
+///   `mlp.experts.local_experts.{e}.linear_fc1.weight`. The name as a grouped one,
+///   `mlp.experts.linear_fc1.weight{e}`, and that in torch_dist, where all are one tensor, follow.
 /// - An entry may have `///` and, but for axes, `#[cfg(…)]` before it.
 /// - `crate = path;` as the first words says where `connector_core` is.
 #[proc_macro]

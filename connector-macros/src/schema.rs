@@ -16,8 +16,9 @@ use syn::parse::{ParseStream, Parser};
 pub fn expand(kind: Kind, tokens: TokenStream) -> TokenStream {
     let errors = Errors::new();
     let parse = |input: ParseStream<'_>| Declaration::parse(kind, input, &errors);
-    let Some(declaration) = errors.ok(parse.parse2(tokens)) else { return errors.finish() };
+    let Some(mut declaration) = errors.ok(parse.parse2(tokens)) else { return errors.finish() };
     let private = core_path::private(declaration.core.as_ref());
+    declaration.add_what_follows(&private);
     let parameters = Parameters::new(&declaration, &errors);
     expand::expand(&private, &declaration, &parameters, &errors.finish())
 }

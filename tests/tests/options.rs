@@ -324,7 +324,7 @@ fn too_little_memory_is_refused_and_the_rule_named() {
     assert_eq!(finding.kind, FindingKind::Resource);
     assert!(finding.subject.ends_with("self_attention.linear_qkv.weight"), "{text}");
     assert!(finding.problem.starts_with("merge_qkv takes"), "{text}");
-    assert!(finding.rule.as_deref().is_some_and(|rule| rule.contains("rows.rs:")), "{text}");
+    assert!(finding.rule.as_deref().is_some_and(|rule| rule.contains("blocks.rs:")), "{text}");
 
     // What it says suffices does, and a byte less does not.
     let least: u64 = text.trim().rsplit(' ').next().unwrap().parse().unwrap();

@@ -30,7 +30,7 @@ fn a_renamed_tensor() {
     let refusal = refusal(&bench);
     let unused = about(&refusal, FindingKind::UnusedTensor, "model.norms.weight");
     assert_eq!(unused.notes, ["did you mean model.norm.weight?"]);
-    assert!(unused.rule.as_deref().is_some_and(|rule| rule.contains("rows.rs:")), "{unused:?}");
+    assert!(unused.rule.as_deref().is_some_and(|rule| rule.contains("blocks.rs:")), "{unused:?}");
     let missing = about(&refusal, FindingKind::MissingSource, "decoder.final_layernorm.weight");
     assert!(missing.notes[0].contains("needs model.norm.weight"), "{missing}");
     assert_eq!(refusal.findings.len(), 2, "{refusal}");

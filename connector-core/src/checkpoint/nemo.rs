@@ -68,20 +68,6 @@ impl ModelYaml {
     fn name(&self) -> &str {
         self.target.rsplit('.').next().unwrap_or(&self.target)
     }
-
-    /// Makes the field of the padding say how many rows there are.
-    fn fit_vocabulary(&mut self, tensors: &[TensorInfo]) {
-        // Training on several ranks pads the vocabulary to a multiple of more than the field says.
-        let rows = vocab_rows(tensors);
-        let tokens = self.config["vocab_size"].as_u64().and_then(|n| usize::try_from(n).ok());
-        let divisor = self.config["make_vocab_size_divisible_by"].as_u64().unwrap_or(1).max(1);
-        if let (Some(rows), Some(tokens)) = (rows, tokens)
-            && tokens <= rows
-            && tokens.checked_next_multiple_of(divisor as usize) != Some(rows)
-        {
-            self.config["make_vocab_size_divisible_by"] = rows.into();
-        }
-    }
 }
 
 impl NemoCheckpoint {
@@ -187,8 +173,7 @@ impl NemoCheckpoint {
             before.as_ref().map(|model| model.value.tokenizer.clone()).unwrap_or_default();
         let file = file.or(before.map(|model| (model.path, model.bytes)));
         let (path, bytes) = file.unwrap_or_default();
-        let mut value = ModelYaml { target: model, config, tokenizer };
-        value.fit_vocabulary(self.tensors.tensors());
+        let value = ModelYaml { target: model, config, tokenizer };
         self.model = Some(Text { path, bytes, value });
         self.findings.extend(findings);
     }
@@ -203,15 +188,10 @@ impl NemoCheckpoint {
         &self.weights
     }
 
-    /// Names the experts of a mixture as its config says, and returns whether as those of a grouped
-    /// GEMM. A distributed checkpoint has them in one tensor, and names none.
-    pub(crate) fn spell_experts(&mut self) -> bool {
-        let is_grouped = self.config().and_then(|config| config.get("moe_grouped_gemm")?.as_bool());
-        let is_grouped = is_grouped == Some(true);
-        if is_grouped {
-            self.tensors.rename(|name| torch_dist::grouped(&torch_dist::canonical(name)));
-        }
-        is_grouped
+    /// Names the experts of a mixture as Megatron-core's grouped ones. A distributed checkpoint has
+    /// them in one tensor, and names none.
+    pub(crate) fn group_experts(&mut self) {
+        self.tensors.rename(|name| torch_dist::grouped(&torch_dist::canonical(name)));
     }
 
     /// The rows of its embedding, if it has one.

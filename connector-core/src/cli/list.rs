@@ -92,7 +92,7 @@ fn flavors(connector: &Registration) -> &'static [&'static str] {
 }
 
 fn proof(connector: &Registration) -> &'static str {
-    match (connector.dynamic, connector.connector.has_schema()) {
+    match (connector.dynamic, connector.connector.schema().is_some()) {
         (true, _) => "dynamic",
         (false, true) => "proven",
         (false, false) => "open",

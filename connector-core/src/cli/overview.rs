@@ -187,7 +187,7 @@ fn completeness(planned: &Planned, summary: &Summary) -> String {
         (true, 0) => "every tensor of the checkpoint used",
         (true, _) => "every other tensor of the checkpoint used",
     };
-    match (export, planned.registration().connector.has_schema()) {
+    match (export, planned.registration().connector.schema().is_some()) {
         (false, true) => format!("{used}, every parameter produced"),
         (true, true) => format!("{used}, every parameter there"),
         (_, false) => {

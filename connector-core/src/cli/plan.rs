@@ -94,7 +94,7 @@ fn connector(planned: &Planned) -> String {
         Direction::Export => "to",
     };
     let backwards = if read_backwards { ", read backwards" } else { "" };
-    let has_schema = registration.connector.has_schema();
+    let has_schema = registration.connector.schema().is_some();
     let proof = match (dynamic, registration.direction) {
         (true, _) => "dynamic: it converts in its own way",
         (false, Direction::Export) => "written by hand",

@@ -1,8 +1,10 @@
 use super::conversion::{Conversion, Target};
+use super::import::comes_back;
 use super::planned::{Files, MAX_SHARD_SIZE, settled};
 use super::record::{OptionsRecord, Subject};
 use super::recorded::Recorded;
 use super::same_names::SameNames;
+use super::trained::spell_experts;
 use super::{ExportOptions, Planned, Record, Registry, TorchDist, TrainedOptions};
 use crate::base::{Cancel, options};
 use crate::checkpoint::{
@@ -110,7 +112,7 @@ impl PlannedConvert {
         }
         let (files, container) = beside(&checkpoint, &options)?;
         if options.torch_dist.is_none() {
-            checkpoint.spell_experts();
+            spell_experts(&mut checkpoint, &options.format)?;
         }
         let same = SameNames::new()?;
         let plan = same.plan(checkpoint.source().tensors())?;
@@ -258,8 +260,12 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
         Some(dist) => {
             let tensors = checkpoint.source().tensors().iter();
             let layers = dist.layout(|| tensors.map(|t| (&*t.name, t.shape.clone())).collect());
+            // Whoever cannot restore it will not read it by its names either.
+            let restored = known.map(|known| known.restore(config, &checkpoint.config_file()));
+            let restored = restored.and_then(Result::ok);
+            comes_back(restored.as_ref().and_then(|restored| restored.instance.as_deref()))?;
             let mut around = described.surroundings(dist.flavor, layers)?;
-            (dist.container(layers, &mut around, config), around)
+            (dist.container(layers, &mut around), around)
         }
         None => (Container::Safetensors, described.plain()?),
     };

@@ -4,7 +4,6 @@ use super::planned::{
 };
 use super::record::OptionsRecord;
 use super::recorded::Recorded;
-use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::base::panics::catch;
@@ -220,14 +219,14 @@ fn configure(
         *field = dtype.into();
     }
     if keep_vocab_padding {
-        let number = |name: &str| fields.get(name).and_then(Value::as_u64);
-        let (Some(tokens), Some(divisor)) = (number(VOCABULARY), number(VOCAB_DIVISOR)) else {
-            let reason =
-                format!("it has no {VOCABULARY} and {VOCAB_DIVISOR}, so it has no padding to keep");
-            return Err(Error::ModelConfig { reason });
+        let vocabulary = connector.schema().and_then(|schema| schema.vocabulary);
+        let rows = vocabulary.and_then(|vocabulary| Some((vocabulary, vocabulary.rows(&fields)?)));
+        let Some((vocabulary, rows)) = rows else {
+            let reason = "its schema names no field that its vocabulary is padded to, so it has no \
+                          padding to keep";
+            return Err(Error::ModelConfig { reason: reason.into() });
         };
-        let padded = tokens.checked_next_multiple_of(divisor.max(1)).unwrap_or(tokens);
-        fields[VOCABULARY] = padded.into();
+        fields[vocabulary.tokens] = rows.into();
     }
     if fields == *configuration.model.json() {
         Ok(configuration)

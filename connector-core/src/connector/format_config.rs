@@ -1,10 +1,9 @@
 //! The format's config that an export writes: what the model's config says, on top of the original.
 
-use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Connect, Erased, ModelConnector};
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, FieldReport};
 use crate::plan::{Finding, FindingKind};
-use crate::schema::Model;
+use crate::schema::{Model, Schema};
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::{Map, Value};
@@ -206,7 +205,7 @@ impl Translation<'_> {
         let advice = "config.json would say so, from this file, and could not be read back";
         let back = read_config(importer, &self.checkpoint(fields.clone()))
             .map_err(|error| about(error, self.file, advice))?;
-        Ok(differing(model, &back.model))
+        Ok(differing(importer.schema(), model, &back.model))
     }
 
     fn refuse_lost(&self, lost: &[(String, Value, Value)]) -> Result<()> {
@@ -247,17 +246,23 @@ fn about(error: Error, file: &str, advice: &str) -> Error {
 }
 
 /// The fields in which two configs of a model differ, with both values.
-pub(super) fn differing(one: &Config, other: &Config) -> Vec<(String, Value, Value)> {
+pub(super) fn differing(
+    schema: Option<&Schema>,
+    one: &Config,
+    other: &Config,
+) -> Vec<(String, Value, Value)> {
     // How rows are padded and experts named is a matter of the model's side; of the type the weights
     // are witness.
-    const OURS: [&str; 3] = [VOCAB_DIVISOR, GROUPED_EXPERTS, DTYPE];
+    let divisor = schema.and_then(|schema| schema.vocabulary?.divisor);
+    let grouped = schema.and_then(|schema| schema.experts?.grouped);
+    let ours = [divisor, grouped, Some(DTYPE)];
     let configs = [one.json(), other.json()];
     let names: BTreeSet<&String> =
         configs.into_iter().filter_map(Value::as_object).flat_map(Map::keys).collect();
     let value = |of: &Value, name: &str| of.get(name).cloned().unwrap_or(Value::Null);
     names
         .into_iter()
-        .filter(|name| !OURS.contains(&name.as_str()))
+        .filter(|name| !ours.contains(&Some(name.as_str())))
         .map(|name| (name.clone(), value(configs[0], name), value(configs[1], name)))
         .filter(|(_, one, other)| one != other)
         .collect()

@@ -4,32 +4,29 @@ use super::planned::{
     Draft, Files, Input, MAX_SHARD_SIZE, Work, name_subject, settled, torch_name,
 };
 use super::record::OptionsRecord;
-use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
 use crate::base::panics::catch;
 use crate::base::stage::stage;
 use crate::base::{Cancel, DeviceChoice, options};
-use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
+use crate::checkpoint::torch_dist::{self, DistOptions, LayerLayout};
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, Flavor, IO_JSON, MODEL_YAML, Sidecars, look,
 };
 use crate::engine::{EngineOptions, NoProgress};
 use crate::framework::{Described, Surroundings};
 use crate::mapping::FlatMapping;
-use crate::plan::PlanOptions;
-use crate::schema::parameters;
+use crate::plan::{Finding, FindingKind, PlanOptions};
+use crate::schema::{self, Instance, Schema, parameters};
 use crate::store::Overwrite;
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The format of a source that names none.
 const DEFAULT: &str = "hf";
-
-/// The field of a model's config that says whether `linear_fc1` is a gate above its input.
-const GATED: &str = "gated_linear_unit";
 
 options! {
 /// How a checkpoint is imported.
@@ -103,17 +100,11 @@ impl TorchDist {
         self.layers.unwrap_or_else(|| LayerLayout::of(&parameters()))
     }
 
-    /// The container, for a model of this config with these surroundings.
-    pub(super) fn container(
-        self,
-        layers: LayerLayout,
-        around: &mut Surroundings,
-        config: &Value,
-    ) -> Container {
-        let gated = config.get(GATED).and_then(Value::as_bool);
+    /// The container, for a model with these surroundings.
+    pub(super) fn container(self, layers: LayerLayout, around: &mut Surroundings) -> Container {
         Container::TorchDist(DistOptions {
             layers,
-            gated: gated.unwrap_or(false),
+            gated: around.gated,
             prefix: around.directory.prefix,
             files: self.files,
             common: std::mem::take(&mut around.common),
@@ -122,7 +113,7 @@ impl TorchDist {
 }
 
 /// How the parameters of experts are named. Each is the same tensor under either name; which one a
-/// model expects, its `moe_grouped_gemm` says, and so `model.yaml` does.
+/// model expects, the field of its config says that its schema names, and so `model.yaml` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Experts {
@@ -153,18 +144,32 @@ impl ImportOptions {
     }
 
     /// The fields of the model's config that the options set.
-    fn wishes(&self) -> Vec<Wish> {
-        let padded = self.pad_vocab_to_multiple_of.map(|multiple| Wish {
-            field: VOCAB_DIVISOR,
-            value: multiple.into(),
-            what: "its vocabulary cannot be padded",
-        });
-        let experts = self.experts.map(|experts| Wish {
-            field: GROUPED_EXPERTS,
-            value: (experts == Experts::Grouped).into(),
-            what: "there are no experts to be named",
-        });
-        padded.into_iter().chain(experts).collect()
+    fn wishes(&self, schema: Option<&Schema>) -> Result<Vec<Wish>> {
+        let unable = |reason: &str| Error::ModelConfig { reason: reason.into() };
+        let mut wishes = Vec::new();
+        if let Some(multiple) = self.pad_vocab_to_multiple_of {
+            let divisor = schema.and_then(|schema| schema.vocabulary?.divisor);
+            let reason = "its schema names no field that its vocabulary is padded to, so the vocabulary \
+                          cannot be padded";
+            let field = divisor.ok_or_else(|| unable(reason))?;
+            wishes.push(Wish { field, value: multiple.into() });
+        }
+        if let Some(names) = self.experts {
+            let experts = schema.and_then(|schema| schema.experts);
+            let experts = experts.ok_or_else(|| unable("there are no experts to be named"))?;
+            match experts.grouped {
+                Some(field) => {
+                    wishes.push(Wish { field, value: (names == Experts::Grouped).into() });
+                }
+                None if names == Experts::Local => {}
+                None => {
+                    let reason = "its schema names no field that says how experts are named, so they \
+                                  have local names";
+                    return Err(unable(reason));
+                }
+            }
+        }
+        Ok(wishes)
     }
 }
 
@@ -232,7 +237,8 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
         Registry::get()?.importer(&options.format, options.model.as_deref(), &architectures)?;
     let connector = registration.connector;
     let named = |error| name_subject(error, registration, Direction::Import);
-    let configured = catch(|| connector.configure(&checkpoint, &options.wishes()));
+    let wishes = options.wishes(connector.schema()).map_err(named)?;
+    let configured = catch(|| connector.configure(&checkpoint, &wishes));
     // What the connector did not look at is judged all the same.
     let settle = || {
         checkpoint.fields().settle_rest(&[]);
@@ -269,10 +275,11 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
     {
         Some(dist) => {
             let instance = configuration.instance.as_deref();
+            comes_back(instance)?;
             let layers = dist.layout(|| instance.map(parameters).unwrap_or_default());
             let around = described.surroundings(dist.flavor, layers);
             let mut around = around.map_err(Error::from).map_err(named)?;
-            (dist.container(layers, &mut around, &config), around)
+            (dist.container(layers, &mut around), around)
         }
         None => (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?),
     };
@@ -321,6 +328,34 @@ impl ImportOptions {
             record,
         }
     }
+}
+
+/// Refuses parameters that a torch_dist checkpoint would give back under names which the schema does
+/// not know: the spelling of grouped experts, without the other one.
+pub(super) fn comes_back(instance: Option<&dyn Instance>) -> Result<()> {
+    let Some(instance) = instance else { return Ok(()) };
+    let mut seen = HashSet::new();
+    let mut findings = Vec::new();
+    for parameter in schema::existing(instance) {
+        if !seen.insert(parameter.number) {
+            continue;
+        }
+        let Some(names) = schema::names(instance, &parameter) else { continue };
+        let back = torch_dist::canonical(&names[0]);
+        if !names.contains(&back) {
+            let declared = &instance.schema().parameters[parameter.number];
+            let name = declared.pattern.to_string();
+            let problem = format!("would come back from torch_dist as {back}");
+            findings.push(
+                Finding::new(FindingKind::Rule, name, problem)
+                    .note(
+                        "declare its axis in the schema as one of `experts`, and it has both names",
+                    )
+                    .rule(declared.at),
+            );
+        }
+    }
+    if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
 }
 
 /// The model's config as it is written.

@@ -5,7 +5,7 @@ use crate::framework::Frameworks;
 use crate::gpt::GptConfig;
 use crate::mapping::{Direction, Mapping};
 use crate::plan::{Finding, FindingKind};
-use crate::schema::{Model, ModelConfig};
+use crate::schema::{Model, ModelConfig, Schema};
 use crate::transform::Config;
 use crate::{Error, Location, Result};
 use serde_json::Value;
@@ -74,8 +74,8 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// As [`ModelConnector::convert_state`].
     fn convert_state(&self, state: &mut State<'_>) -> Result<()>;
-    /// Whether the model's parameters are declared.
-    fn has_schema(&self) -> bool;
+    /// The model's parameters, if they are declared.
+    fn schema(&self) -> Option<&'static Schema>;
     /// Reads the format's config, and sets what the user wants otherwise in the model's.
     ///
     /// # Errors
@@ -98,12 +98,10 @@ pub trait Connect: Send + Sync {
 /// A field of the model's config that an option sets. All else that depends on it follows: shapes,
 /// spellings of names, `model.yaml`.
 pub struct Wish {
-    /// The field, as Megatron-core calls it.
+    /// The field.
     pub field: &'static str,
     /// Its value.
     pub value: Value,
-    /// What cannot be done for a model without the field, for a message.
-    pub what: &'static str,
 }
 
 /// A [`ModelConnector`] behind [`Connect`].
@@ -142,8 +140,8 @@ impl<C: ModelConnector> Connect for Erased<C> {
         C::convert_state(state)
     }
 
-    fn has_schema(&self) -> bool {
-        C::Model::SCHEMA.is_some()
+    fn schema(&self) -> Option<&'static Schema> {
+        const { C::Model::SCHEMA.as_ref() }
     }
 
     fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration> {
@@ -203,21 +201,14 @@ fn parse<C: ModelConfig>(fields: &Value, file: &str) -> Result<C> {
     Err(Error::refused(findings))
 }
 
-/// The field of a model's config that counts the tokens of its vocabulary.
-pub(super) const VOCABULARY: &str = "vocab_size";
-/// The field of a model's config that its vocabulary's rows are padded to a multiple of.
-pub(super) const VOCAB_DIVISOR: &str = "make_vocab_size_divisible_by";
-/// The field that says how experts are named.
-pub(super) const GROUPED_EXPERTS: &str = "moe_grouped_gemm";
-
 /// The config with the fields that are wished for.
 fn grant<C: ModelConfig>(config: &C, wishes: &[Wish]) -> Result<C> {
     let error = |reason: String| Error::ModelConfig { reason };
     let mut fields = serde_json::to_value(config).map_err(|e| error(e.to_string()))?;
-    for Wish { field, value, what } in wishes {
+    for Wish { field, value } in wishes {
         match fields.get_mut(field) {
             Some(old) => *old = value.clone(),
-            None => return Err(error(format!("it has no {field}, so {what}"))),
+            None => return Err(error(format!("\"{field}\" is not written"))),
         }
     }
     serde_json::from_value(fields).map_err(|e| error(e.to_string()))
@@ -389,8 +380,8 @@ mod tests {
         fn convert_state(&self, _: &mut State<'_>) -> Result<()> {
             Err(Error::Cancelled)
         }
-        fn has_schema(&self) -> bool {
-            false
+        fn schema(&self) -> Option<&'static Schema> {
+            None
         }
         fn computes(&self) -> bool {
             false

@@ -1,14 +1,13 @@
 //! Opening a checkpoint of the model's side: which iteration, and what says which model it is.
 
 use super::planned::{Input, name_subject};
-use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Direction, Registration, Registry, format_config};
 use crate::base::options;
 use crate::base::panics::catch;
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
 use crate::framework::{self, Candidate};
+use crate::schema::Schema;
 use crate::{Error, Result};
-use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 options! {
@@ -41,6 +40,27 @@ impl TrainedOptions {
             None => Ok(framework::describe(checkpoint, &candidates(format)?)?),
         }
     }
+}
+
+/// The schema of the model that a checkpoint is of.
+pub(super) fn schema_of(
+    checkpoint: &NemoCheckpoint,
+    format: &str,
+) -> Result<Option<&'static Schema>> {
+    let Some(model) = checkpoint.model() else { return Ok(None) };
+    let connector = Registry::get()?.exporter(format, model).ok();
+    Ok(connector.and_then(|registration| registration.connector.schema()))
+}
+
+/// Names the experts of a checkpoint as its config says, and returns whether as grouped ones.
+pub(super) fn spell_experts(checkpoint: &mut NemoCheckpoint, format: &str) -> Result<bool> {
+    let experts = schema_of(checkpoint, format)?.and_then(|schema| schema.experts);
+    let config = checkpoint.config();
+    let grouped = experts.zip(config).is_some_and(|(experts, config)| experts.are_grouped(config));
+    if grouped {
+        checkpoint.group_experts();
+    }
+    Ok(grouped)
 }
 
 /// The models that frameworks know, of the importers that are linked in.
@@ -85,13 +105,11 @@ fn described(
         Ok(configured) => configured.map_err(named)?.model.json().clone(),
         Err(panic) => return Err(named(Input::Format(Box::new(config)).cannot_compute(panic))),
     };
-    // A vocabulary that training padded: its rows are the multiple.
-    let tokens = fields.get(VOCABULARY).and_then(Value::as_u64);
-    if let (Some(rows), Some(tokens)) = (checkpoint.vocab_rows(), tokens)
-        && tokens < rows as u64
-        && let Some(divisor) = fields.get_mut(VOCAB_DIVISOR)
-    {
-        *divisor = rows.into();
+    if let (Some(vocabulary), Some(rows)) = (
+        registration.connector.schema().and_then(|schema| schema.vocabulary),
+        checkpoint.vocab_rows(),
+    ) {
+        vocabulary.fit(&mut fields, rows);
     }
     let text = config.config_text().to_vec();
     Ok(checkpoint.described(dir, registration.model, fields, (text, original)))

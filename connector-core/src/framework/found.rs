@@ -12,6 +12,8 @@ use crate::checkpoint::Result;
 use crate::checkpoint::torch_dist::{self, Arguments};
 use crate::checkpoint::{NemoCheckpoint, Small};
 use crate::config::ConfigMap;
+use crate::gpt;
+use crate::schema::ParamSchema;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -70,7 +72,8 @@ pub(crate) fn describe(
             let name = target.rsplit('.').next().unwrap_or(target).to_string();
             let foreign = Foreign { class: Class::Nemo(name), config: config.clone() };
             let subject = checkpoint.config_file();
-            let (model, config, findings) = settle(foreign, candidates, &subject);
+            let (model, mut config, findings) = settle(foreign, candidates, &subject);
+            fit_vocabulary(&mut config, &checkpoint);
             checkpoint.set_description(model, config, None, findings);
         }
         return Ok(checkpoint);
@@ -87,9 +90,18 @@ pub(crate) fn describe(
         return Ok(checkpoint);
     };
     let Found { foreign, subject, file, bytes } = found;
-    let (model, config, findings) = settle(foreign, candidates, &subject);
+    let (model, mut config, findings) = settle(foreign, candidates, &subject);
+    fit_vocabulary(&mut config, &checkpoint);
     checkpoint.set_description(model, config, Some((file, bytes)), findings);
     Ok(checkpoint)
+}
+
+/// Makes a config say how many rows the checkpoint has: training on several ranks pads to more.
+fn fit_vocabulary(config: &mut Value, checkpoint: &NemoCheckpoint) {
+    let vocabulary = <gpt::ENDS as ParamSchema>::PARAMETERS.vocabulary;
+    if let (Some(vocabulary), Some(rows)) = (vocabulary, checkpoint.vocab_rows()) {
+        vocabulary.fit(config, rows);
+    }
 }
 
 /// The model's type and config, and what is wrong with the config.

@@ -31,6 +31,8 @@ pub(crate) struct Surroundings {
     pub directory: Directory,
     /// `common.pt`.
     pub common: Vec<u8>,
+    /// Whether `linear_fc1` is a gate above its input, which are stored apart.
+    pub gated: bool,
     /// Files that are made, by their places in the output.
     pub made: Vec<(String, Vec<u8>)>,
     /// Files of the source that are copied to another place than their own, in the folder of the
@@ -95,6 +97,7 @@ impl Described<'_> {
                 self.bridge(model.ok(), &mut around)?;
             }
         }
+        around.gated = self.config["gated_linear_unit"] == true;
         around.common = common::common(flavor, layers, args.as_ref());
         Ok(around)
     }
@@ -176,6 +179,7 @@ impl Surroundings {
         Surroundings {
             directory: flavor.directory(),
             common: Vec::new(),
+            gated: false,
             made: Vec::new(),
             moved: BTreeMap::new(),
             warnings: Vec::new(),

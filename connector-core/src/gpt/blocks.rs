@@ -9,6 +9,7 @@ param_block! {
     /// What stands before and after the layers: the embedding, the last norm, the output layer.
     pub ENDS(c: GptConfig) {
         flag tied = c.share_embeddings_and_output_weights;
+        vocabulary vocab_size padded to make_vocab_size_divisible_by;
         "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
         "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
         "decoder.final_layernorm.weight": [c.hidden_size];
@@ -175,14 +176,11 @@ param_block! {
     /// `[experts, gate over up, hidden]` and `[experts, hidden, inner width]`, as transformers 5 holds
     /// them in memory, and saves them if asked not to convert back. For models with an axis `e`.
     pub EXPERTS(c: GptConfig) {
-        axis e = c.experts();
-        flag grouped = c.moe_grouped_gemm == Some(true);
+        axis e: experts(moe_grouped_gemm) = c.experts();
         "pre_mlp_layernorm.weight": [c.hidden_size];
         "mlp.router.weight": [c.experts(), c.hidden_size];
-        "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size]
-            aka "mlp.experts.linear_fc1.weight{e}" when grouped;
-        "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()]
-            aka "mlp.experts.linear_fc2.weight{e}" when grouped;
+        "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size];
+        "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()];
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the compiler checks of an importer with a schema: every parameter is produced, under every
+//! What the compiler checks of a schema with blocks, and of an importer with a schema: every parameter is produced, under every
 //! combination of the flags, by one row; with a schema for the other side, every tensor is read.
 //!
 //! The attribute writes a constant with the [`Proof`] of the mapping, and beside each row, and
@@ -12,6 +12,7 @@ mod finding;
 mod fit;
 mod flags;
 mod flat;
+mod include;
 mod index;
 mod message;
 mod missing;
@@ -19,9 +20,9 @@ mod near;
 mod producers;
 mod report;
 
-pub(crate) use fit::{Fit, fit};
 pub use flags::Flags;
 pub use flat::{Flat, count, flatten};
+pub use include::check_include;
 pub use message::Message;
 pub use report::LINE;
 

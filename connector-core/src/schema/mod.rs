@@ -6,9 +6,10 @@
 mod assemble;
 mod instance;
 
+#[doc(hidden)]
 pub use assemble::{
-    Declared, Sizes, check_include, count, names as names_of, parameters as list, sizes, spellings,
-    terms,
+    Declared, Sizes, count, experts as experts_of, names as names_of, parameters as list, sizes,
+    spellings, terms, vocabulary as vocabulary_of,
 };
 pub use instance::{Configured, Instance, expand, flags_at};
 pub(crate) use instance::{Existing, existing, names, parameters};
@@ -18,6 +19,7 @@ use crate::base::Dtype;
 use crate::key::{Condition, Pattern};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 /// Every parameter of a model. Made by [`param_schema!`](crate::param_schema), usable in
 /// constants.
@@ -33,10 +35,60 @@ pub struct Schema {
     pub flags: &'static [&'static str],
     /// The parameters.
     pub parameters: &'static [Parameter],
+    /// The axis of experts.
+    pub experts: Option<Experts>,
+    /// What the config says of the vocabulary.
+    pub vocabulary: Option<Vocabulary>,
     /// Of a block: what it leaves to the schema that includes it.
     pub outer: Outer,
     /// Where the schema is declared.
     pub at: Location,
+}
+
+/// `axis e: experts(grouped) = …;`: each parameter with this axis in its name has two spellings.
+#[derive(Clone, Copy, Debug)]
+pub struct Experts {
+    /// The axis.
+    pub axis: &'static str,
+    /// The field of the config that says whether they are written as Megatron-core's grouped ones.
+    pub grouped: Option<&'static str>,
+}
+
+/// `vocabulary tokens padded to divisor;`: fields of the config.
+#[derive(Clone, Copy, Debug)]
+pub struct Vocabulary {
+    /// How many tokens there are.
+    pub tokens: &'static str,
+    /// What the rows of the embedding are padded to a multiple of.
+    pub divisor: Option<&'static str>,
+}
+
+impl Experts {
+    /// Whether a config has them written as grouped ones.
+    pub fn are_grouped(&self, config: &Value) -> bool {
+        self.grouped.and_then(|field| config.get(field)?.as_bool()) == Some(true)
+    }
+}
+
+impl Vocabulary {
+    /// How many rows a config has for it, beside how many tokens: padded.
+    pub fn rows(&self, config: &Value) -> Option<usize> {
+        let number = |field| config.get(field)?.as_u64().and_then(|n| usize::try_from(n).ok());
+        number(self.tokens)?.checked_next_multiple_of(number(self.divisor?)?.max(1))
+    }
+
+    /// Makes the padding of a config say how many rows there are: training on several ranks pads to
+    /// a multiple of more than it says.
+    pub(crate) fn fit(&self, config: &mut Value, rows: usize) {
+        let tokens = config.get(self.tokens).and_then(Value::as_u64);
+        if let (Some(tokens), Some(divisor)) = (tokens, self.divisor)
+            && tokens <= rows as u64
+            && self.rows(config) != Some(rows)
+            && let Some(divisor) = config.get_mut(divisor)
+        {
+            *divisor = rows.into();
+        }
+    }
 }
 
 /// Names that a block uses and the schema around it declares.

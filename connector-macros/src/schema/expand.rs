@@ -4,6 +4,7 @@ use crate::core_path;
 use crate::pattern::expand_all;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 
 /// The type and its traits.
@@ -111,6 +112,32 @@ fn constant(
             &#private::names_of::<COUNT>(OWN, ENTRIES, #what)
         })
     };
+    let none = quote!(::core::option::Option::None);
+    let text_of = |name: &Option<Ident>| match name {
+        Some(name) => {
+            let name = name.unraw().to_string();
+            quote!(::core::option::Option::Some(#name))
+        }
+        None => none.clone(),
+    };
+    let experts = declaration.experts.as_ref().map_or(none.clone(), |experts| {
+        let (axis, grouped) = (experts.axis.to_string(), text_of(&experts.grouped));
+        quote!(::core::option::Option::Some(#private::Experts { axis: #axis, grouped: #grouped }))
+    });
+    let vocabulary = declaration.vocabulary.as_ref().map_or(none.clone(), |vocabulary| {
+        let (tokens, divisor) =
+            (vocabulary.tokens.unraw().to_string(), text_of(&vocabulary.divisor));
+        quote!(::core::option::Option::Some(#private::Vocabulary {
+            tokens: #tokens,
+            divisor: #divisor,
+        }))
+    });
+    // That the config has the field.
+    let divisor = declaration.vocabulary.as_ref().and_then(|vocabulary| {
+        let (field, config) = (vocabulary.divisor.as_ref()?, &declaration.config_ty);
+        let size = primitive("usize", field.span());
+        Some(quote_spanned!(field.span()=> const _: fn(&#config) -> &#size = |config| &config.#field;))
+    });
     let (outer_axes, outer_flags) = (names(axes, false), names(flags, false));
     let (axes, fields, flags) = (all(axes, "Axes"), all(fields, "Fields"), all(flags, "Flags"));
     let entries = parameters.list.iter().enumerate().map(|(number, Item { cfg, what })| {
@@ -130,6 +157,7 @@ fn constant(
     quote! {
         const PARAMETERS: #private::Schema = {
             #errors
+            #divisor
             const ENTRIES: &[#private::Entry] = &[#(#entries),*];
             const SIZES: #private::Sizes = #private::sizes(ENTRIES);
             const SPELLINGS: &[#private::Pattern<'static>] =
@@ -141,6 +169,8 @@ fn constant(
                 fields: #fields,
                 flags: #flags,
                 parameters: &#private::list::<{ SIZES.parameters }>(ENTRIES, SPELLINGS, TERMS),
+                experts: #private::experts_of(#experts, ENTRIES),
+                vocabulary: #private::vocabulary_of(#vocabulary, ENTRIES),
                 outer: #private::Outer { axes: #outer_axes, flags: #outer_flags },
                 at: #at,
             };

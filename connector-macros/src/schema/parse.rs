@@ -3,6 +3,7 @@ use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
 use proc_macro2::{Ident, TokenStream, TokenTree};
+use quote::quote_spanned;
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::{
@@ -22,7 +23,22 @@ pub struct Declaration {
     pub axes: Vec<Value>,
     pub fields: Vec<Value>,
     pub flags: Vec<Value>,
+    pub experts: Option<Experts>,
+    pub vocabulary: Option<Vocabulary>,
     pub entries: Vec<Entry>,
+}
+
+/// `axis e: experts = …;`, `axis e: experts(grouped) = …;`
+pub struct Experts {
+    pub axis: Ident,
+    /// The field of the config that says whether they are named as grouped ones.
+    pub grouped: Option<Ident>,
+}
+
+/// `vocabulary tokens;`, `vocabulary tokens padded to divisor;`: fields of the config.
+pub struct Vocabulary {
+    pub tokens: Ident,
+    pub divisor: Option<Ident>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,6 +101,9 @@ mod word {
     syn::custom_keyword!(axis);
     syn::custom_keyword!(field);
     syn::custom_keyword!(flag);
+    syn::custom_keyword!(vocabulary);
+    syn::custom_keyword!(padded);
+    syn::custom_keyword!(to);
     syn::custom_keyword!(keep);
     syn::custom_keyword!(aka);
     syn::custom_keyword!(when);
@@ -125,6 +144,8 @@ impl Declaration {
             axes: Vec::new(),
             fields: Vec::new(),
             flags: Vec::new(),
+            experts: None,
+            vocabulary: None,
             entries: Vec::new(),
         };
         this.body(&body, errors);
@@ -134,6 +155,25 @@ impl Declaration {
             ));
         }
         Ok(this)
+    }
+
+    /// Adds what follows from the axis of experts and the vocabulary: the flag of their spelling, and
+    /// the number that operations ask for.
+    pub fn add_what_follows(&mut self, private: &TokenStream) {
+        let config = &self.config;
+        if let Some(Experts { axis, grouped: Some(field) }) = &self.experts {
+            let is_outer = self.axes.iter().any(|a| a.name == *axis && a.value.is_none());
+            let value = quote_spanned!(field.span()=> #private::is_true(&#config.#field));
+            let value = (!is_outer).then_some(value);
+            let (cfg, of) = (Vec::new(), Vec::new());
+            self.flags.push(Value { cfg, name: field.clone(), of, value });
+        }
+        if let Some(Vocabulary { tokens, .. }) = &self.vocabulary {
+            let name = Ident::new("vocab_size", tokens.span());
+            let value = Some(quote_spanned!(tokens.span()=> #config.#tokens));
+            let (cfg, of) = (Vec::new(), Vec::new());
+            self.fields.push(Value { cfg, name, of, value });
+        }
     }
 
     fn body(&mut self, input: ParseStream<'_>, errors: &Errors) {
@@ -148,6 +188,14 @@ impl Declaration {
     fn one(&mut self, input: ParseStream<'_>, errors: &Errors) -> syn::Result<()> {
         let cfg = cfg(input, errors)?;
         let is_axis = input.peek(word::axis);
+        if input.peek(word::vocabulary) && input.peek2(syn::Ident) {
+            let vocabulary = vocabulary(input)?;
+            if self.vocabulary.is_some() {
+                errors.at(vocabulary.tokens.span(), "a model has one vocabulary: keep one");
+            }
+            self.vocabulary = Some(vocabulary);
+            return Ok(());
+        }
         let list = match input.peek2(syn::Ident) {
             true if is_axis => &mut self.axes,
             true if input.peek(word::field) => &mut self.fields,
@@ -157,7 +205,13 @@ impl Declaration {
                 return Ok(());
             }
         };
-        let value = value(cfg, input, self.kind)?;
+        let (value, experts) = value(cfg, input, self.kind, errors)?;
+        if let Some(experts) = experts {
+            if self.experts.is_some() {
+                errors.at(experts.axis.span(), "a model has one axis of experts: keep one");
+            }
+            self.experts = Some(experts);
+        }
         if is_axis && !value.of.is_empty() {
             let message = "an axis has one length for the whole model: write `axis name = …;`";
             errors.at(value.name.span(), message);
@@ -183,9 +237,47 @@ fn cfg(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Vec<Attribute>> {
     Ok(all)
 }
 
-fn value(cfg: Vec<Attribute>, input: ParseStream<'_>, kind: Kind) -> syn::Result<Value> {
+fn vocabulary(input: ParseStream<'_>) -> syn::Result<Vocabulary> {
+    input.parse::<word::vocabulary>()?;
+    let tokens = input.parse()?;
+    let mut divisor = None;
+    if input.parse::<Option<word::padded>>()?.is_some() {
+        input.parse::<word::to>()?;
+        divisor = Some(input.parse()?);
+    }
+    input.parse::<Token![;]>()?;
+    Ok(Vocabulary { tokens, divisor })
+}
+
+/// `: experts`, `: experts(grouped)`
+fn experts(axis: &Ident, input: ParseStream<'_>, errors: &Errors) -> syn::Result<Option<Experts>> {
+    if input.parse::<Option<Token![:]>>()?.is_none() {
+        return Ok(None);
+    }
+    let what: Ident = input.parse()?;
+    if what != "experts" {
+        let message =
+            format!("an axis is one of `experts` or of nothing: `axis {axis}: experts = …;`");
+        errors.at(what.span(), message);
+    }
+    let mut grouped = None;
+    if input.peek(token::Paren) {
+        let content;
+        parenthesized!(content in input);
+        grouped = Some(content.parse()?);
+    }
+    Ok(Some(Experts { axis: axis.clone(), grouped }))
+}
+
+fn value(
+    cfg: Vec<Attribute>,
+    input: ParseStream<'_>,
+    kind: Kind,
+    errors: &Errors,
+) -> syn::Result<(Value, Option<Experts>)> {
     let what: Ident = input.parse()?;
     let name: Ident = input.parse()?;
+    let experts = if what == "axis" { experts(&name, input, errors)? } else { None };
     let mut of = Vec::new();
     if input.peek(token::Paren) {
         let content;
@@ -193,7 +285,7 @@ fn value(cfg: Vec<Attribute>, input: ParseStream<'_>, kind: Kind) -> syn::Result
         of = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?.into_iter().collect();
     }
     if kind == Kind::Block && what != "field" && input.parse::<Option<Token![;]>>()?.is_some() {
-        return Ok(Value { cfg, name, of, value: None });
+        return Ok((Value { cfg, name, of, value: None }, experts));
     }
     if !input.peek(Token![=]) {
         return Err(input.error(format!("expected `=` and the value of the {what} `{name}`")));
@@ -207,7 +299,7 @@ fn value(cfg: Vec<Attribute>, input: ParseStream<'_>, kind: Kind) -> syn::Result
         return Err(input.error(format!("expected the value of the {what} `{name}`")));
     }
     input.parse::<Token![;]>()?;
-    Ok(Value { cfg, name, of, value: Some(tokens.into_iter().collect()) })
+    Ok((Value { cfg, name, of, value: Some(tokens.into_iter().collect()) }, experts))
 }
 
 fn entry(
@@ -227,7 +319,8 @@ fn entry(
     if !input.peek(LitStr) {
         return Err(input.error(match top {
             true => {
-                "expected `axis name = …;`, `field name = …;`, `flag name = …;`, a parameter \
+                "expected `axis name = …;`, `field name = …;`, `flag name = …;`, `vocabulary \
+                 tokens padded to divisor;`, a parameter \
                  `\"name\": [shape];`, parameters under a prefix `\"prefix\" { … }`, or a block \
                  `..BLOCK;`"
             }

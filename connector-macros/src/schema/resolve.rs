@@ -1,5 +1,5 @@
 use super::names::{declared, dtype, unbound, undeclared};
-use super::parse::{Declaration, Entry, Kind, Parameter, Spelling, Value, What};
+use super::parse::{Declaration, Entry, Experts, Kind, Parameter, Spelling, Value, What};
 use crate::captures::{Place, agree, all, captured, disagreement};
 use crate::condition::Condition;
 use crate::core_path;
@@ -168,7 +168,7 @@ impl<'a> Resolver<'a, '_> {
                 let text = format!("{}{text}", prefix.as_deref().unwrap_or_default());
                 LitStr::new(&text, name.span())
             });
-            let aka = keys(&aka.collect::<Vec<_>>(), &[], errors).unwrap_or_default();
+            let mut aka = keys(&aka.collect::<Vec<_>>(), &[], errors).unwrap_or_default();
             for other in &aka {
                 self.spelling(&key, other);
             }
@@ -177,8 +177,15 @@ impl<'a> Resolver<'a, '_> {
             self.indices_of_flags(key.text(), &when, &axes);
             self.indices_of_shape(&key, &written.shape, &axes);
             let spelt = written.aka.iter().zip(0..aka.len());
-            let written_as: Vec<(Condition, usize)> =
+            let mut written_as: Vec<(Condition, usize)> =
                 spelt.filter_map(|(s, number)| Some((s.when.clone()?, number))).collect();
+            if let Some(Experts { grouped, .. }) = self.of_experts(&key)
+                && let Some(spelling) = self.grouped(&key)
+            {
+                let when = grouped.as_ref().map(Condition::flag);
+                written_as.extend(when.map(|when| (when, aka.len())));
+                aka.push(spelling);
+            }
             for (when, _) in &written_as {
                 self.indices_of_flags(key.text(), when, &axes);
             }
@@ -198,6 +205,32 @@ impl<'a> Resolver<'a, '_> {
             let named = Named { key, when, aka, written_as, keep, axes, written };
             self.list.push(Item { cfg: scope.cfg.clone(), what: Resolved::Parameter(named) });
         }
+    }
+
+    /// The axis of experts, if a name has it.
+    fn of_experts(&self, key: &Key) -> Option<&'a Experts> {
+        let experts = self.declaration.experts.as_ref()?;
+        captured(key).iter().any(|name| experts.axis == name).then_some(experts)
+    }
+
+    /// The name of an expert's parameter as Megatron-core's grouped ones have it:
+    /// `mlp.experts.linear_fc1.weight{e}` for `mlp.experts.local_experts.{e}.linear_fc1.weight`.
+    fn grouped(&self, key: &Key) -> Option<Key> {
+        let axis = &self.declaration.experts.as_ref()?.axis;
+        let local = format!("experts.local_experts.{{{axis}}}.");
+        let parts = key.text().split_once(&local);
+        let parts = parts.filter(|(before, _)| before.is_empty() || before.ends_with('.'));
+        let Some((before, after)) = parts else {
+            let message = format!(
+                "the parameters of experts are called as Megatron-core's, \
+                 `….{local}linear_fc1.weight`: torch_dist stores them under names that follow from it\n\
+                 call it so, or declare `{axis}` without `: experts`"
+            );
+            self.errors.at(key.span(), message);
+            return None;
+        };
+        let text = format!("{before}experts.{after}{{{axis}}}");
+        Key::new("", &LitStr::new(&text, key.span()), &[], self.errors)
     }
 
     /// The axes in a name, if it captures nothing but declared ones. Of the first `seen` captures,

@@ -66,7 +66,7 @@ param_schema! {
     /// Wren in Megatron-core's names.
     pub WrenModel(c: WrenConfig) {
         axis layer = c.num_layers;
-        axis expert = c.num_moe_experts;
+        axis expert: experts = c.num_moe_experts;
         flag tied = c.share_embeddings_and_output_weights;
 
         "embedding.word_embeddings.weight": [c.vocab_size, c.hidden_size];

@@ -30,9 +30,9 @@ const STATES: [&str; 8] = [
 ];
 /// The folder of layers, and of experts as Megatron-core calls them in checkpoints.
 pub(super) const LAYERS: &str = "layers.";
-pub(super) const EXPERTS: &str = "mlp.experts.experts.";
+pub(super) const EXPERTS: &str = "experts.experts.";
 /// The experts as the model calls them.
-pub(super) const LOCAL_EXPERTS: &str = "mlp.experts.local_experts.";
+pub(super) const LOCAL_EXPERTS: &str = "experts.local_experts.";
 /// The norm before the experts: as Transformer Engine's layers call it, and as Megatron-core's own
 /// do, which take the name that it has in a dense layer.
 const MOE_NORM: &str = "pre_mlp_layernorm.weight";
@@ -108,22 +108,28 @@ fn split(tensor: TensorInfo, room: usize) -> Result<Vec<TensorInfo>, Problem> {
         parts = split;
     }
     for part in &mut parts {
-        part.name = part.name.replace(EXPERTS, LOCAL_EXPERTS);
+        if let Some(at) = folder_in(&part.name, EXPERTS) {
+            part.name.replace_range(at..at + EXPERTS.len(), LOCAL_EXPERTS);
+        }
     }
     Ok(parts)
 }
 
 /// What is before and behind a folder, if no number follows it.
 fn stacked<'n>(name: &'n str, folder: &str) -> Option<(&'n str, &'n str)> {
-    let at = match name.starts_with(folder) {
-        true => 0,
-        // `mlp.experts.experts.` and `layers.` begin after a dot.
-        false => name.find(&format!(".{folder}"))? + 1,
-    };
+    let at = folder_in(name, folder)?;
     let after = &name[at + folder.len()..];
     let next = after.split('.').next().unwrap_or(after);
     let is_number = !next.is_empty() && next.bytes().all(|byte| byte.is_ascii_digit());
     (!is_number).then_some((&name[..at], after))
+}
+
+/// Where a folder begins in a name: at its start, or after a dot.
+fn folder_in(name: &str, folder: &str) -> Option<usize> {
+    match name.starts_with(folder) {
+        true => Some(0),
+        false => name.find(&format!(".{folder}")).map(|dot| dot + 1),
+    }
 }
 
 /// The slices of a tensor along its first dimension. A slice of a box is a run of it.
@@ -156,21 +162,25 @@ fn unstack(tensor: TensorInfo, name: impl Fn(usize) -> String) -> Vec<TensorInfo
 ///
 /// `mlp.experts.linear_fc1.weight3` is `mlp.experts.local_experts.3.linear_fc1.weight`.
 pub(crate) fn canonical(name: &str) -> String {
-    const GROUPED: &str = "mlp.experts.linear_";
-    let Some(at) = name.find(GROUPED) else { return name.into() };
-    let (before, module) = (&name[..at], &name[at + "mlp.experts.".len()..]);
-    let plain = module.trim_end_matches(|c: char| c.is_ascii_digit());
-    let number = &module[plain.len()..];
-    if number.is_empty() {
+    const FOLDER: &str = "experts.";
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let number = &name[plain.len()..];
+    let (module, kind) = plain.rsplit_once('.').unwrap_or_default();
+    let Some(at) = folder_in(module, FOLDER) else { return name.into() };
+    let (before, module) = (&module[..at], &module[at + FOLDER.len()..]);
+    let numbered = module.split('.').next().unwrap_or(module);
+    let others = ["local_experts", "experts"].contains(&numbered)
+        || numbered.bytes().all(|byte| byte.is_ascii_digit());
+    if number.is_empty() || others || !["weight", "bias"].contains(&kind) {
         return name.into();
     }
-    format!("{before}{LOCAL_EXPERTS}{number}.{plain}")
+    format!("{before}{LOCAL_EXPERTS}{number}.{module}.{kind}")
 }
 
 /// The way back, to the name of experts as Megatron-core's grouped ones have it.
 pub(crate) fn grouped(name: &str) -> String {
     let Some((before, number, module)) = numbered(name, LOCAL_EXPERTS) else { return name.into() };
-    format!("{before}mlp.experts.{module}{number}")
+    format!("{before}experts.{module}{number}")
 }
 
 /// What is before a folder, the number that follows it, and what is behind that.
@@ -287,7 +297,12 @@ mod tests {
                 "l.0.mlp.experts.linear_fc1.weight12",
                 "l.0.mlp.experts.local_experts.12.linear_fc1.weight",
             ),
+            ("experts.a.b.bias0", "experts.local_experts.0.a.b.bias"),
             ("l.0.mlp.linear_fc1.weight", "l.0.mlp.linear_fc1.weight"),
+            ("l.0.experts.fc1", "l.0.experts.fc1"),
+            ("l.0.experts.weight3", "l.0.experts.weight3"),
+            ("l.0.experts.3.fc.weight3", "l.0.experts.3.fc.weight3"),
+            ("l.0.shared_experts.fc.weight3", "l.0.shared_experts.fc.weight3"),
         ] {
             assert_eq!(canonical(grouped_name), local);
             assert_eq!(grouped(local), grouped_name);

@@ -8,6 +8,7 @@ use crate::connector::planned::Planned;
 use crate::connector::{ImportOptions, Recorded, Registration, Registry};
 use crate::key::Pattern;
 use crate::plan::{PlanOptions, group_keys, parse_patterns};
+use crate::schema::Schema;
 use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::Value;
@@ -64,11 +65,12 @@ impl Declared {
             // A checkpoint that no importer takes can be compared all the same: by names alone.
             if let Some(planned) = fits(Planned::import(path, import))? {
                 declared.rows(&planned)?;
-                configs.push(planned.model_config().clone());
+                let schema = planned.registration().connector.schema();
+                configs.push((planned.model_config().clone(), schema));
             }
         }
-        if let [source, checkpoint] = &configs[..] {
-            declared.differences = differing(source, checkpoint);
+        if let [(source, schema), (checkpoint, _)] = &configs[..] {
+            declared.differences = differing(*schema, source, checkpoint);
         }
         Ok(declared)
     }
@@ -177,13 +179,17 @@ impl Declared {
 ///
 /// # Errors
 /// If the system refuses to read it.
-fn model_config(path: &Path, options: &VerifyOptions) -> Result<Option<Config>> {
+fn model_config(
+    path: &Path,
+    options: &VerifyOptions,
+) -> Result<Option<(Config, Option<&'static Schema>)>> {
     let model = options.model.as_deref();
     let opened = fits(options.trained.open(path, &options.format, model))?;
     let known = |checkpoint: NemoCheckpoint| {
         let model = model.or(checkpoint.model())?;
         let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
-        Some(connector.restore(checkpoint.config()?, &checkpoint.config_file()).ok()?.model)
+        let restored = connector.restore(checkpoint.config()?, &checkpoint.config_file());
+        Some((restored.ok()?.model, connector.schema()))
     };
     Ok(opened.and_then(known))
 }

@@ -6,15 +6,14 @@ mod value;
 
 use super::format_config::differing;
 use super::planned::Planned;
-use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::same_names::SameNames;
+use super::trained::{schema_of, spell_experts};
 use super::{Experts, ImportOptions, Registration, TrainedOptions};
 use crate::base::{Cancel, DeviceChoice, options};
 use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
 use crate::engine::{EngineOptions, Progress};
 use crate::plan::{Finding, FindingKind, PlanOptions};
 use crate::store::Source;
-use crate::transform::Config;
 use crate::{Error, Result};
 use compare::Comparison;
 use declared::Declared;
@@ -254,11 +253,14 @@ fn mapped(
     if !trained.findings().is_empty() {
         return Err(Error::refused(trained.findings().to_vec()));
     }
-    let grouped = trained.spell_experts();
+    let schema = schema_of(&trained, &options.format)?;
+    let grouped = spell_experts(&mut trained, &options.format)?;
+    let vocabulary = schema.and_then(|schema| schema.vocabulary);
     let mut declared = Declared::by_patterns(&options.ignore)?;
     let only = declared.record(model)?;
     declared.record(format)?;
-    let multiple = trained.config().and_then(|config| config.get(VOCAB_DIVISOR)?.as_u64());
+    let multiple =
+        vocabulary.and_then(|vocabulary| trained.config()?.get(vocabulary.divisor?)?.as_u64());
     let import = ImportOptions {
         format: options.format.clone(),
         model: options.model.clone(),
@@ -307,18 +309,16 @@ fn mapped(
     } else {
         [planned.model_config(), &config]
     };
-    let kept = kept_padding(planned.model_config(), &config);
+    // Whether the format's side counts the padding in its vocabulary, as an export does on request.
+    let kept = vocabulary.filter(|vocabulary| {
+        let rows = vocabulary.rows(config.json());
+        rows.is_some() && planned.model_config().number(vocabulary.tokens) == rows.map(|n| n as u64)
+    });
+    let differ = differing(schema, one, other);
     let differ =
-        differing(one, other).into_iter().filter(|(name, ..)| !(kept && name == VOCABULARY));
+        differ.into_iter().filter(|(name, ..)| kept.is_none_or(|kept| kept.tokens != name));
     compared.differences.extend(differ.map(Difference::config));
     Ok(declared.settle(compared, Some(planned.registration()), from_model))
-}
-
-/// Whether the format's side counts the padding in its vocabulary, as an export does on request.
-fn kept_padding(format: &Config, model: &Config) -> bool {
-    let [tokens, divisor] = [VOCABULARY, VOCAB_DIVISOR].map(|name| model.number(name));
-    let padded = tokens.zip(divisor).and_then(|(n, m)| n.checked_next_multiple_of(m.max(1)));
-    padded.is_some() && format.number(VOCABULARY) == padded
 }
 
 /// Compares by names.

@@ -261,6 +261,8 @@ const ODD: Schema = Schema {
         entry: (0, 0),
         at: HERE,
     }],
+    experts: None,
+    vocabulary: None,
     outer: Outer { axes: &[], flags: &[] },
     at: HERE,
 };

@@ -37,7 +37,8 @@ impl Source<'_> {
                     value
                 }
             };
-            page.line(&format!("axis {} = {value};", axis.name));
+            let role = if self.has_experts(&axis.name) { ": experts" } else { "" };
+            page.line(&format!("axis {}{role} = {value};", axis.name));
         }
         if !matches!(facts.tied, Tied::NoEmbedding) {
             page.line(&format!("flag tied = c.{TIED};"));
@@ -75,6 +76,14 @@ impl Source<'_> {
         page.close("}");
         page.close("}");
         page.line("");
+    }
+
+    /// Whether parameters with an axis in their names are Megatron-core's experts, all of them.
+    fn has_experts(&self, axis: &str) -> bool {
+        let (index, local) = (format!("{{{axis}}}"), format!("experts.local_experts.{{{axis}}}."));
+        let mut with = self.recognised.entries.iter().filter(|entry| entry.target.contains(&index));
+        let first = with.next();
+        first.into_iter().chain(with).all(|entry| entry.target.contains(&local)) && first.is_some()
     }
 
     /// The output layer of a model that is not tied, though this checkpoint is: it has the
