@@ -9,13 +9,13 @@
 //! use connector_core::{ImportOptions, import_ckpt};
 //! # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 //! # let scratch = std::env::temp_dir().join(format!("connector-doc-{}", std::process::id()));
-//! # let (source, output) = (std::path::Path::new(fixture), scratch.as_path());
+//! # let output = scratch.as_path();
 //!
 //! // A Hugging Face directory in, a directory with `weights/` and `context/` out.
-//! let imported = import_ckpt(source, output, ImportOptions::default())?;
+//! let record = import_ckpt(fixture, output, ImportOptions::default())?;
 //!
-//! assert_eq!(imported.record.model, "LlamaModel");
-//! assert_eq!(imported.record.plan.parameters, 15);
+//! assert_eq!(record.model, "LlamaModel");
+//! assert_eq!(record.plan.parameters, 15);
 //! # std::fs::remove_dir_all(output).unwrap();
 //! # Ok::<(), connector_core::Error>(())
 //! ```
@@ -23,14 +23,14 @@
 //! # Importing a model that is known
 //!
 //! [`import_ckpt`] finds the importer by the architecture that `config.json` names. To look before
-//! anything is written, make a [`PlannedImport`]: it has the [`plan`](plan::Plan), the files that
-//! will be written and the memory it takes, and [`PlannedImport::run`] does it. The command line
+//! anything is written, make a [`Planned`]: it has the [`plan`](plan::Plan), the files that
+//! will be written and the memory it takes, and [`Planned::run`] does it. The command line
 //! ([`cli`]) does the same.
 //!
 //! # And back
 //!
 //! [`export_ckpt`] reads the importer's mapping backwards and writes a Hugging Face directory;
-//! [`PlannedExport`] looks before anything is written.
+//! [`Planned::export`] looks before anything is written.
 //!
 //! # Writing an importer
 //!
@@ -128,15 +128,15 @@ pub use base::{
     Advice, Cancel, Cancelled, CandleError, DeviceChoice, Location, Refusal, WorkerPanicked,
 };
 pub use connector::{
-    AutoModel, AutoResume, ConnectorMixin, ExportOptions, Exported, ImportOptions, Imported,
-    ModelConnector, Planned, PlannedExport, PlannedImport, export_ckpt, import_ckpt,
+    AutoModel, AutoResume, ConnectorMixin, ExportOptions, ImportOptions, ModelConnector, Planned,
+    export_ckpt, import_ckpt,
 };
 #[cfg(feature = "candle")]
 pub use connector::{ModelState, Pretrained, apply_transforms, revert_transforms};
 #[doc(inline)]
 pub use connector_key as key;
 pub use connector_macros::{
-    config_map, mapping, model_exporter, model_importer, param_schema, state_transform,
+    config_map, mapping, model_exporter, model_importer, param_block, param_schema, state_transform,
 };
 pub use error::{Error, Result};
 pub use mapping::Mapping;

@@ -12,7 +12,11 @@ pub use crate::mapping::{
     Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
 };
 pub use crate::proof::{Flags, Flat, Proof, count, flatten};
-pub use crate::schema::{Configured, Instance, Model, ModelConfig, ParamSchema, Parameter, Schema};
+pub use crate::schema::{
+    Configured, Declared, Entry, Included, Instance, Model, ModelConfig, Outer, ParamSchema,
+    Parameter, Schema, Sizes, check_include, count as count_names, list, names_of, sizes,
+    spellings, terms,
+};
 pub use crate::store::Dtype;
 pub use crate::transform::{
     BoxError, Class, Function, Kernel, Operation, SPREAD, StateTransform, Tensor, Transform,
@@ -212,6 +216,15 @@ pub const fn check_inverse(operation: &Operation, inverse: &Operation) {
 /// The parameters of a declared model under `config`.
 pub fn instance<M: ParamSchema>(config: &M::Config) -> Box<dyn Instance> {
     Box::new(Configured::<M>(config.clone()))
+}
+
+/// The indices `at` of the axes of `S` as the block `B` numbers its axes.
+pub fn within<S: ParamSchema, B: ParamSchema>(at: &[usize]) -> Vec<usize> {
+    fn axes<S: ParamSchema>() -> impl Iterator<Item = &'static &'static str> {
+        S::PARAMETERS.axes.iter().chain(S::PARAMETERS.outer.axes)
+    }
+    let index = |axis| axes::<S>().position(|other| other == axis).and_then(|n| at.get(n));
+    axes::<B>().map(|axis| index(axis).copied().unwrap_or(0)).collect()
 }
 
 #[cfg(test)]

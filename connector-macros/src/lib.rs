@@ -101,10 +101,11 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// |---|---|
 /// | `axis name = usize;` | what an index `{name}` in names runs over: from 0 up to this |
 /// | `field name = usize;` | a number that operations and offsets, `{name + axis}`, ask for |
-/// | `flag name = bool;` | what conditions are made of; at most 8 |
+/// | `flag name = bool;` | what conditions are made of; at most 16, of which 8 may meet at one parameter |
 /// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
 /// | `"name": [shape];` | a parameter, or one for each index of the axes in its name |
 /// | `"prefix" { … }`, `"prefix" if flags { … }` | parameters whose names begin with `prefix.` |
+/// | `..BLOCK;`, `..BLOCK if flags;` | the parameters of a [`param_block!`], and its axes, fields and flags |
 ///
 /// After a shape, in any order:
 ///
@@ -118,10 +119,30 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// - Expressions see the config and, as `usize`, the axes that the name or the head of the field
 ///   or flag has.
 /// - A choice in a name, `{p:weight|bias}`, makes one parameter for each text.
+/// - An entry may have `///` and, but for axes, `#[cfg(…)]` before it.
 /// - `crate = path;` as the first words says where `connector_core` is.
 #[proc_macro]
 pub fn param_schema(tokens: TokenStream) -> TokenStream {
-    schema::expand(tokens.into()).into()
+    schema::expand(schema::Kind::Schema, tokens.into()).into()
+}
+
+/// Declares parameters that schemas have in common, for [`param_schema!`] to include.
+///
+/// ```ignore
+#[doc = include_str!("../doc/param_block.rs")]
+/// ```
+///
+/// Makes a type without values and implements `ParamSchema` for it. A mapping of the block's rows can
+/// be a constant of the same name, so that `..path::BLOCK` is the parameters in a schema and the rows
+/// in a mapping.
+///
+/// # Syntax
+///
+/// As [`param_schema!`], but that an axis and a flag may do without their value, `axis layer;`,
+/// `flag tied;`: then the schema that includes the block declares it. Blocks include blocks.
+#[proc_macro]
+pub fn param_block(tokens: TokenStream) -> TokenStream {
+    schema::expand(schema::Kind::Block, tokens.into()).into()
 }
 
 /// Writes down which tensor comes from which: an expression of type `Mapping`, for constants.

@@ -45,14 +45,12 @@ pub fn run(dir: &Path, max_steps: u64) -> Result<(), Box<dyn std::error::Error>>
     // What it begins with: the run's own last checkpoint if there is one, else a Hugging Face
     // checkpoint, `hf://org/name` as well as a path. It is imported into a cache, here one in
     // `dir`.
-    let mut options = ImportOptions::default();
-    options.cache = Some(Cache::at(dir.join("cache")));
     let resume = AutoResume {
         resume_from_directory: Some(dir.join("checkpoints")),
         resume_if_exists: true,
         resume_ignore_no_checkpoint: true,
         import_path: Some(here.join("../tests/fixtures/llama/hf").display().to_string()),
-        options,
+        options: ImportOptions::default().cache(Cache::at(dir.join("cache"))),
         ..AutoResume::default()
     };
 
@@ -71,16 +69,13 @@ pub fn run(dir: &Path, max_steps: u64) -> Result<(), Box<dyn std::error::Error>>
 
     // Back to Hugging Face. transformers loads the result.
     let hf = dir.join("hf");
-    let mut options = ExportOptions::default();
-    options.overwrite = Overwrite::Yes;
-    export_ckpt(&tuned.checkpoint, &hf, options)?;
+    export_ckpt(&tuned.checkpoint, &hf, ExportOptions::default().overwrite(Overwrite::Yes))?;
     println!("exported   {}", hf.display());
 
     // What it says now, read from the exported directory.
     let loaded = Loaded::open(&hf, &LoadOptions::default())?;
     let (model, tokenizer) = (loaded.model()?, loaded.tokenizer()?);
-    let mut options = GenerateOptions::default();
-    (options.max_tokens, options.stop) = (24, loaded.stop_tokens()?);
+    let options = GenerateOptions::default().max_tokens(24).stop(loaded.stop_tokens()?);
     for prompt in ["the sand is", "The tide"] {
         let tokens = tokenizer.encode(prompt, true)?;
         let answer = model.generate(&tokens, options.clone())?.collect::<Result<Vec<u32>, _>>()?;

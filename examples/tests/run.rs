@@ -49,8 +49,8 @@ fn own_model() {
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("sparrow");
     let imported = import_ckpt(&source, &output, ImportOptions::default()).unwrap();
-    assert_eq!(imported.record.plan.parameters, 17);
-    assert_eq!(imported.record.plan.ignored.len(), 1);
+    assert_eq!(imported.plan.parameters, 17);
+    assert_eq!(imported.plan.ignored.len(), 1);
 
     let load =
         |path: &Path| -> HashMap<String, Tensor> { safetensors::load(path, &Device::Cpu).unwrap() };

@@ -1,7 +1,6 @@
 use crate::{Model, Stored, Tree, read_tensors, tree};
-use connector_core::{
-    Error, ExportOptions, Exported, ImportOptions, Imported, Result, export_ckpt, import_ckpt,
-};
+use connector_core::connector::Record;
+use connector_core::{Error, ExportOptions, ImportOptions, Result, export_ckpt, import_ckpt};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -62,9 +61,9 @@ impl Bench {
 
     /// Exports what was imported, which must succeed and leave it and the directory tidy.
     #[track_caller]
-    pub fn export(&self, options: ExportOptions) -> Exported {
+    pub fn export(&self, options: ExportOptions) -> Record {
         let before = tree(&self.out());
-        let exported = match export_ckpt(&self.out(), &self.back(), options) {
+        let exported = match export_ckpt(self.out(), self.back(), options) {
             Ok(exported) => exported,
             Err(error) => panic!("the export failed: {error}"),
         };
@@ -77,7 +76,7 @@ impl Bench {
     #[track_caller]
     pub fn refuse_export(&self, options: ExportOptions) -> Error {
         let back = self.back();
-        self.unchanged(|| export_ckpt(&self.out(), &back, options))
+        self.unchanged(|| export_ckpt(self.out(), &back, options))
     }
 
     /// The tensors of the import.
@@ -93,9 +92,9 @@ impl Bench {
 
     /// Imports, which must succeed and leave the source and the directory tidy.
     #[track_caller]
-    pub fn import(&self, options: ImportOptions) -> Imported {
+    pub fn import(&self, options: ImportOptions) -> Record {
         let before = tree(&self.source());
-        let imported = match import_ckpt(&self.source(), &self.out(), options) {
+        let imported = match import_ckpt(self.source(), self.out(), options) {
             Ok(imported) => imported,
             Err(error) => panic!("the import failed: {error}"),
         };
@@ -108,7 +107,7 @@ impl Bench {
     #[track_caller]
     pub fn refuse(&self, options: ImportOptions) -> Error {
         let out = self.out();
-        self.unchanged(|| import_ckpt(&self.source(), &out, options))
+        self.unchanged(|| import_ckpt(self.source(), &out, options))
     }
 
     /// Runs something that must fail and leave everything as it was.

@@ -39,7 +39,7 @@ fn every_bias_is_imported() {
         assert_eq!(want.len(), LAYERS * 2 * (usize::from(attention) + usize::from(mlp)));
         let bench = Bench::new(&model);
         let imported = bench.import(options(|_| {}));
-        assert_eq!(imported.record.plan.tensors, model.tensors.len());
+        assert_eq!(imported.plan.tensors, model.tensors.len());
         let weights = bench.weights();
         for (name, bytes) in &want {
             let got = weights.get(name).unwrap_or_else(|| panic!("{name} is missing"));

@@ -4,7 +4,7 @@
 
 use connector_core::connector::Planned;
 use connector_core::connector::cache::Cache;
-use connector_core::{Error, PlannedImport, store};
+use connector_core::{Error, store};
 use connector_tests::{Child, Model, fixture, options};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -104,7 +104,7 @@ fn a_source_that_changes_after_it_was_planned_is_no_hit() {
     let dir = tempfile::tempdir().unwrap();
     let (cache, source) = (Cache::at(dir.path().join("cache")), dir.path().join("hf"));
     copy(&fixture("llama/hf"), &source);
-    let plan = || Planned::from(PlannedImport::new(&source, options(|_| {})).unwrap());
+    let plan = || Planned::import(&source, options(|_| {})).unwrap();
     let convert = |planned: &Planned| {
         cache.convert(planned, Default::default(), &connector_core::engine::NoProgress, |_| {})
     };
@@ -223,7 +223,7 @@ proptest! {
         let mut world = World::new();
         let cache = Cache::at("cache");
         let place = |world: &World, number: usize| {
-            let planned = PlannedImport::new(&world.source(number), options(|_| {})).unwrap();
+            let planned = Planned::import(world.source(number), options(|_| {})).unwrap();
             cache.place(&planned).unwrap()
         };
         let mut known = HashMap::new();

@@ -1,7 +1,7 @@
 //! Imports that are stopped, and the directories made for an output.
 
 use connector_core::engine::Progress;
-use connector_core::{Cancel, Error, PlannedImport, import_ckpt};
+use connector_core::{Cancel, Error, Planned, import_ckpt};
 use connector_tests::{Bench, Model, assert_same_tensors, fixture, options, read_tensors};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -16,8 +16,8 @@ fn a_cancelled_import_leaves_nothing() {
 fn parents_of_the_output_are_made_and_not_left_behind() {
     let bench = Bench::new(&Model::fixture("llama"));
     let out = bench.dir().join("a/b/out");
-    bench.unchanged(|| import_ckpt(&bench.source(), &out, options(|o| o.cancel.cancel())));
-    import_ckpt(&bench.source(), &out, options(|_| {})).unwrap();
+    bench.unchanged(|| import_ckpt(bench.source(), &out, options(|o| o.cancel.cancel())));
+    import_ckpt(bench.source(), &out, options(|_| {})).unwrap();
     assert_same_tensors(
         &read_tensors(&out.join("weights")),
         &read_tensors(&fixture("llama/nemo_state.safetensors")),
@@ -51,8 +51,8 @@ fn nothing_more_is_written_once_somebody_asked_to_stop() {
         o.engine.threads = 1;
         o.cancel = progress.cancel.clone();
     });
-    let planned = PlannedImport::new(&bench.source(), options).unwrap();
-    let error = bench.unchanged(|| planned.run(&bench.out(), &progress));
+    let planned = Planned::import(bench.source(), options).unwrap();
+    let error = bench.unchanged(|| planned.run(bench.out(), &progress));
     assert!(matches!(error, Error::Cancelled), "{error}");
     assert_eq!(progress.parts.into_inner(), 1);
 }

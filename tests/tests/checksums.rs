@@ -2,7 +2,7 @@
 //! publishes nothing.
 
 use connector_core::connector::{
-    ConvertOptions, PlannedImport, TorchDist, VerifyOptions, convert_ckpt, diff, verify,
+    ConvertOptions, Planned, TorchDist, VerifyOptions, convert_ckpt, diff, verify,
 };
 use connector_core::engine::{Io, NoProgress};
 use connector_core::model::{LoadOptions, Loaded};
@@ -105,7 +105,7 @@ fn a_flipped_bit_in_a_file_of_torch_save() {
         assert_damaged::<()>(Err(error), &file);
         assert_damaged(verify(&source, &model, &verifying, quiet), &file);
         assert_damaged(diff(&hf, &source, &verifying, quiet), &file);
-        let planned = PlannedImport::new(&source, options(|_| {})).unwrap();
+        let planned = Planned::import(&source, options(|_| {})).unwrap();
         assert_damaged(planned.in_memory(), &file);
         assert_damaged(Loaded::open(&source, &LoadOptions::default()), &file);
     });
@@ -121,7 +121,7 @@ fn a_flipped_bit_in_a_distributed_checkpoint() {
     with_each_bit(&file, || {
         let error = bench.refuse_export(ExportOptions::default());
         assert_damaged::<()>(Err(error), &file);
-        let convert = || convert_ckpt(&model, &bench.back(), ConvertOptions::default());
+        let convert = || convert_ckpt(&model, bench.back(), ConvertOptions::default());
         assert_damaged::<()>(Err(bench.unchanged(convert)), &file);
         assert_damaged(verify(&source, &model, &verifying, quiet), &file);
         assert_damaged(diff(&model, &model, &verifying, quiet), &file);
@@ -143,7 +143,7 @@ fn however_bytes_get_from_file_to_file() {
             options.torch_dist = Some(TorchDist::default());
             (options.engine.io, options.engine.threads) = (io, threads);
             options.engine.sync = false;
-            convert_ckpt(&bench.out(), &bench.back(), options)
+            convert_ckpt(bench.out(), bench.back(), options)
         };
         for Range { start, end } in records.iter().step_by(4) {
             let mut bytes = sound.clone();

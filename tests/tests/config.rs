@@ -230,14 +230,14 @@ fn a_field_that_nobody_knows_is_carried_on_request() {
     assert_eq!(record["options"]["carry"], json!(carry));
     assert_eq!(record["config"]["carried"]["my_company_note"], changes["my_company_note"]);
     let verified = connector_core::connector::verify(
-        &bench.source(),
-        &bench.out(),
+        bench.source(),
+        bench.out(),
         &connector_core::connector::VerifyOptions::default(),
         &connector_core::engine::NoProgress,
     );
     assert!(verified.unwrap().is_equal());
     let back = bench.out().with_file_name("back");
-    connector_core::export_ckpt(&bench.out(), &back, export_options(|_| {})).unwrap();
+    connector_core::export_ckpt(bench.out(), &back, export_options(|_| {})).unwrap();
     let written = fs::read(back.join("config.json")).unwrap();
     assert_eq!(written, fs::read(bench.source().join("config.json")).unwrap());
 }

@@ -17,11 +17,12 @@ use std::path::Path;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_connector-under-test");
 
-const STACKED: Option<TorchDist> =
-    Some(TorchDist { flavor: Flavor::Nemo, layers: Some(LayerLayout::Stacked), files: 0 });
+fn stacked() -> Option<TorchDist> {
+    Some(TorchDist::default().layers(LayerLayout::Stacked))
+}
 
 fn per_layer() -> Option<TorchDist> {
-    Some(TorchDist { layers: Some(LayerLayout::PerLayer), ..TorchDist::default() })
+    Some(TorchDist::default().layers(LayerLayout::PerLayer))
 }
 
 fn with(change: impl FnOnce(&mut ConvertOptions)) -> ConvertOptions {
@@ -72,8 +73,8 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
             }));
             bench
         };
-        let (plain, dist) = (import(None), import(STACKED));
-        convert(&plain.out(), &plain.back(), |options| options.torch_dist = STACKED);
+        let (plain, dist) = (import(None), import(stacked()));
+        convert(&plain.out(), &plain.back(), |options| options.torch_dist = stacked());
         assert_same_files(&plain.back(), &dist.out());
         convert(&dist.out(), &dist.back(), |_| {});
         let folders = |bench: &Bench, folder: &str| contents(&bench.out().join(folder));
@@ -82,7 +83,7 @@ fn each_container_becomes_the_other_as_an_import_writes_it() {
         // What NeMo needs beside the tensors is not taken away.
         assert!(contents(&dist.back().join("context")) == folders(&dist, "context"));
         // Names of experts or not: the same numbers.
-        let same = verify(&plain.out(), &dist.out(), &VerifyOptions::default(), &NoProgress);
+        let same = verify(plain.out(), dist.out(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal());
     }
 }
@@ -102,7 +103,7 @@ fn a_run_of_megatron_lm_becomes_a_directory_that_exports_by_itself() {
         convert(&bench.source(), &bench.out(), |options| options.trained.iteration = Some(120));
         let plain = read_tensors(&fixture(&format!("torch_dist/{model}/plain.safetensors")));
         assert_same_tensors(&bench.weights(), &plain);
-        export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+        export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
         let hf = fixture(&format!("torch_dist/{model}/hf"));
         assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
     }
@@ -112,7 +113,7 @@ fn a_run_of_megatron_lm_becomes_a_directory_that_exports_by_itself() {
 fn the_directory_of_one_framework_becomes_that_of_another() {
     for flavor in [Flavor::MegatronLm, Flavor::MegatronBridge, Flavor::Nemo] {
         let bench = Bench::new(&Model::fixture("gemma"));
-        let dist = |flavor| Some(TorchDist { flavor, ..TorchDist::default() });
+        let dist = |flavor| Some(TorchDist::default().flavor(flavor));
         bench.import(options(|options| options.torch_dist = dist(Flavor::Nemo)));
         convert(&bench.out(), &bench.back(), |options| options.torch_dist = dist(flavor));
         let direct = Bench::new(&Model::fixture("gemma"));
@@ -121,7 +122,7 @@ fn the_directory_of_one_framework_becomes_that_of_another() {
         // And from there to what candle loads.
         let plain = bench.dir().join("plain");
         convert(&bench.back(), &plain, |_| {});
-        let same = verify(&bench.source(), &plain, &VerifyOptions::default(), &NoProgress);
+        let same = verify(bench.source(), &plain, &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal());
     }
 }
@@ -136,7 +137,7 @@ fn what_nemo_wrote_keeps_its_files() {
     assert_eq!((record.direction, record.hashes.len()), ("convert", bench.weights().len()));
     // And back, with each layer by itself.
     convert(&bench.out(), &bench.back(), |o| o.torch_dist = per_layer());
-    let same = verify(&nemo, &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+    let same = verify(&nemo, bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
 
@@ -145,9 +146,9 @@ fn what_was_left_out_stays_declared() {
     let bench = Bench::new(&Model::fixture("llama"));
     let only = "decoder.layers.{layer}.**";
     bench.import(options(|options| options.plan.only = vec![only.into()]));
-    let record = convert(&bench.out(), &bench.back(), |options| options.torch_dist = STACKED);
+    let record = convert(&bench.out(), &bench.back(), |options| options.torch_dist = stacked());
     assert!(!record.complete);
-    let same = verify(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+    let same = verify(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
     assert!(same.unwrap().is_equal());
 }
 
@@ -186,7 +187,7 @@ fn what_cannot_be_converted_is_refused_and_nothing_is_written() {
     assert!(nameless.to_string().contains("context/model.yaml"), "{nameless}");
     let described = with(|options| options.trained.hf_config = Some(bench.source()));
     convert_ckpt(&out, &back, described).unwrap();
-    let same = verify(&bench.source(), &back, &VerifyOptions::default(), &NoProgress).unwrap();
+    let same = verify(bench.source(), &back, &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
 
@@ -198,7 +199,7 @@ fn a_pipe_in_place_of_the_record_is_not_waited_for() {
     let record = bench.out().join("conversion.json");
     fs::remove_file(&record).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(&record).status().unwrap().success());
-    convert_ckpt(&bench.out(), &bench.back(), with(|_| {})).unwrap();
+    convert_ckpt(bench.out(), bench.back(), with(|_| {})).unwrap();
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_disk_that_is_too_small_is_refused() {
     file.write_all(header.as_bytes()).unwrap();
     file.set_len(8 + header.len() as u64 + size).unwrap();
 
-    let refused = import_ckpt(&bench.source(), &bench.out(), options(|_| {}));
+    let refused = import_ckpt(bench.source(), bench.out(), options(|_| {}));
     let text = refused.unwrap_err().to_string();
     assert!(
         text.contains("are free") && text.contains(&bench.out().display().to_string()),

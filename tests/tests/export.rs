@@ -66,7 +66,7 @@ fn the_fixtures_come_back_bit_for_bit_with_all_their_files() {
         }
         let names: Vec<String> = tree(&bench.back()).into_keys().collect();
         assert_eq!(names.len(), model.files.len() + 3, "{names:?}");
-        assert_eq!(exported.record.copied, model.files.keys().cloned().collect::<Vec<_>>());
+        assert_eq!(exported.copied, model.files.keys().cloned().collect::<Vec<_>>());
 
         let record = json_file(bench.back().join("conversion.json"));
         assert_eq!(record["direction"], "export");
@@ -81,13 +81,12 @@ fn an_export_imports_to_the_same_checkpoint() {
         let bench = imported(&Model::fixture(name));
         bench.export(export_options(|_| {}));
         let again = bench.dir().join("again");
-        connector_core::import_ckpt(&bench.back(), &again, options(|_| {})).unwrap();
+        connector_core::import_ckpt(bench.back(), &again, options(|_| {})).unwrap();
         assert_same_tensors(&read_tensors(&again.join("weights")), &bench.weights());
         let yaml = |dir: &std::path::Path| fs::read(dir.join("context/model.yaml")).unwrap();
         assert!(yaml(&again) == yaml(&bench.out()), "{name}");
         // Its record lies in `context/` now, and does not stand in the way.
-        connector_core::export_ckpt(&again, &bench.dir().join("third"), Default::default())
-            .unwrap();
+        connector_core::export_ckpt(&again, bench.dir().join("third"), Default::default()).unwrap();
     }
 }
 
@@ -130,7 +129,7 @@ fn without_the_original_config_everything_the_model_knows_is_still_there() {
         }
         // The strongest witness: it imports to the same model.
         let again = bench.dir().join("again");
-        connector_core::import_ckpt(&bench.back(), &again, options(|_| {})).unwrap();
+        connector_core::import_ckpt(bench.back(), &again, options(|_| {})).unwrap();
         let yaml = |dir: &std::path::Path| fs::read(dir.join("context/model.yaml")).unwrap();
         assert!(yaml(&again) == yaml(&bench.out()), "{name}");
     }
@@ -145,7 +144,7 @@ fn what_was_changed_in_model_yaml_wins() {
     let mut want = Model::fixture("llama").config;
     want["rope_theta"] = json!(20000.0);
     assert_eq!(json_file(bench.back().join("config.json")), want);
-    let changed: Vec<_> = exported.record.config.changed.keys().cloned().collect();
+    let changed: Vec<_> = exported.config.changed.keys().cloned().collect();
     assert_eq!(changed, ["rope_theta"]);
 
     // In the newer one, it stays in that.
@@ -360,7 +359,7 @@ fn outputs_are_apart_from_the_checkpoint_and_not_replaced_unasked() {
         let output = bench.out().join(inside);
         let error = bench.unchanged(|| {
             let options = export_options(|o| o.overwrite = true.into());
-            connector_core::export_ckpt(&bench.out(), &output, options)
+            connector_core::export_ckpt(bench.out(), &output, options)
         });
         assert!(
             matches!(error, Error::Store(store::Error::NotSeparate { .. })),

@@ -209,7 +209,7 @@ fn a_function_without_inverse_is_named() {
 fn an_exporter_written_by_hand_is_taken() {
     let bench = imported("Fish");
     let exported = bench.export(export_options(|_| {}));
-    assert!(exported.record.connector.ends_with("FishToHf"), "{}", exported.record.connector);
+    assert!(exported.connector.ends_with("FishToHf"), "{}", exported.connector);
     let (source, back) = (read_tensors(&bench.source()), read_tensors(&bench.back()));
     for layer in 0..2 {
         let w = format!("model.{layer}.w");
@@ -219,7 +219,7 @@ fn an_exporter_written_by_hand_is_taken() {
         assert!(back[&all].bytes == source[&all].bytes);
     }
     assert_eq!(back.len(), 6);
-    assert_eq!(exported.record.plan.ignored[0].0, "layers.{0,1}.experts");
+    assert_eq!(exported.plan.ignored[0].0, "layers.{0,1}.experts");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use connector_core::checkpoint::Flavor;
 use connector_core::checkpoint::torch_dist::LayerLayout;
-use connector_core::connector::{PlannedImport, TorchDist, VerifyOptions, diff, verify};
+use connector_core::connector::{Planned, TorchDist, VerifyOptions, diff, verify};
 use connector_core::engine::NoProgress;
 use connector_core::{ImportOptions, export_ckpt};
 use connector_tests::{
@@ -18,7 +18,7 @@ use std::path::Path;
 const FLAVORS: [Flavor; 3] = [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge];
 
 fn for_framework(flavor: Flavor) -> ImportOptions {
-    options(|o| o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() }))
+    options(|o| o.torch_dist = Some(TorchDist::default().flavor(flavor)))
 }
 
 fn imported(name: &str, flavor: Flavor) -> Bench {
@@ -41,10 +41,10 @@ fn every_flavor_goes_back_to_where_it_came_from() {
         for flavor in FLAVORS {
             let bench = imported(name, flavor);
             let nothing = VerifyOptions::default();
-            let same = verify(&bench.source(), &bench.out(), &nothing, &NoProgress).unwrap();
+            let same = verify(bench.source(), bench.out(), &nothing, &NoProgress).unwrap();
             assert!(same.is_equal(), "{name} {flavor:?}: {same:?}");
             bench.export(export_options(|_| {}));
-            let back = diff(&bench.source(), &bench.back(), &nothing, &NoProgress).unwrap();
+            let back = diff(bench.source(), bench.back(), &nothing, &NoProgress).unwrap();
             assert!(back.is_equal(), "{name} {flavor:?}");
             // The files too, wherever the flavor puts them.
             let beside = |dir: &Path| {
@@ -328,8 +328,8 @@ fn the_config_of_each_family_is_the_class_that_nemo_has_for_it() {
 fn run_config_says_what_megatron_bridge_says_of_the_same_model() {
     let bench = Bench::empty();
     let source = fixture("torch_dist/llama/hf");
-    let planned = PlannedImport::new(&source, for_framework(Flavor::MegatronBridge)).unwrap();
-    planned.run(&bench.out(), &NoProgress).unwrap();
+    let planned = Planned::import(&source, for_framework(Flavor::MegatronBridge)).unwrap();
+    planned.run(bench.out(), &NoProgress).unwrap();
     let got = yaml_file(&bench.out().join("iter_0000000/run_config.yaml"));
     let want = yaml_file(&fixture("torch_dist/llama/run_config.yaml"));
     assert_eq!(got["checkpoint"], want["checkpoint"]);
@@ -399,7 +399,7 @@ fn what_a_framework_cannot_say_is_a_warning() {
         ),
     ] {
         let planned =
-            PlannedImport::new(&fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
+            Planned::import(fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
         let warnings = planned.warnings();
         assert_eq!(warnings.len(), want.len(), "{name} {flavor:?}: {warnings:?}");
         for (warning, want) in warnings.iter().zip(want) {
@@ -414,9 +414,9 @@ fn tensors_are_spread_over_as_many_files_as_asked_for() {
     plain.import(options(|_| {}));
     for (files, layers) in [(2, LayerLayout::Stacked), (5, LayerLayout::PerLayer)] {
         let bench = Bench::new(&Model::fixture("mixtral"));
-        let layers = Some(layers);
-        let torch_dist = TorchDist { files, layers, flavor: Flavor::MegatronLm };
-        bench.import(options(|o| o.torch_dist = Some(torch_dist)));
+        let torch_dist = TorchDist::default().files(files).layers(layers);
+        let torch_dist = torch_dist.flavor(Flavor::MegatronLm);
+        bench.import(ImportOptions::default().torch_dist(torch_dist));
         let folder = bench.out().join("release");
         let lens: Vec<_> = (0..)
             .map_while(|n| folder.join(format!("__0_{n}.distcp")).metadata().ok())
@@ -425,14 +425,13 @@ fn tensors_are_spread_over_as_many_files_as_asked_for() {
         assert_eq!(lens.len(), files);
         let (least, most) = (lens.iter().min().unwrap(), lens.iter().max().unwrap());
         assert!(*most < 3 * least, "{lens:?}");
-        export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+        export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
         assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
     }
     // More files than records.
     let bench = Bench::new(&Model::fixture("llama"));
-    let torch_dist = TorchDist { files: 1000, ..TorchDist::default() };
-    bench.import(options(|o| o.torch_dist = Some(torch_dist)));
-    export_ckpt(&bench.out(), &bench.back(), export_options(|_| {})).unwrap();
+    bench.import(ImportOptions::default().torch_dist(TorchDist::default().files(1000)));
+    export_ckpt(bench.out(), bench.back(), export_options(|_| {})).unwrap();
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
 }
 

@@ -130,7 +130,7 @@ fn files_beside_the_tensors_are_copied_verbatim() {
 
     let mut want: BTreeMap<String, Vec<u8>> = model.files.clone();
     want.insert("config.json".into(), fs::read(bench.source().join("config.json")).unwrap());
-    assert_eq!(imported.record.copied, want.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(imported.copied, want.keys().cloned().collect::<Vec<_>>());
     for (name, bytes) in &want {
         let copied = fs::read(bench.out().join("context").join(name)).unwrap();
         assert_eq!(&copied, bytes, "{name}");
@@ -144,7 +144,7 @@ fn the_record_says_what_was_done() {
     let bench = Bench::new(&Model::fixture("llama"));
     let imported = bench.import(options(|_| {}));
     let record = bench.conversion();
-    assert_eq!(record, serde_json::to_value(&imported.record).unwrap());
+    assert_eq!(record, serde_json::to_value(&imported).unwrap());
     assert_eq!(record["schema"], "connector.conversion/1");
     assert_eq!(record["complete"], true);
     assert_eq!((&record["model"], &record["format"]), (&json!("LlamaModel"), &json!("hf")));
@@ -275,7 +275,7 @@ fn a_snapshot_of_the_hubs_cache_is_imported_through_its_links() {
         std::os::unix::fs::symlink(link, snapshot.join(path.file_name().unwrap())).unwrap();
     }
     let before = tree(&bench.source());
-    connector_core::import_ckpt(&snapshot, &bench.out(), options(|_| {})).unwrap();
+    connector_core::import_ckpt(&snapshot, bench.out(), options(|_| {})).unwrap();
     assert!(tree(&bench.source()) == before);
     let want = read_tensors(&fixture("llama3_tied/nemo_state.safetensors"));
     assert_same_tensors(&bench.weights(), &want);

@@ -2,14 +2,14 @@
 //! counted at the allocator.
 
 use connector_core::checkpoint::{Checkpoint, Tensors};
-use connector_core::connector::{ConvertOptions, PlannedConvert, PlannedExport, TorchDist};
+use connector_core::connector::{ConvertOptions, PlannedConvert, TorchDist};
 use connector_core::engine::{Io, NoProgress};
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::gpt::{self, GptConfig};
 use connector_core::store::Dtype;
 use connector_core::{
-    ImportOptions, Mapping, ModelConnector, PlannedImport, Result, Tensor, mapping, model_importer,
-    ops, state_transform,
+    ImportOptions, Mapping, ModelConnector, Planned, Result, Tensor, mapping, model_importer, ops,
+    state_transform,
 };
 use connector_tests::{Bench, Counting, Fill, Model, config_of, export_options, options, peak};
 use serde_json::json;
@@ -72,8 +72,8 @@ fn import(layers: usize, dtype: &str, change: &dyn Fn(&mut ImportOptions)) -> (u
         options.engine.max_memory = 2 << 20;
         change(options);
     });
-    let planned = PlannedImport::new(&bench.source(), options).unwrap();
-    let (_, most) = peak(|| planned.run(&bench.out(), &NoProgress).unwrap());
+    let planned = Planned::import(bench.source(), options).unwrap();
+    let (_, most) = peak(|| planned.run(bench.out(), &NoProgress).unwrap());
     (planned.bound().pool + planned.bound().step, most)
 }
 
@@ -162,7 +162,7 @@ fn the_bound_holds_for_many_tensors_in_every_container() {
         let name = if dist.is_some() { "torch_dist" } else { "safetensors" };
         let taken = peak(|| {
             let options = options(|o| (o.torch_dist, o.engine.sync) = (dist, false));
-            let planned = PlannedImport::new(&bench.source(), options).unwrap();
+            let planned = Planned::import(bench.source(), options).unwrap();
             assert!(planned.source().tensors().len() > 19_000);
             planned.run(&out, &NoProgress).unwrap();
             planned.bound().total()
@@ -170,7 +170,7 @@ fn the_bound_holds_for_many_tensors_in_every_container() {
         assert_within(&format!("import to {name}"), taken);
         let taken = peak(|| {
             let options = export_options(|o| o.engine.sync = false);
-            let planned = PlannedExport::new(&out, options).unwrap();
+            let planned = Planned::export(&out, options).unwrap();
             planned.run(&back, &NoProgress).unwrap();
             planned.bound().total()
         });
@@ -239,7 +239,7 @@ fn a_config_takes_no_more_than_its_length_and_some() {
     let bench = Bench::new(&Model::fixture("llama"));
     let config = format!(r#"{{"a":[{}0]}}"#, "[],".repeat(4_000_000));
     fs::write(bench.source().join("config.json"), &config).unwrap();
-    let (refused, most) = peak(|| PlannedImport::new(&bench.source(), options(|_| {})).err());
+    let (refused, most) = peak(|| Planned::import(bench.source(), options(|_| {})).err());
     let problem = refused.unwrap().to_string();
     assert!(problem.contains("config.json") && problem.contains("262144 values"), "{problem}");
     assert!(most < 4 * config.len() as u64, "{most}");
@@ -252,7 +252,7 @@ fn a_config_of_many_layers_takes_no_more_than_the_checkpoint_has() {
     let bench = Bench::new(&Model::fixture("mixtral"));
     let config = config_of("mixtral", json!({ "num_hidden_layers": 4096 }));
     fs::write(bench.source().join("config.json"), config.to_string()).unwrap();
-    let (refused, most) = peak(|| PlannedImport::new(&bench.source(), options(|_| {})).err());
+    let (refused, most) = peak(|| Planned::import(bench.source(), options(|_| {})).err());
     let problem = refused.unwrap().to_string();
     assert!(problem.contains("layer has 4096") && problem.contains("has 41 tensors"), "{problem}");
     assert!(most < 16 << 20, "{most}");

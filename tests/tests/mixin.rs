@@ -5,7 +5,7 @@ use connector_core::connector::cache::Cache;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::gpt::GptConfig;
 use connector_core::{
-    AutoModel, AutoResume, ConnectorMixin, Error, ImportOptions, Mapping, ModelConnector, Result,
+    AutoResume, ConnectorMixin, Error, ImportOptions, Mapping, ModelConnector, Planned, Result,
     model_importer, store,
 };
 use connector_tests::{fixture, options, read_tensors};
@@ -35,10 +35,10 @@ impl ModelConnector for Picky {
 #[test]
 fn a_model_is_imported_into_memory() {
     let dir = tempfile::tempdir().unwrap();
-    let model = LlamaModel::import_from_with(&llama(), cached(dir.path())).unwrap();
+    let model = LlamaModel::import_from(llama(), cached(dir.path())).unwrap();
     assert_eq!(model.config.num_layers, 2);
     let out = dir.path().join("out");
-    LlamaModel::import_ckpt(&llama(), Some(&out), false).unwrap();
+    LlamaModel::import_ckpt(llama(), Some(&out), ImportOptions::default()).unwrap();
     let stored = read_tensors(&out.join("weights"));
     assert_eq!(model.tensors.keys().collect::<Vec<_>>(), stored.keys().collect::<Vec<_>>());
     for (name, tensor) in &model.tensors {
@@ -57,23 +57,28 @@ fn a_model_is_imported_into_memory() {
 fn the_type_is_the_model_that_is_meant() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let path = LlamaModel::import_ckpt(&llama(), Some(&out), false).unwrap();
+    let path = LlamaModel::import_ckpt(llama(), Some(&out), ImportOptions::default()).unwrap();
     assert_eq!(path, out);
     assert!(matches!(
-        LlamaModel::import_ckpt(&llama(), Some(&out), false),
+        LlamaModel::import_ckpt(llama(), Some(&out), ImportOptions::default()),
         Err(Error::Store(store::Error::OutputExists { .. }))
     ));
-    LlamaModel::import_ckpt(&llama(), Some(&out), true).unwrap();
+    LlamaModel::import_ckpt(
+        llama(),
+        Some(&out),
+        ImportOptions::default().overwrite(store::Overwrite::Yes),
+    )
+    .unwrap();
     let back = LlamaModel::export_ckpt(&out, "hf", None).unwrap();
     assert_eq!(back, dir.path().join("out-hf"));
     let original = std::fs::read(fixture("llama/hf/config.json")).unwrap();
     assert_eq!(std::fs::read(back.join("config.json")).unwrap(), original);
     let planned = LlamaModel::exporter("hf", &out).unwrap();
     assert_eq!(planned.registration().model, "LlamaModel");
-    let auto = AutoModel::importer(&llama()).unwrap();
+    let auto = Planned::import(llama(), ImportOptions::default()).unwrap();
     assert_eq!(
         auto.registration().name,
-        LlamaModel::importer(&llama()).unwrap().registration().name
+        LlamaModel::importer(llama(), ImportOptions::default()).unwrap().registration().name
     );
 }
 
@@ -82,12 +87,14 @@ fn a_format_is_any_string() {
     let dir = tempfile::tempdir().unwrap();
     let source = format!("picky://{}", llama());
     let out = dir.path().join("out");
-    LlamaModel::import_ckpt(&source, Some(&out), false).unwrap();
+    LlamaModel::import_ckpt(&source, Some(&out), ImportOptions::default()).unwrap();
     let record = std::fs::read_to_string(out.join("conversion.json")).unwrap();
     assert!(record.contains("\"format\": \"picky\""), "{record}");
-    let error = LlamaModel::importer(&format!("unknown://{}", llama())).err().unwrap();
+    let error = LlamaModel::importer(format!("unknown://{}", llama()), ImportOptions::default())
+        .err()
+        .unwrap();
     assert!(matches!(&error, Error::NoImporter { format, .. } if format == "unknown"), "{error}");
-    let error = LlamaModel::importer("hf://no/such/model").err().unwrap();
+    let error = LlamaModel::importer("hf://no/such/model", ImportOptions::default()).err().unwrap();
     assert!(matches!(error, Error::Hub(_)));
 }
 

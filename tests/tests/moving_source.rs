@@ -2,7 +2,7 @@
 
 use connector_core::connector::{ConvertOptions, PlannedConvert, TorchDist};
 use connector_core::engine::Progress;
-use connector_core::{Error, PlannedExport, PlannedImport, Result, import_ckpt, store};
+use connector_core::{Error, Planned, Result, import_ckpt, store};
 use connector_tests::{Bench, Model, export_options, options};
 use std::fs;
 use std::io::Write;
@@ -30,9 +30,9 @@ impl<F: Fn() + Sync> Progress for Meddle<F> {
 /// What an import says whose source is changed while it runs, and that it leaves nothing.
 fn changed(change: impl Fn(PathBuf) + Sync) -> Error {
     let bench = Bench::new(&Model::fixture("llama"));
-    let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
+    let planned = Planned::import(bench.source(), options(|_| {})).unwrap();
     let meddle = Meddle::new(|| change(bench.source()));
-    let Err(error) = planned.run(&bench.out(), &meddle) else { panic!("it was accepted") };
+    let Err(error) = planned.run(bench.out(), &meddle) else { panic!("it was accepted") };
     assert!(!bench.out().exists());
     bench.assert_tidy();
     error
@@ -100,13 +100,13 @@ fn exports_and_conversions_notice_it_too() {
             bench.assert_tidy();
         };
         is_noticed(&|bench, meddle| {
-            let planned = PlannedExport::new(&bench.out(), export_options(|_| {}))?;
-            planned.run(&bench.back(), meddle).map(drop)
+            let planned = Planned::export(bench.out(), export_options(|_| {}))?;
+            planned.run(bench.back(), meddle).map(drop)
         });
         is_noticed(&|bench, meddle| {
             let mut options = ConvertOptions::default();
             options.torch_dist = Some(TorchDist::default());
-            PlannedConvert::new(&bench.out(), options)?.run(&bench.back(), meddle).map(drop)
+            PlannedConvert::new(bench.out(), options)?.run(bench.back(), meddle).map(drop)
         });
     }
 }
@@ -127,14 +127,14 @@ fn links_that_are_sent_elsewhere_are_noticed() {
             symlink(to, &link).unwrap();
         };
         send(&one);
-        let planned = PlannedImport::new(&bench.source(), options(|_| {})).unwrap();
+        let planned = Planned::import(bench.source(), options(|_| {})).unwrap();
         let meddle = Meddle::new(|| {
             send(&two);
             if back {
                 send(&one);
             }
         });
-        let error = planned.run(&bench.out(), &meddle).unwrap_err();
+        let error = planned.run(bench.out(), &meddle).unwrap_err();
         assert_eq!(told(&error), link);
         assert!(!bench.out().exists());
     }
@@ -150,7 +150,7 @@ fn an_output_that_holds_the_files_behind_links_is_not_replaced() {
     fs::rename(&weights, &moved).unwrap();
     std::os::unix::fs::symlink(&moved, &weights).unwrap();
     let overwrite = options(|o| o.overwrite = true.into());
-    let result = import_ckpt(&bench.source(), &bench.out(), overwrite);
+    let result = import_ckpt(bench.source(), bench.out(), overwrite);
     assert!(matches!(result, Err(Error::Store(store::Error::NotSeparate { .. }))));
     assert!(moved.exists());
 }
@@ -175,6 +175,6 @@ fn pipes_in_the_place_of_small_files_do_not_hang() {
         let _ = fs::remove_file(&path);
         let made = std::process::Command::new("mkfifo").arg(&path).status().unwrap();
         assert!(made.success());
-        assert!(PlannedImport::new(&bench.source(), options(|_| {})).is_err(), "{name}");
+        assert!(Planned::import(bench.source(), options(|_| {})).is_err(), "{name}");
     }
 }

@@ -340,7 +340,7 @@ fn source_and_output_may_not_overlap() {
         for out in ["source", "source/out", "source/new/out", "", "source/../source"] {
             let out = bench.dir().join(out);
             let error = bench.unchanged(|| {
-                import_ckpt(&bench.source(), &out, options(|o| o.overwrite = overwrite))
+                import_ckpt(bench.source(), &out, options(|o| o.overwrite = overwrite))
             });
             let text = error.to_string();
             assert!(text.contains("overlap") || text.contains("name the new directory"), "{text}");

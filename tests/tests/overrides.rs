@@ -52,7 +52,8 @@ impl ModelConnector for Picky {
 
     fn apply(job: &Job<'_>) -> Result<Record> {
         if job.output().ends_with("forbidden") {
-            let (way, tensors) = (job.direction(), job.source().tensors().len());
+            let (way, tensors) =
+                (job.planned().direction(), job.planned().source().tensors().len());
             return Err(Error::ModelConfig {
                 reason: format!("{way:?} of {tensors} is forbidden"),
             });
@@ -120,9 +121,9 @@ impl ModelConnector for Own {
     }
 
     fn convert_state(state: &mut State<'_>) -> Result<()> {
-        assert_eq!(state.direction(), Direction::Import);
+        assert_eq!(state.planned().direction(), Direction::Import);
         let norm = state.tensor("model.norm.weight")?;
-        let trouble = state.format_config().json()["_trouble"].as_str().map(String::from);
+        let trouble = state.planned().format_config().json()["_trouble"].as_str().map(String::from);
         match trouble.as_deref() {
             None => {
                 state.convert()?;
@@ -169,7 +170,7 @@ fn an_own_tokenizer_is_what_is_loaded() {
     let source = fixture("llama/hf");
     let mut options = in_format("longer");
     options.cache = Some(Cache::at(dir.path()));
-    let model = LlamaModel::import_from_with(source.to_str().unwrap(), options).unwrap();
+    let model = LlamaModel::import_from(source, options).unwrap();
     assert_eq!(model.tokenizer, [model.path.join("special_tokens_map.json")]);
 }
 
@@ -192,10 +193,9 @@ fn an_own_apply_decides_in_both_directions() {
     bench.export(options());
     let forbidden = bench.dir().join("forbidden");
     let error = bench
-        .unchanged(|| connector_core::import_ckpt(&bench.source(), &forbidden, in_format("picky")));
+        .unchanged(|| connector_core::import_ckpt(bench.source(), &forbidden, in_format("picky")));
     assert!(error.to_string().contains("Import of 21 is forbidden"), "{error}");
-    let error =
-        bench.unchanged(|| connector_core::export_ckpt(&bench.out(), &forbidden, options()));
+    let error = bench.unchanged(|| connector_core::export_ckpt(bench.out(), &forbidden, options()));
     assert!(error.to_string().contains("Export of 15 is forbidden"), "{error}");
 }
 
@@ -217,7 +217,7 @@ fn an_own_convert_state_puts_what_it_computes() {
     let mut verify_options = VerifyOptions::default();
     verify_options.format = "own".into();
     verify_options.model = Some("LlamaModel".into());
-    let error = verify(&bench.source(), &bench.out(), &verify_options, &NoProgress).unwrap_err();
+    let error = verify(bench.source(), bench.out(), &verify_options, &NoProgress).unwrap_err();
     assert!(error.to_string().contains("converts its state in its own way"), "{error}");
 }
 

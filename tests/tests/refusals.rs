@@ -268,6 +268,6 @@ fn what_is_no_checkpoint_at_all() {
     assert!(text.contains("pytorch_model.bin"), "{text}");
 }
 
-fn open(bench: &Bench) -> connector_core::Result<connector_core::Imported> {
-    connector_core::import_ckpt(&bench.source(), &bench.out(), options(|_| {}))
+fn open(bench: &Bench) -> connector_core::Result<connector_core::connector::Record> {
+    connector_core::import_ckpt(bench.source(), bench.out(), options(|_| {}))
 }

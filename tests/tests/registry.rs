@@ -1,14 +1,15 @@
 //! What every importer that is linked in has: a fixture, and with it both directions, every flavor,
 //! and a proof of its config. A family without one fails here.
 
+use connector_core::Planned;
 use connector_core::checkpoint::Flavor;
 use connector_core::connector::{
     Direction, Registration, Registry, TorchDist, VerifyOptions, diff, verify,
 };
 use connector_core::engine::NoProgress;
-use connector_core::testing::prove_config;
+use connector_core::testing::{prove_config, prove_registered};
 use connector_tests::{
-    Bench, Model, assert_same_tensors, export_options, fixtures, golden, options, variant,
+    Bench, Model, assert_same_tensors, export_options, fixture, fixtures, golden, options, variant,
 };
 use serde_json::Value;
 use std::fs;
@@ -53,7 +54,7 @@ fn every_family_imports_to_the_golden_state_and_comes_back() {
             let same = verify(&source, &out, &VerifyOptions::default(), &NoProgress).unwrap();
             assert!(same.is_equal(), "{name}: {same:?}");
             bench.export(export_options(|_| {}));
-            let same = diff(&source, &bench.back(), &VerifyOptions::default(), &NoProgress);
+            let same = diff(&source, bench.back(), &VerifyOptions::default(), &NoProgress);
             assert!(same.unwrap().is_equal(), "{name}");
             let config = |dir: &std::path::Path| fs::read(dir.join("config.json")).unwrap();
             assert!(config(&bench.back()) == config(&source), "{name}");
@@ -70,7 +71,7 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
             for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
                 let bench = Bench::new(&Model::fixture(name));
                 bench.import(options(|o| {
-                    o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() });
+                    o.torch_dist = Some(TorchDist::default().flavor(flavor));
                 }));
                 if !bench.conversion()["warnings"].is_null() {
                     panic!("{name}: {}", bench.conversion()["warnings"]);
@@ -96,7 +97,7 @@ fn every_family_is_known_by_what_each_framework_has_of_it() {
                     assert_eq!(record["model"], registration.model, "{name} {flavor:?}");
                 }
                 let same =
-                    diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+                    diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
                 assert!(same.unwrap().is_equal(), "{name} {flavor:?}");
             }
         }
@@ -110,6 +111,18 @@ fn walk(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
         false => vec![path],
     };
     entries.flat_map(inside).collect()
+}
+
+#[test]
+fn no_family_loses_an_element() {
+    for (registration, fixtures) in families() {
+        for name in &fixtures {
+            let planned = Planned::import(fixture(&format!("{name}/hf")), options(|_| {})).unwrap();
+            let shown = prove_registered(registration, planned.model_config().json());
+            let shown = shown.unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert!(shown.parameters > 0 && shown.computed.is_empty(), "{name}: {shown:?}");
+        }
+    }
 }
 
 #[test]

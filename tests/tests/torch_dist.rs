@@ -54,7 +54,7 @@ fn from_hf(dir: &Path) -> ExportOptions {
 
 fn to_torch_dist(layers: LayerLayout, change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {
     options(|options| {
-        options.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
+        options.torch_dist = Some(TorchDist::default().layers(layers));
         change(options);
     })
 }
@@ -73,7 +73,7 @@ fn what_megatron_core_wrote_exports_to_its_hugging_face_form() {
         let bench = Bench::empty();
         let hf = sample(&format!("{model}/hf"));
         let before = tree(&sample(path));
-        export_ckpt(&sample(path), &bench.back(), from_hf(&hf)).unwrap();
+        export_ckpt(sample(path), bench.back(), from_hf(&hf)).unwrap();
         assert_eq!(tree(&sample(path)), before, "the source is not touched");
         assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
         for file in ["config.json", "generation_config.json"] {
@@ -81,7 +81,7 @@ fn what_megatron_core_wrote_exports_to_its_hugging_face_form() {
                 [bench.back().join(file), hf.join(file)].map(|p| fs::read(p).unwrap());
             assert_eq!(got, want, "{path}: {file}");
         }
-        let same = verify(&hf, &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+        let same = verify(&hf, bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(same.is_equal(), "{same:?}");
     }
 }
@@ -89,7 +89,7 @@ fn what_megatron_core_wrote_exports_to_its_hugging_face_form() {
 #[test]
 fn a_checkpoint_without_a_config_says_what_helps() {
     let bench = Bench::empty();
-    let error = export_ckpt(&sample("llama/mcore-stacked"), &bench.back(), export_options(|_| {}));
+    let error = export_ckpt(sample("llama/mcore-stacked"), bench.back(), export_options(|_| {}));
     let text = error.unwrap_err().to_string();
     let advice = Advice::TakeConfig.to_string();
     assert!(text.contains("context/model.yaml") && text.contains(&advice), "{text}");
@@ -99,7 +99,7 @@ fn a_checkpoint_without_a_config_says_what_helps() {
 #[test]
 fn what_nemo_wrote_exports_with_its_own_config_and_tokenizer() {
     let bench = Bench::empty();
-    export_ckpt(&sample("nemo"), &bench.back(), export_options(|_| {})).unwrap();
+    export_ckpt(sample("nemo"), bench.back(), export_options(|_| {})).unwrap();
     let hf = fixture("llama/hf");
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
     assert_same_tensors(
@@ -120,7 +120,7 @@ fn what_nemo_wrote_exports_with_its_own_config_and_tokenizer() {
         ]
     );
     // The config that NeMo wrote says the same as the one it was made from.
-    let same = verify(&hf, &sample("nemo"), &VerifyOptions::default(), &NoProgress).unwrap();
+    let same = verify(&hf, sample("nemo"), &VerifyOptions::default(), &NoProgress).unwrap();
     assert!(same.is_equal(), "{same:?}");
 }
 
@@ -136,19 +136,19 @@ fn a_directory_of_megatron_lm_is_opened_at_its_newest_iteration() {
     let tracker = bench.source().join("latest_checkpointed_iteration.txt");
     fs::write(&tracker, "120").unwrap();
     let hf = sample("llama/hf");
-    export_ckpt(&bench.source(), &bench.back(), from_hf(&hf)).unwrap();
+    export_ckpt(bench.source(), bench.back(), from_hf(&hf)).unwrap();
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&hf));
 
     fs::write(&tracker, "../..").unwrap();
-    let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
+    let error = export_ckpt(bench.source(), bench.out(), from_hf(&hf)).unwrap_err();
     assert!(matches!(error, Error::Checkpoint(checkpoint::Error::NoIteration { .. })), "{error}");
     fs::write(&tracker, "7").unwrap();
-    let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
+    let error = export_ckpt(bench.source(), bench.out(), from_hf(&hf)).unwrap_err();
     assert!(error.to_string().contains("has no iter_0000007, which its latest"), "{error}");
     // A save that was cut off: `.metadata` is written last.
     fs::write(&tracker, "120").unwrap();
     fs::remove_file(iteration.join(".metadata")).unwrap();
-    let error = export_ckpt(&bench.source(), &bench.out(), from_hf(&hf)).unwrap_err();
+    let error = export_ckpt(bench.source(), bench.out(), from_hf(&hf)).unwrap_err();
     assert!(error.to_string().contains("iter_0000120/.metadata: is missing"), "{error}");
 }
 
@@ -164,7 +164,7 @@ fn what_is_written_reads_back_in_both_layouts() {
             plain.import(options(|options| options.experts = experts));
             assert_same_tensors(&read(&bench.out().join("weights")), &plain.weights());
             bench.export(export_options(|_| {}));
-            let back = diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+            let back = diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
             assert!(back.unwrap().is_equal(), "{name}");
         }
     }

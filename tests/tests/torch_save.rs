@@ -109,10 +109,10 @@ fn it_imports_verifies_and_exports_as_its_safetensors_do() {
         assert_same_tensors(&bench.weights(), &want.weights());
         bench.export(export_options(|_| {}));
         let verified =
-            verify(&bench.source(), &bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
+            verify(bench.source(), bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(verified.is_equal(), "{verified:?}");
         let compared =
-            diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+            diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(compared.is_equal(), "{compared:?}");
         // Every file once, by its pickle; nothing of the pickles is copied.
         let record = bench.conversion();
@@ -146,19 +146,19 @@ fn pickles_are_taken_on_request_where_safetensors_lie_beside_them() {
         read_tensors(&path.join("weights"))["decoder.final_layernorm.weight"].bytes.clone()
     };
     let pytorch = format!("pytorch://{}", bench.source().display());
-    let path = LlamaModel::import_ckpt(&pytorch, Some(&bench.out()), false).unwrap();
+    let path = LlamaModel::import_ckpt(&pytorch, Some(&bench.out()), options(|_| {})).unwrap();
     let saved = read_tensors(&fixture("llama/hf"));
     assert_eq!(norm(&path), saved["model.norm.weight"].bytes);
-    let hf = AutoModel::import_ckpt(bench.source().to_str().unwrap(), Some(&bench.back()), false);
+    let hf = AutoModel::import_ckpt(bench.source(), Some(&bench.back()), options(|_| {}));
     assert!(norm(&hf.unwrap()).iter().all(|&byte| byte == 0));
 
     // Where there are none, it says what there is.
     let safe = format!("pytorch://{}", fixture("llama/hf").display());
-    let error = LlamaModel::importer(&safe).err().unwrap().to_string();
+    let error = LlamaModel::importer(&safe, options(|_| {})).err().unwrap().to_string();
     assert!(error.contains("found safetensors, `model.safetensors`"), "{error}");
 
     // It is how weights lie, and no format that is written.
-    let error = LlamaModel::exporter("pytorch", &bench.out()).err().unwrap();
+    let error = LlamaModel::exporter("pytorch", bench.out()).err().unwrap();
     assert!(matches!(error, Error::NoExporter { .. }), "{error}");
 }
 
@@ -175,7 +175,7 @@ fn what_is_missing_or_malformed_is_refused_all_at_once() {
 
     // A file beside that is none of the model's is no model.
     let bench = pickled(&[("zip.bin", "training_args.bin")]);
-    let error = import_ckpt(&bench.source(), &bench.out(), options(|_| {})).unwrap_err();
+    let error = import_ckpt(bench.source(), bench.out(), options(|_| {})).unwrap_err();
     assert!(error.to_string().contains("found a PyTorch pickle, `training_args.bin`"), "{error}");
 }
 

@@ -1,7 +1,7 @@
 //! Checkpoints as training leaves them: several iterations, and a config that Megatron-Bridge or
 //! Megatron-LM wrote.
 
-use connector_core::connector::{PlannedExport, Verification, VerifyOptions, verify};
+use connector_core::connector::{Planned, Verification, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::{Advice, Error, ExportOptions, checkpoint, export_ckpt};
 use connector_tests::{
@@ -34,7 +34,7 @@ fn run(model: &str, kind: &str) -> (Bench, PathBuf) {
 
 fn export(bench: &Bench, change: impl FnOnce(&mut ExportOptions)) -> Result<(), String> {
     let before = tree(&bench.source());
-    let done = export_ckpt(&bench.source(), &bench.back(), export_options(change));
+    let done = export_ckpt(bench.source(), bench.back(), export_options(change));
     assert_eq!(tree(&bench.source()), before, "the source is not touched");
     done.map(drop).map_err(|error| error.to_string())
 }
@@ -173,7 +173,7 @@ fn an_iteration_can_be_asked_for() {
             options.trained.iteration = iteration;
             options.trained.hf_config = Some(sample(hf));
         });
-        PlannedExport::new(&bench.source(), options)
+        Planned::export(bench.source(), options)
     };
     assert_eq!(export(None, "llama/hf").unwrap().registration().model, "LlamaModel");
     let earlier = export(Some(60), "mixtral/hf").unwrap();

@@ -198,7 +198,7 @@ fn casts_are_followed_in_the_direction_in_which_they_were_made() {
     assert_eq!(verification.differences.len(), 15);
     // As they are, types differ.
     let verification =
-        diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+        diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
     let dtypes = verification.differences.iter().filter(|difference| {
         matches!(difference, Difference::Dtype { source, checkpoint, .. }
             if (&**source, &**checkpoint) == ("f32", "f16"))
@@ -265,7 +265,7 @@ fn what_only_one_side_has_is_named() {
     let ignore = ["norm".into(), NORM.into(), FC2.into()].into();
     let mut options = VerifyOptions::default();
     options.ignore = ignore;
-    let verification = verify(&bench.source(), &bench.out(), &options, &NoProgress).unwrap();
+    let verification = verify(bench.source(), bench.out(), &options, &NoProgress).unwrap();
     assert_eq!(verification.differences, [shape(48, 47)], "both have it");
     assert_eq!(verification.left_out.len(), 2);
 }

@@ -1,7 +1,7 @@
 use super::Dtype;
 use std::borrow::Cow;
 
-/// The number of a file within a [`Source`](crate::store::Source) or a [`Sink`](crate::store::Sink).
+/// The number of a file within a [`Source`](crate::store::Source), or of an output.
 pub type FileId = usize;
 
 /// A tensor as a container describes it: everything but its numbers.

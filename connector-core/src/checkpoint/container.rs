@@ -45,11 +45,9 @@ impl Container {
         max_file_size: u64,
     ) -> Result<Layout> {
         match self {
-            Container::Safetensors => {
-                safetensors::Layout::with_origins(tensors, origins, max_file_size)
-                    .map(|layout| Layout::Safetensors(layout.into()))
-                    .map_err(Error::from)
-            }
+            Container::Safetensors => safetensors::Layout::new(tensors, origins, max_file_size)
+                .map(|layout| Layout::Safetensors(layout.into()))
+                .map_err(Error::from),
             Container::TorchDist(options) => {
                 torch_dist::Layout::new(tensors, max_file_size, options)
                     .map(|layout| Layout::TorchDist(layout.into()))

@@ -59,6 +59,12 @@ pub enum Error {
         /// The iterations that are there.
         there: Vec<u64>,
     },
+    /// A checkpoint has no tensor of this name.
+    #[error("no tensor is called {name:?}")]
+    NoTensor {
+        /// What was asked for.
+        name: String,
+    },
     /// The tensors cannot be laid out in safetensors files.
     #[error(transparent)]
     Layout(#[from] safetensors::LayoutError),

@@ -90,7 +90,8 @@ impl NemoCheckpoint {
     /// # Errors
     /// [`Error::Io`](crate::store::Error::Io) if the system refuses to look: whether it is, is not
     /// known.
-    pub fn is_at(path: &Path) -> Result<bool> {
+    pub fn is_at(path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
         flavor::is_at(path)
     }
 
@@ -141,7 +142,8 @@ impl NemoCheckpoint {
     /// [`NoIteration`](super::Error::NoIteration) if a directory of Megatron-LM does not say
     /// which iteration is meant, [`TrackedIteration`](super::Error::TrackedIteration),
     /// [`NoSuchIteration`](super::Error::NoSuchIteration).
-    pub fn weights(path: &Path, iteration: Option<u64>) -> Result<PathBuf> {
+    pub fn weights(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<PathBuf> {
+        let path = path.as_ref();
         Home::of(path, iteration).map(|home| home.weights)
     }
 

@@ -42,6 +42,17 @@ impl Tensors {
         })
     }
 
+    /// The bytes of a tensor, in row-major order and of the type that
+    /// [`tensors`](Source::tensors) says.
+    ///
+    /// # Errors
+    /// [`Error::NoTensor`]; [`Io`](crate::store::Error::Io).
+    pub fn read(&self, name: &str) -> Result<Vec<u8>> {
+        let found = self.tensors().iter().find(|tensor| tensor.name == name);
+        let found = found.ok_or_else(|| Error::NoTensor { name: name.into() })?;
+        Ok(store::read_tensor(self, found)?)
+    }
+
     /// Opens the weights at `path` that have this form.
     pub(super) fn open_in(form: &Form, path: &Path) -> Result<Self> {
         if form.single == torch_save::FORM.single {

@@ -99,6 +99,7 @@ impl Exit {
             Error::Open(_) => (Exit::Io, "no-checkpoint"),
             Error::NoIteration { .. } => (Exit::Io, "no-checkpoint"),
             Error::TrackedIteration { .. } => (Exit::Io, "no-checkpoint"),
+            Error::NoTensor { .. } => (Exit::Usage, "no-tensor"),
             Error::NoSuchIteration { .. } => (Exit::Usage, "no-iteration"),
             Error::Damaged { .. } => (Exit::Io, "damaged"),
             Error::Layout(_) | Error::DistLayout(_) => (Exit::Refused, "layout"),

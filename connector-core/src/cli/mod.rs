@@ -30,9 +30,11 @@
 mod advice;
 mod args;
 mod cache;
+mod conversion;
 mod convert;
 mod exit;
 mod explain;
+mod export;
 mod failure;
 mod fetch;
 mod findings;
@@ -40,6 +42,7 @@ mod findings;
 mod finetune;
 #[cfg(feature = "candle")]
 mod generate;
+mod import;
 mod inspect;
 mod layout;
 mod list;
@@ -53,7 +56,6 @@ mod overview;
 mod page;
 mod plan;
 mod progress;
-mod repack;
 mod scaffold;
 mod screen;
 mod scripts;
@@ -121,9 +123,9 @@ fn run(args: Vec<OsString>) -> Exit {
 
 fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exit, Failure> {
     match command {
-        Command::Import(args) => convert::import(args, screen),
-        Command::Export(args) => convert::export(args, screen),
-        Command::Convert(args) => repack::run(args, screen),
+        Command::Import(args) => import::run(args, screen),
+        Command::Export(args) => export::run(args, screen),
+        Command::Convert(args) => convert::run(args, screen),
         Command::Plan { selection, trained } => plan::run(selection, trained, screen),
         Command::Explain { selection, trained, key } => {
             explain::run(selection, trained, key, screen)

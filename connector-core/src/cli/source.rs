@@ -6,7 +6,7 @@ use super::failure::Failure;
 use super::text;
 use crate::checkpoint::files::{Found, OpenErrorKind};
 use crate::checkpoint::{self, CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS, look};
-use crate::connector::{ExportOptions, Planned, PlannedExport, PlannedImport};
+use crate::connector::{ExportOptions, Planned};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
 use crate::store::{self, Source};
@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 
 /// Plans the import of a directory.
 pub(super) fn plan(source: &Path, options: ImportOptions) -> Result<Planned, Failure> {
-    planned(source, PlannedImport::new(source, options).map(Planned::from))
+    planned(source, Planned::import(source, options))
 }
 
 /// Plans the export of a directory.
 pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Planned, Failure> {
-    planned(source, PlannedExport::new(source, options).map(Planned::from))
+    planned(source, Planned::export(source, options))
 }
 
 /// Plans the import of a Hugging Face directory, or the export of one that an import or training

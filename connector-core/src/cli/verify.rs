@@ -26,7 +26,8 @@ pub(super) fn verify_command(args: &Verify, screen: &mut Screen) -> Result<Exit,
         return super::logits::verify(args, screen);
     }
     let sides = [&*args.source, &*args.checkpoint];
-    let verification = run(sides, &options, screen, verify)?;
+    let verification =
+        run(sides, &options, screen, |a, b, options, progress| verify(a, b, options, progress))?;
     show(&mut *screen, sides, &verification, "connector.verify/1");
     Ok(if verification.is_equal() { Exit::Ok } else { Exit::Verification })
 }
@@ -34,7 +35,8 @@ pub(super) fn verify_command(args: &Verify, screen: &mut Screen) -> Result<Exit,
 pub(super) fn diff_command(args: &Diff, screen: &mut Screen) -> Result<Exit, Failure> {
     let options = args.options();
     let sides = [&*args.one, &*args.other];
-    let verification = run(sides, &options, screen, diff)?;
+    let verification =
+        run(sides, &options, screen, |a, b, options, progress| diff(a, b, options, progress))?;
     show(&mut *screen, sides, &verification, "connector.diff/1");
     Ok(if verification.is_equal() { Exit::Ok } else { Exit::Verification })
 }

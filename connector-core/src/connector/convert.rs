@@ -3,8 +3,8 @@ use super::planned::{Files, MAX_SHARD_SIZE, settled};
 use super::record::{OptionsRecord, Subject};
 use super::recorded::Recorded;
 use super::same_names::SameNames;
-use super::{ExportOptions, PlannedExport, Record, Registry, TorchDist, TrainedOptions};
-use crate::base::Cancel;
+use super::{ExportOptions, Planned, Record, Registry, TorchDist, TrainedOptions};
+use crate::base::{Cancel, options};
 use crate::checkpoint::{
     Container, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, is_tokenizer, look,
 };
@@ -16,44 +16,28 @@ use crate::{Error, Result};
 use serde_json::Value;
 use std::path::Path;
 
+options! {
 /// How a checkpoint is stored in another container.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ConvertOptions {
     /// How torch_dist is written; `None` for safetensors.
-    pub torch_dist: Option<TorchDist>,
+    pub torch_dist: Option<TorchDist> = None,
     /// Which iteration, and what says which model it is.
-    pub trained: TrainedOptions,
+    pub trained: TrainedOptions = TrainedOptions::default(),
     /// The format of [`hf_config`](TrainedOptions::hf_config).
-    pub format: String,
+    pub format: String = "hf".into(),
     /// The model, if the checkpoint is not to tell.
-    pub model: Option<String>,
+    pub model: Option<String> = None,
     /// Threads and memory.
-    pub engine: EngineOptions,
+    pub engine: EngineOptions = EngineOptions::default(),
     /// The largest file of tensors, in bytes.
-    pub max_shard_size: u64,
+    pub max_shard_size: u64 = MAX_SHARD_SIZE,
     /// Whether an output that is there is replaced.
-    pub overwrite: Overwrite,
+    pub overwrite: Overwrite = Overwrite::No,
     /// Whether `conversion.json` gets a hash of each tensor.
-    pub hash: bool,
+    pub hash: bool = false,
     /// Stops the conversion.
-    pub cancel: Cancel,
+    pub cancel: Cancel = Cancel::default(),
 }
-
-impl Default for ConvertOptions {
-    fn default() -> Self {
-        ConvertOptions {
-            torch_dist: None,
-            trained: TrainedOptions::default(),
-            format: "hf".into(),
-            model: None,
-            engine: EngineOptions::default(),
-            max_shard_size: MAX_SHARD_SIZE,
-            overwrite: Overwrite::No,
-            hash: false,
-            cancel: Cancel::default(),
-        }
-    }
 }
 
 /// A conversion to another container that is planned and checked; nothing is written yet.
@@ -87,9 +71,7 @@ pub struct PlannedConvert {
 /// # let (nemo, dist) = (scratch.join("nemo"), scratch.join("dist"));
 ///
 /// import_ckpt(source, &nemo, ImportOptions::default())?;
-/// let mut options = ConvertOptions::default();
-/// options.torch_dist = Some(TorchDist::default());
-/// convert_ckpt(&nemo, &dist, options)?;
+/// convert_ckpt(&nemo, &dist, ConvertOptions::default().torch_dist(TorchDist::default()))?;
 ///
 /// assert!(dist.join("weights/.metadata").is_file());
 /// assert!(verify(&nemo, &dist, &VerifyOptions::default(), &NoProgress)?.is_equal());
@@ -101,7 +83,11 @@ pub struct PlannedConvert {
 /// [`Error::Refused`] with everything that is wrong with the checkpoint, before anything is written;
 /// [`DistLayout`](crate::checkpoint::Error::DistLayout) if its layers cannot be stacked;
 /// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
-pub fn convert_ckpt(path: &Path, output: &Path, options: ConvertOptions) -> Result<Record> {
+pub fn convert_ckpt(
+    path: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: ConvertOptions,
+) -> Result<Record> {
     PlannedConvert::new(path, options)?.run(output, &NoProgress)
 }
 
@@ -112,7 +98,8 @@ impl PlannedConvert {
     /// [`Error::Refused`] with all findings,
     /// [`DistLayout`](crate::checkpoint::Error::DistLayout),
     /// [`Io`](crate::store::Error::Io).
-    pub fn new(path: &Path, options: ConvertOptions) -> Result<Self> {
+    pub fn new(path: impl AsRef<Path>, options: ConvertOptions) -> Result<Self> {
+        let path = path.as_ref();
         let open = || options.trained.open(path, &options.format, options.model.as_deref());
         let mut checkpoint = settled(open, NemoCheckpoint::source)?;
         if !checkpoint.findings().is_empty() {
@@ -169,7 +156,8 @@ impl PlannedConvert {
     ///
     /// # Errors
     /// As [`convert_ckpt`].
-    pub fn check(&self, output: &Path) -> Result<()> {
+    pub fn check(&self, output: impl AsRef<Path>) -> Result<()> {
+        let output = output.as_ref();
         Staging::check(output, self.options.overwrite)?;
         let (path, source) = (self.checkpoint.path(), self.checkpoint.source());
         self.conversion.check(path, source, &self.target(output, &NoProgress))
@@ -180,7 +168,8 @@ impl PlannedConvert {
     ///
     /// # Errors
     /// As [`convert_ckpt`].
-    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
+    pub fn run(&self, output: impl AsRef<Path>, progress: &dyn Progress) -> Result<Record> {
+        let output = output.as_ref();
         let source = self.checkpoint.source();
         let subject = Subject {
             direction: "convert",
@@ -225,7 +214,7 @@ impl PlannedConvert {
 fn check_described(path: &Path, options: &ConvertOptions) -> Result<()> {
     let ConvertOptions { trained, format, model, engine, .. } = options.clone();
     let export = ExportOptions { trained, format, model, engine, ..ExportOptions::default() };
-    match PlannedExport::new(path, export) {
+    match Planned::export(path, export) {
         Ok(_) | Err(Error::NoExporter { .. } | Error::NoExport { .. }) => Ok(()),
         Err(Error::Refused(mut refusal)) => {
             let other = [FindingKind::UnusedTensor, FindingKind::Resource];
@@ -268,7 +257,7 @@ fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(File
     let (container, around) = match dist {
         Some(dist) => {
             let tensors = checkpoint.source().tensors().iter();
-            let layers = dist.layers(|| tensors.map(|t| (&*t.name, t.shape.clone())).collect());
+            let layers = dist.layout(|| tensors.map(|t| (&*t.name, t.shape.clone())).collect());
             let mut around = described.surroundings(dist.flavor, layers)?;
             (dist.container(layers, &mut around, config), around)
         }

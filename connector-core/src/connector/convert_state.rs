@@ -3,15 +3,14 @@
 use super::Planned;
 use crate::engine::{self, Done, Loss};
 use crate::plan::{Finding, FindingKind, group_keys};
-use crate::store::TensorInfo;
+use crate::store::{self, TensorInfo};
 use crate::{Error, Result};
 use std::collections::BTreeMap;
-use std::ops::Deref;
 
 /// The state of a model on its way: tensors of the source are read from it, those of the output are
 /// written to it. What [`ModelConnector::convert_state`](super::ModelConnector::convert_state) gets.
 ///
-/// All of [`Planned`] can be asked of it: the plan, both configs, the source.
+/// [`planned`](State::planned) has the plan, both configs and the source.
 ///
 /// ```
 /// use connector_core::checkpoint::Checkpoint;
@@ -39,11 +38,10 @@ use std::ops::Deref;
 /// }
 /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 /// # let scratch = tempfile::tempdir()?;
-/// # let mut options = connector_core::ImportOptions::default();
-/// # options.format = "hf-without-norm".into();
-/// # options.model = Some("LlamaModel".into());
+/// # let options = connector_core::ImportOptions::default();
+/// # let options = options.format("hf-without-norm").model("LlamaModel");
 /// # let output = scratch.path().join("out");
-/// # connector_core::import_ckpt(fixture.as_ref(), &output, options)?;
+/// # connector_core::import_ckpt(fixture, &output, options)?;
 /// # let bytes = std::fs::read(output.join("weights/model.safetensors"))?;
 /// # let weights = safetensors::SafeTensors::deserialize(&bytes)?;
 /// # let norm = weights.tensor("decoder.final_layernorm.weight")?;
@@ -64,6 +62,11 @@ impl<'a> State<'a> {
         State { planned, job, written, losses: BTreeMap::new() }
     }
 
+    /// What is converted: plan, configs, source.
+    pub fn planned(&self) -> &Planned {
+        self.planned
+    }
+
     /// Moves everything as planned, in bounded memory; what is [`put`](State::put) later takes the
     /// place of what was moved, and what was put before is lost.
     ///
@@ -81,7 +84,7 @@ impl<'a> State<'a> {
     /// # Errors
     /// [`Error::Refused`] if there is no such tensor; [`Io`](crate::store::Error::Io).
     pub fn bytes(&self, key: &str) -> Result<Vec<u8>> {
-        Ok(engine::read(self.job.source, self.info(key)?)?)
+        Ok(store::read_tensor(self.job.source, self.info(key)?)?)
     }
 
     /// Writes an output: its bytes in row-major order and of the type that the plan makes it in,
@@ -156,7 +159,7 @@ impl<'a> State<'a> {
     fn info(&self, key: &str) -> Result<&TensorInfo> {
         let found = self.job.source.tensors().iter().find(|tensor| tensor.name == key);
         found.ok_or_else(|| {
-            let note = "ask `source().tensors()` which there are".into();
+            let note = "ask `planned().source().tensors()` which there are".into();
             self.refusal(key, "is no tensor of the source".into(), note)
         })
     }
@@ -164,7 +167,7 @@ impl<'a> State<'a> {
     fn output(&self, name: &str) -> Result<usize> {
         let found = self.job.plan.outputs.iter().position(|output| output.name == name);
         found.ok_or_else(|| {
-            let note = "ask `plan().outputs` which there are".into();
+            let note = "ask `planned().plan().outputs` which there are".into();
             self.refusal(name, "is no output of this plan".into(), note)
         })
     }
@@ -177,14 +180,5 @@ impl<'a> State<'a> {
 
     fn refusal(&self, subject: &str, problem: String, note: String) -> Error {
         Error::refused(vec![self.finding(subject, problem, note)])
-    }
-}
-
-/// What is converted: plan, configs, source.
-impl Deref for State<'_> {
-    type Target = Planned;
-
-    fn deref(&self) -> &Planned {
-        self.planned
     }
 }

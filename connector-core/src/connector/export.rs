@@ -9,9 +9,9 @@ use super::trained::TrainedOptions;
 use super::{Configuration, Connect, Direction, Planned, Record, Registration, Registry};
 use crate::base::panics::catch;
 use crate::base::stage::stage;
-use crate::base::{Cancel, DeviceChoice, json};
+use crate::base::{Cancel, DeviceChoice, json, options};
 use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars};
-use crate::engine::{EngineOptions, NoProgress, Progress};
+use crate::engine::{EngineOptions, NoProgress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
 use crate::store::{CONVERSION_JSON, Dtype, Overwrite, TensorInfo};
@@ -19,75 +19,42 @@ use crate::transform::Config;
 use crate::{Error, Result};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+options! {
 /// How a checkpoint is exported.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ExportOptions {
     /// The name of the format, `hf`.
-    pub format: String,
+    pub format: String = "hf".into(),
     /// The model, if `model.yaml` is not to tell.
-    pub model: Option<String>,
+    pub model: Option<String> = None,
     /// Which iteration, and what says which model it is.
-    pub trained: TrainedOptions,
+    pub trained: TrainedOptions = TrainedOptions::default(),
     /// What is converted: types, tensors left out.
-    pub plan: PlanOptions,
+    pub plan: PlanOptions = PlanOptions::default(),
     /// Threads and memory.
-    pub engine: EngineOptions,
+    pub engine: EngineOptions = EngineOptions::default(),
     /// The largest file of tensors, in bytes.
-    pub max_shard_size: u64,
+    pub max_shard_size: u64 = MAX_SHARD_SIZE,
     /// Whether the rows that pad the vocabulary are written too, and counted in `vocab_size`.
     ///
     /// Loaders make an embedding of `vocab_size` rows, so that the two must agree. The rows belong
     /// to no token: a model that has them can predict what no tokenizer knows.
-    pub keep_vocab_padding: bool,
+    pub keep_vocab_padding: bool = false,
     /// Where user functions run.
-    pub device: DeviceChoice,
+    pub device: DeviceChoice = DeviceChoice::default(),
     /// Whether an output that is there is replaced.
-    pub overwrite: Overwrite,
+    pub overwrite: Overwrite = Overwrite::No,
     /// Whether `conversion.json` gets a hash of each tensor.
-    pub hash: bool,
+    pub hash: bool = false,
     /// Stops the export.
-    pub cancel: Cancel,
+    pub cancel: Cancel = Cancel::default(),
 }
-
-impl Default for ExportOptions {
-    fn default() -> Self {
-        ExportOptions {
-            format: "hf".into(),
-            model: None,
-            trained: TrainedOptions::default(),
-            plan: PlanOptions::default(),
-            engine: EngineOptions::default(),
-            max_shard_size: MAX_SHARD_SIZE,
-            keep_vocab_padding: false,
-            device: DeviceChoice::default(),
-            overwrite: Overwrite::No,
-            hash: false,
-            cancel: Cancel::default(),
-        }
-    }
-}
-
-/// An export that is planned and checked; nothing is written yet.
-///
-/// [`Planned`] has all that can be asked of it.
-pub struct PlannedExport(Planned);
-
-/// What an export did.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Exported {
-    /// The directory that was published.
-    pub output: PathBuf,
-    /// What `conversion.json` says.
-    pub record: Record,
 }
 
 /// Exports the checkpoint at `path`, a directory as [`import_ckpt`](super::import_ckpt) writes it,
-/// into the new directory `output`: NeMo's `export_ckpt(path, target, output_path)`.
+/// into the new directory `output`: NeMo's `export_ckpt(path, target, output_path)`. Returns what its
+/// `conversion.json` says.
 ///
 /// The model is found by its type in `context/model.yaml`. Its importer's mapping is read
 /// backwards, unless an exporter is registered. The output is a Hugging Face directory:
@@ -105,9 +72,9 @@ pub struct Exported {
 /// # let (nemo, hf) = (scratch.join("nemo"), scratch.join("hf"));
 ///
 /// import_ckpt(source, &nemo, ImportOptions::default())?;
-/// let exported = export_ckpt(&nemo, &hf, ExportOptions::default())?;
+/// let record = export_ckpt(&nemo, &hf, ExportOptions::default())?;
 ///
-/// assert_eq!(exported.record.plan.parameters, 21);
+/// assert_eq!(record.plan.parameters, 21);
 /// assert_eq!(std::fs::read(hf.join("config.json"))?, std::fs::read(source.join("config.json"))?);
 /// # std::fs::remove_dir_all(scratch)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -117,107 +84,92 @@ pub struct Exported {
 /// [`Error::Refused`] with everything that does not fit, before anything is written;
 /// [`Error::NoExporter`]; [`Error::NoExport`] if its connector has no `source_config`;
 /// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
-pub fn export_ckpt(path: &Path, output: &Path, options: ExportOptions) -> Result<Exported> {
-    PlannedExport::new(path, options)?.run(output, &NoProgress)
+pub fn export_ckpt(
+    path: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: ExportOptions,
+) -> Result<Record> {
+    Planned::export(path, options)?.run(output, &NoProgress)
 }
 
-impl PlannedExport {
+impl Planned {
     /// Reads the headers and configs of the checkpoint at `path` and plans its export.
     ///
     /// # Errors
     /// [`Error::Refused`] with all findings, [`Error::NoExporter`], [`Error::NoExport`],
     /// [`Open`](crate::checkpoint::Error::Open).
-    pub fn new(path: &Path, options: ExportOptions) -> Result<Self> {
-        let checkpoint = {
-            stage!("open");
-            let model = options.model.as_deref();
-            let open = || options.trained.open(path, &options.format, model);
-            settled(open, NemoCheckpoint::source)?
-        };
-        let (Some(model), Some(fields), []) =
-            (checkpoint.model(), checkpoint.config(), checkpoint.findings())
-        else {
-            return Err(Error::refused(checkpoint.findings().to_vec()));
-        };
-        let mut carry = options.plan.carry.clone();
-        carry.extend_from_slice(Recorded::read(path)?.unwrap_or_default().carried());
-        let registry = Registry::get()?;
-        let model = options.model.as_deref().unwrap_or(model);
-        let registration = registry.exporter(&options.format, model)?;
-        let importer = registry.importer_of(registration.model, registration.format);
-        let dtype = written(checkpoint.source().tensors(), options.plan.dtype);
-        let (file, original) = (checkpoint.config_file(), checkpoint.original_file());
-        let translated = catch(|| {
-            let exporter = registration.connector;
-            let fields = (fields, file.as_str());
-            let configuration = configure(exporter, fields, dtype, options.keep_vocab_padding)?;
-            let importer = importer.map(|importer| importer.connector);
-            let (file, original) = (&file, &original);
-            let carry = &carry;
-            let translation = Translation { exporter, importer, dtype, file, original, carry };
-            let config = translation.write(&configuration.model, checkpoint.original())?;
-            Ok((configuration, config))
-        });
-        let named = |error| name_subject(error, registration, Direction::Export);
-        let (configuration, FormatConfig { value, report }) = match translated {
-            Ok(translated) => translated.map_err(named)?,
-            Err(panic) => {
-                return Err(named(Input::Model(Box::new(checkpoint)).cannot_compute(panic)));
-            }
-        };
-        let config_json = if checkpoint.original() == Some(&value) {
-            checkpoint.original_bytes().to_vec()
-        } else {
-            json::pretty(&value).map_err(Error::config)?
-        };
-        let (context, folders) = (checkpoint.context(), checkpoint.folders()?);
-        let but = [MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];
-        let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
-        let beside = beside.transpose()?;
-        let draft = Draft {
-            direction: Direction::Export,
-            registration,
-            configuration,
-            format: Config::from_json(value),
-            mapping: mapping(registration),
-            report,
-            files: Files {
-                weights: "",
-                to: "",
-                read: checkpoint.files_read(),
-                moved: BTreeMap::new(),
-                made: vec![(CONFIG_JSON.into(), config_json)],
-                warnings: beside.as_ref().map(|files| files.warnings.clone()).unwrap_or_default(),
-                beside,
-            },
-            work: options.work(),
-            input: Input::Model(Box::new(checkpoint)),
-        };
-        draft.plan().map(PlannedExport)
-    }
-
-    /// Runs the export into the new directory `output`.
-    ///
-    /// # Errors
-    /// As [`export_ckpt`].
-    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Exported> {
-        let record = self.0.run(output, progress)?;
-        Ok(Exported { output: output.into(), record })
+    pub fn export(path: impl AsRef<Path>, options: ExportOptions) -> Result<Self> {
+        export(path.as_ref(), options)
     }
 }
 
-impl From<PlannedExport> for Planned {
-    fn from(planned: PlannedExport) -> Self {
-        planned.0
-    }
-}
-
-impl Deref for PlannedExport {
-    type Target = Planned;
-
-    fn deref(&self) -> &Planned {
-        &self.0
-    }
+fn export(path: &Path, options: ExportOptions) -> Result<Planned> {
+    let checkpoint = {
+        stage!("open");
+        let model = options.model.as_deref();
+        let open = || options.trained.open(path, &options.format, model);
+        settled(open, NemoCheckpoint::source)?
+    };
+    let (Some(model), Some(fields), []) =
+        (checkpoint.model(), checkpoint.config(), checkpoint.findings())
+    else {
+        return Err(Error::refused(checkpoint.findings().to_vec()));
+    };
+    let mut carry = options.plan.carry.clone();
+    carry.extend_from_slice(Recorded::read(path)?.unwrap_or_default().carried());
+    let registry = Registry::get()?;
+    let model = options.model.as_deref().unwrap_or(model);
+    let registration = registry.exporter(&options.format, model)?;
+    let importer = registry.importer_of(registration.model, registration.format);
+    let dtype = written(checkpoint.source().tensors(), options.plan.dtype);
+    let (file, original) = (checkpoint.config_file(), checkpoint.original_file());
+    let translated = catch(|| {
+        let exporter = registration.connector;
+        let fields = (fields, file.as_str());
+        let configuration = configure(exporter, fields, dtype, options.keep_vocab_padding)?;
+        let importer = importer.map(|importer| importer.connector);
+        let (file, original) = (&file, &original);
+        let carry = &carry;
+        let translation = Translation { exporter, importer, dtype, file, original, carry };
+        let config = translation.write(&configuration.model, checkpoint.original())?;
+        Ok((configuration, config))
+    });
+    let named = |error| name_subject(error, registration, Direction::Export);
+    let (configuration, FormatConfig { value, report }) = match translated {
+        Ok(translated) => translated.map_err(named)?,
+        Err(panic) => {
+            return Err(named(Input::Model(Box::new(checkpoint)).cannot_compute(panic)));
+        }
+    };
+    let config_json = if checkpoint.original() == Some(&value) {
+        checkpoint.original_bytes().to_vec()
+    } else {
+        json::pretty(&value).map_err(Error::config)?
+    };
+    let (context, folders) = (checkpoint.context(), checkpoint.folders()?);
+    let but = [MODEL_YAML, IO_JSON, CONFIG_JSON, CONVERSION_JSON];
+    let beside = context.map(|context| Sidecars::with_folders(context, &folders, &but));
+    let beside = beside.transpose()?;
+    let draft = Draft {
+        direction: Direction::Export,
+        registration,
+        configuration,
+        format: Config::from_json(value),
+        mapping: mapping(registration),
+        report,
+        files: Files {
+            weights: "",
+            to: "",
+            read: checkpoint.files_read(),
+            moved: BTreeMap::new(),
+            made: vec![(CONFIG_JSON.into(), config_json)],
+            warnings: beside.as_ref().map(|files| files.warnings.clone()).unwrap_or_default(),
+            beside,
+        },
+        work: options.work(),
+        input: Input::Model(Box::new(checkpoint)),
+    };
+    draft.plan()
 }
 
 impl ExportOptions {

@@ -113,10 +113,6 @@ impl Tensor {
 }
 
 impl Sink for Hashing<'_> {
-    fn is_random_access(&self) -> bool {
-        self.sink.is_random_access()
-    }
-
     fn path(&self, file: FileId) -> PathBuf {
         self.sink.path(file)
     }
@@ -150,9 +146,6 @@ mod tests {
     struct Any;
 
     impl Sink for Any {
-        fn is_random_access(&self) -> bool {
-            true
-        }
         fn path(&self, _: FileId) -> PathBuf {
             PathBuf::new()
         }

@@ -1,4 +1,5 @@
 use super::cache::Cache;
+use super::hub::{Hub, Origin};
 use super::planned::{
     Draft, Files, Input, MAX_SHARD_SIZE, Work, name_subject, settled, torch_name,
 };
@@ -7,12 +8,12 @@ use super::registry::{GROUPED_EXPERTS, VOCAB_DIVISOR};
 use super::{Configuration, Direction, Planned, Record, Registry, Wish, format_config};
 use crate::base::panics::catch;
 use crate::base::stage::stage;
-use crate::base::{Cancel, DeviceChoice};
+use crate::base::{Cancel, DeviceChoice, options};
 use crate::checkpoint::torch_dist::{DistOptions, LayerLayout};
 use crate::checkpoint::{
     CONFIG_JSON, Checkpoint, Container, Flavor, IO_JSON, MODEL_YAML, Sidecars, look,
 };
-use crate::engine::{EngineOptions, NoProgress, Progress};
+use crate::engine::{EngineOptions, NoProgress};
 use crate::framework::{Described, Surroundings};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
@@ -22,67 +23,48 @@ use crate::transform::Config;
 use crate::{Error, Result};
 use serde::Serialize;
 use serde_json::Value;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
+
+/// The format of a source that names none.
+const DEFAULT: &str = "hf";
 
 /// The field of a model's config that says whether `linear_fc1` is a gate above its input.
 const GATED: &str = "gated_linear_unit";
 
+options! {
 /// How a checkpoint is imported.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ImportOptions {
     /// The name of the format, `hf`.
-    pub format: String,
+    pub format: String = "hf".into(),
     /// Which of the weights in a directory are taken.
-    pub weights: Weights,
+    pub weights: Weights = Weights::default(),
     /// The model, if its architecture is not to tell.
-    pub model: Option<String>,
+    pub model: Option<String> = None,
     /// What is converted: types, tensors left out.
-    pub plan: PlanOptions,
+    pub plan: PlanOptions = PlanOptions::default(),
     /// Threads and memory.
-    pub engine: EngineOptions,
+    pub engine: EngineOptions = EngineOptions::default(),
     /// How a distributed checkpoint is written, which NeMo, Megatron-LM and Megatron-Bridge load;
     /// `None` writes safetensors.
-    pub torch_dist: Option<TorchDist>,
+    pub torch_dist: Option<TorchDist> = None,
     /// The largest file of tensors, in bytes.
-    pub max_shard_size: u64,
+    pub max_shard_size: u64 = MAX_SHARD_SIZE,
     /// Adds rows of zeros until the vocabulary is a multiple of this.
-    pub pad_vocab_to_multiple_of: Option<usize>,
+    pub pad_vocab_to_multiple_of: Option<usize> = None,
     /// How the experts of a mixture are named; `None` leaves it to the importer.
-    pub experts: Option<Experts>,
+    pub experts: Option<Experts> = None,
     /// Where user functions run.
-    pub device: DeviceChoice,
+    pub device: DeviceChoice = DeviceChoice::default(),
     /// Whether an output that is there is replaced.
-    pub overwrite: Overwrite,
+    pub overwrite: Overwrite = Overwrite::No,
     /// Whether `conversion.json` gets a hash of each tensor.
-    pub hash: bool,
+    pub hash: bool = false,
     /// Where conversions are kept that are given no output; `None` is
     /// [`Cache::from_env`](super::cache::Cache::from_env).
-    pub cache: Option<Cache>,
+    pub cache: Option<Cache> = None,
     /// Stops the import.
-    pub cancel: Cancel,
+    pub cancel: Cancel = Cancel::default(),
 }
-
-impl Default for ImportOptions {
-    fn default() -> Self {
-        ImportOptions {
-            format: "hf".into(),
-            weights: Weights::default(),
-            model: None,
-            plan: PlanOptions::default(),
-            engine: EngineOptions::default(),
-            torch_dist: None,
-            max_shard_size: MAX_SHARD_SIZE,
-            pad_vocab_to_multiple_of: None,
-            experts: None,
-            device: DeviceChoice::default(),
-            overwrite: Overwrite::No,
-            hash: false,
-            cache: None,
-            cancel: Cancel::default(),
-        }
-    }
 }
 
 /// Which of the weights in a directory of the format are taken.
@@ -96,23 +78,25 @@ pub enum Weights {
     Pytorch,
 }
 
+options! {
+#[derive(Copy, PartialEq, Eq)]
 /// How a distributed checkpoint is written. The default is what NeMo takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TorchDist {
     /// The framework whose directory is put around it.
-    pub flavor: Flavor,
+    pub flavor: Flavor = Flavor::default(),
     /// How layers are stored; `None` is on top of each other where all are of one kind, and each by
     /// itself where they differ.
-    pub layers: Option<LayerLayout>,
+    pub layers: Option<LayerLayout> = None,
     /// The number of files of tensors, if they are not more because of
     /// [`max_shard_size`](ImportOptions::max_shard_size), or fewer because a tensor is larger than
     /// its part; 0 is as many as that size makes.
-    pub files: usize,
+    pub files: usize = 0,
+}
 }
 
 impl TorchDist {
     /// How the layers of a model with these parameters are stored.
-    pub(super) fn layers<N: AsRef<str>>(
+    pub(super) fn layout<N: AsRef<str>>(
         self,
         parameters: impl FnOnce() -> Vec<(N, Vec<usize>)>,
     ) -> LayerLayout {
@@ -150,6 +134,24 @@ pub enum Experts {
 }
 
 impl ImportOptions {
+    /// The directory that a source means, and in the options its format.
+    pub(super) fn locate(&mut self, source: &Path) -> Result<PathBuf> {
+        let scheme = source.to_str().and_then(|text| text.split_once("://"));
+        let origin = match scheme {
+            Some((DEFAULT | "https" | "http", _)) | None => Origin::new(source)?,
+            // NeMo's word for Hugging Face's directories with weights of `torch.save`.
+            Some(("pytorch", path)) => {
+                self.weights = Weights::Pytorch;
+                Origin::Local(path.into())
+            }
+            Some((format, path)) => {
+                self.format = format.into();
+                Origin::Local(path.into())
+            }
+        };
+        origin.fetch(&Hub::from_env(), &(), &self.cancel)
+    }
+
     /// The fields of the model's config that the options set.
     fn wishes(&self) -> Vec<Wish> {
         let padded = self.pad_vocab_to_multiple_of.map(|multiple| Wish {
@@ -166,23 +168,11 @@ impl ImportOptions {
     }
 }
 
-/// An import that is planned and checked; nothing is written yet.
+/// Imports the checkpoint `source` into the new directory `output`, NeMo's
+/// `import_ckpt(model, source, output_path)`, and returns what its `conversion.json` says.
 ///
-/// [`Planned`] has all that can be asked of it.
-pub struct PlannedImport(Planned);
-
-/// What an import did.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Imported {
-    /// The directory that was published.
-    pub output: PathBuf,
-    /// What `conversion.json` says.
-    pub record: Record,
-}
-
-/// Imports the checkpoint at `source` into the new directory `output`, NeMo's
-/// `import_ckpt(model, source, output_path)`.
+/// A source is a path, `hf://org/name[@revision]`, which is downloaded if it is not in the hub's
+/// cache, or `FORMAT://path` for an importer that is registered under another format's name.
 ///
 /// The model is found by the `architectures` of `config.json` among the importers that are linked
 /// into the program. `weights/` holds the tensors under Megatron-core's names, `context/` the
@@ -191,137 +181,121 @@ pub struct Imported {
 /// ```no_run
 /// use connector_core::{ImportOptions, import_ckpt};
 ///
-/// let imported = import_ckpt("llama-3-8b".as_ref(), "llama-3-8b-nemo".as_ref(), ImportOptions::default())?;
-/// println!("{} parameters", imported.record.plan.parameters);
+/// let record = import_ckpt("llama-3-8b", "llama-3-8b-nemo", ImportOptions::default())?;
+/// println!("{} parameters", record.plan.parameters);
 /// # Ok::<(), connector_core::Error>(())
 /// ```
 ///
 /// # Errors
 /// [`Error::Refused`] with everything that does not fit, before anything is written;
 /// [`Io`](crate::store::Error::Io). The output appears whole or not at all.
-pub fn import_ckpt(source: &Path, output: &Path, options: ImportOptions) -> Result<Imported> {
-    PlannedImport::new(source, options)?.run(output, &NoProgress)
+pub fn import_ckpt(
+    source: impl AsRef<Path>,
+    output: impl AsRef<Path>,
+    options: ImportOptions,
+) -> Result<Record> {
+    Planned::import(source, options)?.run(output, &NoProgress)
 }
 
-impl PlannedImport {
-    /// Reads the headers and the config of `source` and plans its import.
+impl Planned {
+    /// Reads the headers and the config of a source, as [`import_ckpt`] takes it, and plans its
+    /// import.
     ///
     /// # Errors
+    /// [`Error::Hub`];
     /// [`Error::Refused`] with all findings, [`Error::NoImporter`],
     /// [`Open`](crate::checkpoint::Error::Open).
-    pub fn new(source: &Path, options: ImportOptions) -> Result<Self> {
-        let checkpoint = {
-            stage!("open");
-            let open = || {
-                Ok(match options.weights {
-                    Weights::Auto => Checkpoint::open(source)?,
-                    Weights::Pytorch => Checkpoint::open_torch_save(source)?,
-                })
-            };
-            settled(open, Checkpoint::source)?
-        };
-        checkpoint.carry(&options.plan.carry);
-        // A shard that cannot be read, or no config: what follows from that is no news.
-        if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
-            return Err(Error::refused(checkpoint.findings()));
-        }
-        let architectures = checkpoint.architectures();
-        let registration =
-            Registry::get()?.importer(&options.format, options.model.as_deref(), &architectures)?;
-        let connector = registration.connector;
-        let named = |error| name_subject(error, registration, Direction::Import);
-        let configured = catch(|| connector.configure(&checkpoint, &options.wishes()));
-        // What the connector did not look at is judged all the same.
-        let settle = || {
-            checkpoint.fields().settle_rest(&[]);
-            checkpoint.fields().finish().map_err(Error::from)
-        };
-        let configuration = match configured {
-            Ok(configured) => configured.and_then(|done| settle().map(|()| done)).map_err(named)?,
-            Err(panic) => {
-                return Err(named(Input::Format(Box::new(checkpoint)).cannot_compute(panic)));
-            }
-        };
-        let config = written_config(&configuration, &options);
-        // Files of the source that would stand in the way of those that are made.
-        let but = match options.torch_dist {
-            Some(TorchDist { flavor: Flavor::Nemo, .. }) => vec![MODEL_YAML, IO_JSON],
-            _ => vec![MODEL_YAML],
-        };
-        for file in &but {
-            if look::exists(&source.join(file))? {
-                tracing::warn!(
-                    file,
-                    "left out: what is made from the model's config takes this name"
-                );
-            }
-        }
-        let beside = Sidecars::list(source, &but)?;
-        let names = beside.names();
-        let described = Described {
-            model: registration.model,
-            config: &config,
-            frameworks: connector.frameworks(),
-            files: &names,
-            tokenizer: &connector.tokenizer(&names),
-        };
-        let (container, Surroundings { directory, made, moved, warnings, .. }) =
-            match &options.torch_dist {
-                Some(dist) => {
-                    let instance = configuration.instance.as_deref();
-                    let layers = dist.layers(|| instance.map(parameters).unwrap_or_default());
-                    let around = described.surroundings(dist.flavor, layers);
-                    let mut around = around.map_err(Error::from).map_err(named)?;
-                    (dist.container(layers, &mut around, &config), around)
-                }
-                None => {
-                    (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?)
-                }
-            };
-        let draft = Draft {
-            direction: Direction::Import,
-            registration,
-            configuration,
-            format: Config::from_json(checkpoint.config().cloned().unwrap_or(Value::Null)),
-            mapping: FlatMapping::new(&connector.mapping(), &[]),
-            report: checkpoint.field_report(),
-            files: Files {
-                weights: directory.weights,
-                to: directory.beside,
-                read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
-                moved,
-                made,
-                warnings: [&warnings[..], &beside.warnings].concat(),
-                beside: Some(beside),
-            },
-            work: options.work(container),
-            input: Input::Format(Box::new(checkpoint)),
-        };
-        draft.plan().map(PlannedImport)
-    }
-
-    /// Runs the import into the new directory `output`.
-    ///
-    /// # Errors
-    /// As [`import_ckpt`].
-    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Imported> {
-        let record = self.0.run(output, progress)?;
-        Ok(Imported { output: output.into(), record })
+    pub fn import(source: impl AsRef<Path>, mut options: ImportOptions) -> Result<Self> {
+        let source = options.locate(source.as_ref())?;
+        import(&source, options)
     }
 }
 
-impl From<PlannedImport> for Planned {
-    fn from(planned: PlannedImport) -> Self {
-        planned.0
+fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
+    let checkpoint = {
+        stage!("open");
+        let open = || {
+            Ok(match options.weights {
+                Weights::Auto => Checkpoint::open(source)?,
+                Weights::Pytorch => Checkpoint::open_torch_save(source)?,
+            })
+        };
+        settled(open, Checkpoint::source)?
+    };
+    checkpoint.carry(&options.plan.carry);
+    // A shard that cannot be read, or no config: what follows from that is no news.
+    if checkpoint.config().is_none() || !checkpoint.findings().is_empty() {
+        return Err(Error::refused(checkpoint.findings()));
     }
-}
-
-impl Deref for PlannedImport {
-    type Target = Planned;
-
-    fn deref(&self) -> &Planned {
-        &self.0
+    let architectures = checkpoint.architectures();
+    let registration =
+        Registry::get()?.importer(&options.format, options.model.as_deref(), &architectures)?;
+    let connector = registration.connector;
+    let named = |error| name_subject(error, registration, Direction::Import);
+    let configured = catch(|| connector.configure(&checkpoint, &options.wishes()));
+    // What the connector did not look at is judged all the same.
+    let settle = || {
+        checkpoint.fields().settle_rest(&[]);
+        checkpoint.fields().finish().map_err(Error::from)
+    };
+    let configuration = match configured {
+        Ok(configured) => configured.and_then(|done| settle().map(|()| done)).map_err(named)?,
+        Err(panic) => {
+            return Err(named(Input::Format(Box::new(checkpoint)).cannot_compute(panic)));
+        }
+    };
+    let config = written_config(&configuration, &options);
+    // Files of the source that would stand in the way of those that are made.
+    let but = match options.torch_dist {
+        Some(TorchDist { flavor: Flavor::Nemo, .. }) => vec![MODEL_YAML, IO_JSON],
+        _ => vec![MODEL_YAML],
+    };
+    for file in &but {
+        if look::exists(&source.join(file))? {
+            tracing::warn!(file, "left out: what is made from the model's config takes this name");
+        }
     }
+    let beside = Sidecars::list(source, &but)?;
+    let names = beside.names();
+    let described = Described {
+        model: registration.model,
+        config: &config,
+        frameworks: connector.frameworks(),
+        files: &names,
+        tokenizer: &connector.tokenizer(&names),
+    };
+    let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
+        .torch_dist
+    {
+        Some(dist) => {
+            let instance = configuration.instance.as_deref();
+            let layers = dist.layout(|| instance.map(parameters).unwrap_or_default());
+            let around = described.surroundings(dist.flavor, layers);
+            let mut around = around.map_err(Error::from).map_err(named)?;
+            (dist.container(layers, &mut around, &config), around)
+        }
+        None => (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?),
+    };
+    let draft = Draft {
+        direction: Direction::Import,
+        registration,
+        configuration,
+        format: Config::from_json(checkpoint.config().cloned().unwrap_or(Value::Null)),
+        mapping: FlatMapping::new(&connector.mapping(), &[]),
+        report: checkpoint.field_report(),
+        files: Files {
+            weights: directory.weights,
+            to: directory.beside,
+            read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
+            moved,
+            made,
+            warnings: [&warnings[..], &beside.warnings].concat(),
+            beside: Some(beside),
+        },
+        work: options.work(container),
+        input: Input::Format(Box::new(checkpoint)),
+    };
+    draft.plan()
 }
 
 impl ImportOptions {

@@ -1,31 +1,27 @@
 //! NeMo's `ConnectorMixin`: what a model's type can do with checkpoints.
 
 use super::cache::Cache;
-use super::hub::{Hub, Origin};
-use super::{ExportOptions, ImportOptions, PlannedExport, PlannedImport, Registry, Weights};
+use super::{ExportOptions, ImportOptions, Planned, Registry};
 use crate::Result;
 use crate::engine::NoProgress;
 use crate::schema::Model;
 use crate::store::Overwrite;
 use std::path::{Path, PathBuf};
 
-/// The format of a source that names none.
-const DEFAULT: &str = "hf";
-
 /// What the type of a model can do with checkpoints, through the connectors that are registered for
 /// it. Every [`Model`] has it.
 ///
-/// A source is a path, `hf://org/name[@revision]`, or `FORMAT://path` for an importer that is
-/// registered under another format's name.
+/// Sources are those of [`import_ckpt`](super::import_ckpt()). The format that a source names counts;
+/// where it names none, that of the options.
 ///
 /// ```
-/// use connector_core::ConnectorMixin;
 /// use connector_core::families::LlamaModel;
+/// use connector_core::{ConnectorMixin, ImportOptions};
 /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 /// # let scratch = std::env::temp_dir().join(format!("connector-doc-mixin-{}", std::process::id()));
 /// # let output = scratch.join("llama-nemo");
 ///
-/// let nemo = LlamaModel::import_ckpt(fixture, Some(&output), false)?;
+/// let nemo = LlamaModel::import_ckpt(fixture, Some(&output), ImportOptions::default())?;
 /// let hf = LlamaModel::export_ckpt(&nemo, "hf", None)?;
 ///
 /// assert!(hf.ends_with("llama-nemo-hf"));
@@ -33,37 +29,24 @@ const DEFAULT: &str = "hf";
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait ConnectorMixin: Model {
-    /// Plans an import of `source`; [`PlannedImport::run`] does it. A source on the hub is
-    /// downloaded if it is not there.
+    /// Plans an import of `source`; [`Planned::run`] does it.
     ///
     /// # Errors
-    /// As [`PlannedImport::new`]; [`Error::Hub`](crate::Error::Hub).
-    fn importer(source: &str) -> Result<PlannedImport>
+    /// As [`Planned::import`].
+    fn importer(source: impl AsRef<Path>, mut options: ImportOptions) -> Result<Planned>
     where
         Self: Sized,
     {
-        Self::importer_with(source, ImportOptions::default())
-    }
-
-    /// [`importer`](Self::importer) with options. Their format counts where `source` names none.
-    ///
-    /// # Errors
-    /// As [`importer`](Self::importer).
-    fn importer_with(source: &str, mut options: ImportOptions) -> Result<PlannedImport>
-    where
-        Self: Sized,
-    {
-        let source = located(source, &mut options)?;
+        let source = options.locate(source.as_ref())?;
         let registration = Registry::get()?.importer_for::<Self>(&options.format)?;
-        options.model = Some(registration.model.into());
-        PlannedImport::new(&source, options)
+        Planned::import(source, options.model(registration.model))
     }
 
-    /// Plans an export of the checkpoint at `path` to `format`; [`PlannedExport::run`] does it.
+    /// Plans an export of the checkpoint at `path` to `format`; [`Planned::run`] does it.
     ///
     /// # Errors
-    /// As [`PlannedExport::new`].
-    fn exporter(format: &str, path: &Path) -> Result<PlannedExport>
+    /// As [`Planned::export`].
+    fn exporter(format: &str, path: impl AsRef<Path>) -> Result<Planned>
     where
         Self: Sized,
     {
@@ -72,12 +55,7 @@ pub trait ConnectorMixin: Model {
         let registered = Registry::get()?.connectors().iter();
         let mut own = registered.filter(|c| c.connector.model() == std::any::TypeId::of::<Self>());
         let model = own.next().map_or(std::any::type_name::<Self>(), |c| c.model);
-        let options = ExportOptions {
-            format: format.into(),
-            model: Some(model.into()),
-            ..ExportOptions::default()
-        };
-        PlannedExport::new(path, options)
+        Planned::export(path, ExportOptions::default().format(format).model(model))
     }
 
     /// Where [`import_ckpt`](Self::import_ckpt) puts `source` if it is not told: in the cache, at a
@@ -85,34 +63,20 @@ pub trait ConnectorMixin: Model {
     ///
     /// # Errors
     /// As [`importer`](Self::importer), since all of that is part of the place.
-    fn default_path(source: &str) -> Result<PathBuf>
+    fn default_path(source: impl AsRef<Path>) -> Result<PathBuf>
     where
         Self: Sized,
     {
-        let planned = Self::importer(source)?;
-        Cache::from_env().place(&planned)
+        Cache::from_env().place(&Self::importer(source, ImportOptions::default())?)
     }
 
     /// Imports `source` into `output`, or else into the cache, where it may be already. Returns the
     /// directory.
     ///
     /// # Errors
-    /// As [`import_ckpt`](super::import_ckpt()); [`Error::Hub`](crate::Error::Hub).
-    fn import_ckpt(source: &str, output: Option<&Path>, overwrite: bool) -> Result<PathBuf>
-    where
-        Self: Sized,
-    {
-        let overwrite = overwrite.into();
-        let options = ImportOptions { overwrite, ..ImportOptions::default() };
-        Self::import_ckpt_with(source, output, options)
-    }
-
-    /// [`import_ckpt`](Self::import_ckpt) with options.
-    ///
-    /// # Errors
-    /// As [`import_ckpt`](Self::import_ckpt).
-    fn import_ckpt_with(
-        source: &str,
+    /// As [`import_ckpt`](super::import_ckpt()).
+    fn import_ckpt(
+        source: impl AsRef<Path>,
         output: Option<&Path>,
         options: ImportOptions,
     ) -> Result<PathBuf>
@@ -120,7 +84,7 @@ pub trait ConnectorMixin: Model {
         Self: Sized,
     {
         let place = Place::new(output, &options);
-        place.import(&Self::importer_with(source, options)?)
+        place.import(&Self::importer(source, options)?)
     }
 
     /// Exports the checkpoint at `path` into `output`, or else into a directory beside it that is
@@ -128,10 +92,11 @@ pub trait ConnectorMixin: Model {
     ///
     /// # Errors
     /// As [`export_ckpt`](super::export_ckpt()).
-    fn export_ckpt(path: &Path, format: &str, output: Option<&Path>) -> Result<PathBuf>
+    fn export_ckpt(path: impl AsRef<Path>, format: &str, output: Option<&Path>) -> Result<PathBuf>
     where
         Self: Sized,
     {
+        let path = path.as_ref();
         let beside = || {
             let mut name = path.file_name().unwrap_or_default().to_os_string();
             name.push(format!("-{format}"));
@@ -142,30 +107,18 @@ pub trait ConnectorMixin: Model {
         Ok(output)
     }
 
-    /// The model in memory: config, tokenizer files and all parameters. Nothing is written, but for
-    /// what is downloaded.
+    /// The model in memory: config, tokenizer files and all parameters, on the device of the
+    /// options. Nothing is written, but for what is downloaded.
     ///
     /// # Errors
     /// As [`importer`](Self::importer) and [`Planned::in_memory`](super::Planned::in_memory).
     #[cfg(feature = "candle")]
-    fn import_from(source: &str) -> Result<Pretrained<Self>>
-    where
-        Self: Sized,
-    {
-        Self::import_from_with(source, ImportOptions::default())
-    }
-
-    /// [`import_from`](Self::import_from) with options; the parameters are put on their device.
-    ///
-    /// # Errors
-    /// As [`import_from`](Self::import_from).
-    #[cfg(feature = "candle")]
-    fn import_from_with(source: &str, options: ImportOptions) -> Result<Pretrained<Self>>
+    fn import_from(source: impl AsRef<Path>, options: ImportOptions) -> Result<Pretrained<Self>>
     where
         Self: Sized,
     {
         let place = Place::new(None, &options);
-        Pretrained::import(&Self::importer_with(source, options)?, place)
+        Pretrained::import(&Self::importer(source, options)?, place)
     }
 }
 
@@ -176,63 +129,18 @@ impl<M: Model> ConnectorMixin for M {}
 pub struct AutoModel;
 
 impl AutoModel {
-    /// Plans an import of `source`, as [`ConnectorMixin::importer`], for the architecture that its
-    /// config names.
-    ///
-    /// # Errors
-    /// As [`ConnectorMixin::importer`].
-    pub fn importer(source: &str) -> Result<PlannedImport> {
-        Self::importer_with(source, ImportOptions::default())
-    }
-
-    /// [`importer`](Self::importer) with options.
-    ///
-    /// # Errors
-    /// As [`ConnectorMixin::importer`].
-    pub fn importer_with(source: &str, mut options: ImportOptions) -> Result<PlannedImport> {
-        let source = located(source, &mut options)?;
-        PlannedImport::new(&source, options)
-    }
-
     /// Imports `source`, as [`ConnectorMixin::import_ckpt`].
     ///
     /// # Errors
     /// As [`ConnectorMixin::import_ckpt`].
-    pub fn import_ckpt(source: &str, output: Option<&Path>, overwrite: bool) -> Result<PathBuf> {
-        let overwrite = overwrite.into();
-        let options = ImportOptions { overwrite, ..ImportOptions::default() };
-        Self::import_ckpt_with(source, output, options)
-    }
-
-    /// [`import_ckpt`](Self::import_ckpt) with options.
-    ///
-    /// # Errors
-    /// As [`ConnectorMixin::import_ckpt`].
-    pub fn import_ckpt_with(
-        source: &str,
+    pub fn import_ckpt(
+        source: impl AsRef<Path>,
         output: Option<&Path>,
         options: ImportOptions,
     ) -> Result<PathBuf> {
         let place = Place::new(output, &options);
-        place.import(&Self::importer_with(source, options)?)
+        place.import(&Planned::import(source, options)?)
     }
-}
-
-/// The directory that a source means, and in the options its format.
-fn located(source: &str, options: &mut ImportOptions) -> Result<PathBuf> {
-    let origin = match source.split_once("://") {
-        Some((DEFAULT | "https" | "http", _)) | None => Origin::new(source)?,
-        // NeMo's word for Hugging Face's directories with weights of `torch.save`.
-        Some(("pytorch", path)) => {
-            options.weights = Weights::Pytorch;
-            Origin::Local(path.into())
-        }
-        Some((format, path)) => {
-            options.format = format.into();
-            Origin::Local(path.into())
-        }
-    };
-    origin.fetch(&Hub::from_env(), &(), &options.cancel)
 }
 
 /// Where an import goes.
@@ -252,11 +160,9 @@ impl Place {
         }
     }
 
-    fn import(self, planned: &PlannedImport) -> Result<PathBuf> {
+    fn import(self, planned: &Planned) -> Result<PathBuf> {
         match self {
-            Place::Directory(output) => {
-                planned.run(&output, &NoProgress).map(|imported| imported.output)
-            }
+            Place::Directory(output) => planned.run(&output, &NoProgress).map(|_| output),
             Place::Cache(cache, overwrite) => {
                 let waiting = |owner: &str| tracing::warn!(owner, "waiting: it converts the same");
                 let cached = cache.convert(planned, overwrite, &NoProgress, waiting)?;
@@ -284,7 +190,7 @@ pub struct Pretrained<M: Model> {
 impl<M: Model> Pretrained<M> {
     /// Imports into memory, or, where the connector moves the state of a checkpoint in its own way,
     /// into `place`.
-    fn import(planned: &PlannedImport, place: Place) -> Result<Self> {
+    fn import(planned: &Planned, place: Place) -> Result<Self> {
         let config = planned.model_config().downcast::<M::Config>().cloned();
         let reason = || "it is another model's".into();
         let config = config.ok_or_else(|| crate::Error::ModelConfig { reason: reason() })?;

@@ -29,12 +29,10 @@ pub use crate::mapping::Direction;
 pub(crate) use checked::checked;
 pub use convert::{ConvertOptions, PlannedConvert, convert_ckpt};
 pub use convert_state::State;
-pub use export::{ExportOptions, Exported, PlannedExport, export_ckpt};
+pub use export::{ExportOptions, export_ckpt};
 pub use format_config::export_config;
 pub(crate) use format_config::{read_config, translate_config};
-pub use import::{
-    Experts, ImportOptions, Imported, PlannedImport, TorchDist, Weights, import_ckpt,
-};
+pub use import::{Experts, ImportOptions, TorchDist, Weights, import_ckpt};
 #[cfg(feature = "candle")]
 pub use mixin::Pretrained;
 pub use mixin::{AutoModel, ConnectorMixin};

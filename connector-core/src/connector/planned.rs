@@ -302,7 +302,8 @@ impl Planned {
     ///
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
-    pub fn check(&self, output: &Path) -> Result<()> {
+    pub fn check(&self, output: impl AsRef<Path>) -> Result<()> {
+        let output = output.as_ref();
         Staging::check(output, self.work.overwrite)?;
         self.check_over(output)
     }
@@ -317,8 +318,8 @@ impl Planned {
     ///
     /// # Errors
     /// As [`import_ckpt`](super::import_ckpt).
-    pub fn run(&self, output: &Path, progress: &dyn Progress) -> Result<Record> {
-        self.run_over(output, self.work.overwrite, self.work.engine.sync, progress)
+    pub fn run(&self, output: impl AsRef<Path>, progress: &dyn Progress) -> Result<Record> {
+        self.run_over(output.as_ref(), self.work.overwrite, self.work.engine.sync, progress)
     }
 
     /// [`run`](Self::run), which replaces an output and waits for the disk as this says.
@@ -453,6 +454,11 @@ pub struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// What is to be converted: plan, configs, source.
+    pub fn planned(&self) -> &Planned {
+        self.planned
+    }
+
     /// The new directory.
     pub fn output(&self) -> &Path {
         self.output
@@ -464,15 +470,6 @@ impl Job<'_> {
     /// As [`import_ckpt`](super::import_ckpt).
     pub fn convert(&self) -> Result<Record> {
         self.planned.convert(self)
-    }
-}
-
-/// What is to be converted: plan, configs, source.
-impl std::ops::Deref for Job<'_> {
-    type Target = Planned;
-
-    fn deref(&self) -> &Planned {
-        self.planned
     }
 }
 

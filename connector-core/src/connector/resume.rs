@@ -126,7 +126,7 @@ impl AutoResume {
 pub(crate) fn imported(source: &Path, options: ImportOptions) -> Result<PathBuf> {
     match NemoCheckpoint::is_at(source)? {
         true => Ok(source.into()),
-        false => AutoModel::import_ckpt_with(&source.to_string_lossy(), None, options),
+        false => AutoModel::import_ckpt(source, None, options),
     }
 }
 

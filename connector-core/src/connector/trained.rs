@@ -3,6 +3,7 @@
 use super::planned::{Input, name_subject};
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::{Direction, Registration, Registry, format_config};
+use crate::base::options;
 use crate::base::panics::catch;
 use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
 use crate::framework::{self, Candidate};
@@ -10,15 +11,16 @@ use crate::{Error, Result};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
+options! {
 /// How a checkpoint of training is opened.
-#[derive(Clone, Debug, Default)]
 pub struct TrainedOptions {
     /// Of a directory of several iterations this one; `None` for the newest.
-    pub iteration: Option<u64>,
+    pub iteration: Option<u64> = None,
     /// A directory of the format whose `config.json` says what model it is, if the checkpoint does
     /// not, or says what cannot be translated. The files beside it, the tokenizer, are taken from
     /// there too.
-    pub hf_config: Option<PathBuf>,
+    pub hf_config: Option<PathBuf> = None,
+}
 }
 
 impl TrainedOptions {

@@ -1,8 +1,7 @@
 use super::cast::cast;
-use super::whole::read_elements;
 use crate::engine::Result;
 use crate::plan::{Plan, Work};
-use crate::store::{self, Dtype, FileId, Sink, Source, TensorInfo};
+use crate::store::{self, Dtype, FileId, Sink, Source, TensorInfo, read_elements};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -129,10 +128,6 @@ impl<'a> Against<'a> {
 }
 
 impl Sink for Against<'_> {
-    fn is_random_access(&self) -> bool {
-        true
-    }
-
     // No output has a file here, so nobody writes past it.
     fn path(&self, _: FileId) -> PathBuf {
         PathBuf::new()

@@ -1,8 +1,7 @@
-use super::whole::read_elements;
 use crate::base::{Advice, Cancel};
 use crate::engine::Result;
 use crate::plan::{EqualCheck, Finding, FindingKind};
-use crate::store::Source;
+use crate::store::{Source, read_elements};
 
 /// Compares two tensors that must hold the same bytes.
 pub(super) fn compare(

@@ -111,10 +111,6 @@ impl Source for DirectSource<'_> {
 }
 
 impl Sink for DirectSink<'_> {
-    fn is_random_access(&self) -> bool {
-        self.sink.is_random_access()
-    }
-
     fn path(&self, file: FileId) -> PathBuf {
         self.sink.path(file)
     }

@@ -1,11 +1,11 @@
 use super::cast::Tally;
-use super::whole::{extent, read_elements, write_part};
+use super::whole::{extent, write_part};
 use super::{Context, Job};
 use crate::base::stage::stage;
 use crate::base::{CandleError, parallel};
 use crate::engine::{Error, Result};
 use crate::plan::{Finding, FindingKind, Input, Output, Plan, Step, Work};
-use crate::store::{self, Dtype, Source, TensorInfo};
+use crate::store::{self, Dtype, Source, TensorInfo, read_elements};
 use crate::transform::{BoxError, Kernel, Numbers, ReadTensor, Tensor, TransformCtx};
 use candle_core::{CpuStorage, DType, Device, Shape, Storage, WithDType};
 use half::{bf16, f16};

@@ -2,8 +2,8 @@
 //!
 //! What only moves bytes is a list of extents, which a few threads take in the order of the target
 //! files, each with a buffer of its own. A user's function runs one step at a time. So the memory
-//! is a fixed pool plus the largest single step, whatever the size of the model; [`Prepared`]
-//! states that bound before anything is written.
+//! is a fixed pool plus the largest single step, whatever the size of the model; [`Bound`]
+//! states it before anything is written.
 
 mod against;
 mod buffer;
@@ -28,8 +28,9 @@ pub(crate) use against::{Against, Mismatch};
 pub use cast::{Loss, cast};
 pub use error::{Error, Result};
 pub(crate) use extents::origins;
-pub use prepare::{Bound, EngineOptions, Io, Prepared};
-pub(crate) use put::{put, read};
+pub(crate) use prepare::Prepared;
+pub use prepare::{Bound, EngineOptions, Io};
+pub(crate) use put::put;
 #[cfg(feature = "candle")]
 pub(crate) use {
     function::{from_candle_dtype, probe, read_input, read_tensor, tensor_bytes, to_candle_dtype},
@@ -46,7 +47,7 @@ use crate::store::{Part, Sink, Source, file_count};
 use crate::transform::Config;
 
 /// What a plan runs on.
-pub struct Job<'a> {
+pub(crate) struct Job<'a> {
     /// What to do.
     pub plan: &'a Plan,
     /// The plan's chunks and memory.
@@ -58,6 +59,7 @@ pub struct Job<'a> {
     /// The parts of each output, by its number in [`Plan::outputs`].
     pub places: &'a [Vec<Part>],
     /// What user functions may ask.
+    #[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "there are none"))]
     pub context: Context<'a>,
     /// Told how far it is.
     pub progress: &'a dyn Progress,
@@ -67,7 +69,8 @@ pub struct Job<'a> {
 
 /// What user functions may ask of a conversion.
 #[derive(Clone, Copy)]
-pub struct Context<'a> {
+#[cfg_attr(not(feature = "candle"), expect(dead_code, reason = "there are none"))]
+pub(crate) struct Context<'a> {
     /// The model's config.
     pub model: &'a Config,
     /// The other side's config.
@@ -84,7 +87,7 @@ pub struct Context<'a> {
 /// What was done.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
-pub struct Done {
+pub(crate) struct Done {
     /// What casts lost, for each output that lost something, by its number.
     pub losses: Vec<(usize, Loss)>,
 }
@@ -94,7 +97,7 @@ pub struct Done {
 /// # Errors
 /// [`Refused`](crate::engine::Error::Refused) with every pair that differs;
 /// [`Io`](crate::store::Error::Io); [`Cancelled`](crate::engine::Error::Cancelled).
-pub fn check_equal(
+pub(crate) fn check_equal(
     plan: &Plan,
     source: &dyn Source,
     prepared: &Prepared,
@@ -113,7 +116,7 @@ pub fn check_equal(
 /// [`Io`](crate::store::Error::Io), [`Function`](crate::engine::Error::Function) where a
 /// user's function fails, [`Cancelled`](crate::engine::Error::Cancelled). The sink then holds
 /// an incomplete result, which its owner drops.
-pub fn run(job: &Job<'_>) -> Result<Done> {
+pub(crate) fn run(job: &Job<'_>) -> Result<Done> {
     let prepared = job.prepared;
     if prepared.io != Io::Direct {
         return run_on(job);

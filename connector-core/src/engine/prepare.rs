@@ -1,23 +1,29 @@
 use super::buffer::BLOCK;
-use crate::base::Advice;
+use crate::base::{Advice, options};
 use crate::plan::{Act, Finding, FindingKind, Output, Plan, Work};
 use crate::store::{Dtype, Pieces, Source, TensorInfo};
 use crate::transform::{Kind, Move};
 use serde::Serialize;
 
+options! {
 /// How a plan is run.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct EngineOptions {
     /// How many threads move bytes; at least 1.
-    pub threads: usize,
+    pub threads: usize = threads(),
     /// The most memory, in bytes, that buffers and the tensors of a step may take together.
-    pub max_memory: u64,
+    pub max_memory: u64 = 2 << 30,
     /// How bytes get from file to file.
-    pub io: Io,
+    pub io: Io = Io::default(),
     /// Whether an output is on the disk before it appears under its name. Without it, a power cut
     /// soon after may leave an output with holes of zeros.
-    pub sync: bool,
+    pub sync: bool = true,
+}
+}
+
+/// Two cores that share one disk gain nothing from more threads, and no disk that was measured gains
+/// from more than four.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(4)
 }
 
 /// How bytes that need no cast get from file to file. What is written is the same.
@@ -40,15 +46,6 @@ pub enum Io {
     /// (`copy_file_range`): between two places on one server of NFS, SMB or Ceph the bytes then do
     /// not cross the network. On a local disk a buffer is faster, measured (`PERFORMANCE.md`).
     Copy,
-}
-
-impl Default for EngineOptions {
-    fn default() -> Self {
-        // Two cores that share one disk gain nothing from more threads, and no disk that was
-        // measured gains from more than four.
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        EngineOptions { threads: cores.min(4), max_memory: 2 << 30, io: Io::default(), sync: true }
-    }
 }
 
 /// The size of a thread's buffer where memory allows: large enough that the cost of a request
@@ -76,7 +73,7 @@ const SHORTEST_RUN: u64 = 4 << 10;
 
 /// A plan cut into pieces of work, with the memory that they take.
 #[derive(Debug)]
-pub struct Prepared {
+pub(crate) struct Prepared {
     /// The size of one buffer, in bytes.
     pub(super) buffer: usize,
     pub(super) threads: usize,
@@ -173,6 +170,7 @@ impl Prepared {
 
     /// The checks of [`Prepared::new`] alone: before functions are tried out, which takes as much memory
     /// as running them, and says what shapes they give.
+    #[cfg(feature = "candle")]
     pub fn check(
         plan: &Plan,
         source: &dyn Source,

@@ -1,20 +1,9 @@
 //! Outputs that are made elsewhere than by a step of the plan.
 
 use super::cast::Tally;
-use super::whole::{read_elements, write_part};
+use super::whole::write_part;
 use super::{Done, Job};
 use crate::engine::Result;
-use crate::store::{Source, TensorInfo};
-
-/// A tensor's bytes, in row-major order.
-///
-/// # Errors
-/// [`Error::Io`](crate::store::Error::Io).
-pub(crate) fn read(source: &dyn Source, tensor: &TensorInfo) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; tensor.bytes() as usize];
-    read_elements(source, tensor, 0, tensor.elements(), &mut bytes)?;
-    Ok(bytes)
-}
 
 /// Writes `bytes` as output number `output`, cast as the plan says.
 ///

@@ -3,7 +3,7 @@
 use crate::checkpoint::Fields;
 use crate::config::{ConfigMap, Part, Row, Scalar};
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -14,21 +14,11 @@ param_schema! {
     /// multiply by 1 + weight on both sides, so that the weights are the same.
     pub GemmaModel(c: GptConfig) {
         axis layer = c.num_layers;
-        flag tied = c.share_embeddings_and_output_weights;
-        flag attention_bias = c.attention_bias;
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_qkv.bias": [c.qkv_rows()] if attention_bias;
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "self_attention.linear_proj.bias": [c.hidden_size] if attention_bias;
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+            ..gpt::ATTENTION;
+            ..gpt::ATTENTION_BIASES;
+            ..gpt::GATED_MLP;
         }
     }
 }
@@ -63,20 +53,13 @@ impl ModelConnector for HfGemma {
         neutral "use_bidirectional_attention" = false,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.gemma",
-            model: "GemmaModel",
-            config: "GemmaConfig",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: "megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider",
-            classes: &["Gemma", "CodeGemma"],
-        },
-        implied: &[("apply_embedding_scaling", Scalar::Bool(true))],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.gemma", "GemmaModel", "GemmaConfig")
+            .bridge_provider("megatron.bridge.models.gemma.gemma_provider.GemmaModelProvider")
+            .bridge(&["Gemma", "CodeGemma"])
+            .implied(&[("apply_embedding_scaling", Scalar::Bool(true))]),
+    );
 }
 
 /// The activation, which two fields name. `hidden_activation`, where it is, comes first. Without it

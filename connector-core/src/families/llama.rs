@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -11,24 +11,12 @@ param_schema! {
     /// Llama as a Megatron-core GPT model with fused layers (its Transformer Engine spec).
     pub LlamaModel(c: GptConfig) {
         axis layer = c.num_layers;
-        flag tied = c.share_embeddings_and_output_weights;
-        flag attention_bias = c.attention_bias;
-        flag mlp_bias = c.mlp_bias;
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_qkv.bias": [c.qkv_rows()] if attention_bias;
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "self_attention.linear_proj.bias": [c.hidden_size] if attention_bias;
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-            "mlp.linear_fc1.bias": [2 * c.ffn_hidden_size] if mlp_bias;
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
-            "mlp.linear_fc2.bias": [c.hidden_size] if mlp_bias;
+            ..gpt::ATTENTION;
+            ..gpt::ATTENTION_BIASES;
+            ..gpt::GATED_MLP;
+            ..gpt::MLP_BIASES;
         }
     }
 }
@@ -58,18 +46,10 @@ impl ModelConnector for HfLlama {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.llama",
-            model: "LlamaModel",
-            config: "LlamaConfig",
-            llama3_config: Some("Llama31Config"),
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: BridgeNames::GPT,
-            classes: &["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"],
-        },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.llama", "LlamaModel", "LlamaConfig")
+            .nemo_llama3_config("Llama31Config")
+            .bridge(&["Llama", "Llama2", "Llama3", "Llama31", "Llama32", "Llama33", "CodeLlama"]),
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -12,18 +12,10 @@ param_schema! {
     /// heads may be wider or narrower than the model over their number.
     pub MistralModel(c: GptConfig) {
         axis layer = c.num_layers;
-        flag tied = c.share_embeddings_and_output_weights;
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+            ..gpt::ATTENTION;
+            ..gpt::GATED_MLP;
         }
     }
 }
@@ -54,18 +46,10 @@ impl ModelConnector for HfMistral {
         absent "sliding_window" = 4096,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.mistral",
-            model: "MistralModel",
-            config: "MistralConfig7B",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames {
-            provider: "megatron.bridge.models.mistral.mistral_provider.MistralModelProvider",
-            classes: &["Mistral", "MistralSmall3"],
-        },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.mistral", "MistralModel", "MistralConfig7B")
+            .bridge_provider("megatron.bridge.models.mistral.mistral_provider.MistralModelProvider")
+            .bridge(&["Mistral", "MistralSmall3"]),
+    );
 }

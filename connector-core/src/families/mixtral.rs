@@ -2,7 +2,7 @@
 
 use crate::config::{Codec, ConfigMap};
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames, NemoValue};
+use crate::framework::{Frameworks, NemoValue};
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, ops, param_schema};
@@ -13,23 +13,10 @@ param_schema! {
     /// and in every layer a router and experts, each a gated MLP.
     pub MixtralModel(c: GptConfig) {
         axis layer = c.num_layers;
-        axis e = c.experts();
-        flag tied = c.share_embeddings_and_output_weights;
-        flag grouped = c.moe_grouped_gemm == Some(true);
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "pre_mlp_layernorm.weight": [c.hidden_size];
-            "mlp.router.weight": [c.experts(), c.hidden_size];
-            "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size]
-                aka "mlp.experts.linear_fc1.weight{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()]
-                aka "mlp.experts.linear_fc2.weight{e}" when grouped;
+            ..gpt::ATTENTION;
+            ..gpt::EXPERTS;
         }
     }
 }
@@ -92,22 +79,17 @@ impl ModelConnector for HfMixtral {
         carry ["output_router_logits"],
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.mixtral",
-            model: "MixtralModel",
-            config: "MixtralConfig8x7B",
-            llama3_config: None,
-            also: &[
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.mixtral", "MixtralModel", "MixtralConfig8x7B")
+            .nemo_fields(&[
                 ("max_position_embeddings", NemoValue::Of("seq_length")),
                 // Weights that are loaded need not be initialised.
                 ("use_cpu_initialization", NemoValue::Is(true)),
                 ("perform_initialization", NemoValue::Is(false)),
-            ],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Mixtral"] },
-        implied: &[],
-    });
+            ])
+            .bridge(&["Mixtral"]),
+    );
 }
 
 /// In Megatron-core no noise is no number.

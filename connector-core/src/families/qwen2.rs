@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -11,19 +11,11 @@ param_schema! {
     /// Qwen2 as a Megatron-core GPT model: Llama, with biases on queries, keys and values.
     pub Qwen2Model(c: GptConfig) {
         axis layer = c.num_layers;
-        flag tied = c.share_embeddings_and_output_weights;
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_qkv.bias": [c.qkv_rows()];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+            ..gpt::ATTENTION;
+            ..gpt::QKV_BIASES;
+            ..gpt::GATED_MLP;
         }
     }
 }
@@ -53,15 +45,9 @@ impl ModelConnector for HfQwen2 {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.qwen2",
-            model: "Qwen2Model",
-            config: "Qwen2Config",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen2", "Qwen25"] },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.qwen2", "Qwen2Model", "Qwen2Config")
+            .bridge(&["Qwen2", "Qwen25"]),
+    );
 }

@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -11,23 +11,12 @@ param_schema! {
     /// Qwen3 as a Megatron-core GPT model: Llama, with norms of each head's queries and keys.
     pub Qwen3Model(c: GptConfig) {
         axis layer = c.num_layers;
-        flag tied = c.share_embeddings_and_output_weights;
-        flag attention_bias = c.attention_bias;
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_qkv.bias": [c.qkv_rows()] if attention_bias;
-            "self_attention.q_layernorm.weight": [c.kv_channels];
-            "self_attention.k_layernorm.weight": [c.kv_channels];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "self_attention.linear_proj.bias": [c.hidden_size] if attention_bias;
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size];
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size];
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];
+            ..gpt::ATTENTION;
+            ..gpt::ATTENTION_BIASES;
+            ..gpt::QK_NORMS;
+            ..gpt::GATED_MLP;
         }
     }
 }
@@ -60,15 +49,9 @@ impl ModelConnector for HfQwen3 {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.qwen3",
-            model: "Qwen3Model",
-            config: "Qwen3Config",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen3"] },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.qwen3", "Qwen3Model", "Qwen3Config")
+            .bridge(&["Qwen3"]),
+    );
 }

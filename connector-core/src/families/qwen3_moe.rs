@@ -2,7 +2,7 @@
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
-use crate::framework::{BridgeNames, Frameworks, NemoNames};
+use crate::framework::Frameworks;
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -12,32 +12,14 @@ param_schema! {
     /// router and experts, each a gated MLP.
     pub Qwen3MoeModel(c: GptConfig) {
         axis layer = c.num_layers;
-        axis e = c.experts();
-        flag tied = c.share_embeddings_and_output_weights;
-        flag attention_bias = c.attention_bias;
         flag experts(layer) = c.has_experts(layer);
-        flag grouped = c.moe_grouped_gemm == Some(true);
-
-        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
-        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
-        "decoder.final_layernorm.weight": [c.hidden_size];
+        ..gpt::ENDS;
         "decoder.layers.{layer}" {
-            "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-            "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-            "self_attention.linear_qkv.bias": [c.qkv_rows()] if attention_bias;
-            "self_attention.q_layernorm.weight": [c.kv_channels];
-            "self_attention.k_layernorm.weight": [c.kv_channels];
-            "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
-            "self_attention.linear_proj.bias": [c.hidden_size] if attention_bias;
-            "mlp.linear_fc1.layer_norm_weight": [c.hidden_size] if !experts;
-            "mlp.linear_fc1.weight": [2 * c.ffn_hidden_size, c.hidden_size] if !experts;
-            "mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size] if !experts;
-            "pre_mlp_layernorm.weight": [c.hidden_size] if experts;
-            "mlp.router.weight": [c.experts(), c.hidden_size] if experts;
-            "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size]
-                if experts aka "mlp.experts.linear_fc1.weight{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()]
-                if experts aka "mlp.experts.linear_fc2.weight{e}" when grouped;
+            ..gpt::ATTENTION;
+            ..gpt::ATTENTION_BIASES;
+            ..gpt::QK_NORMS;
+            ..gpt::GATED_MLP if !experts;
+            ..gpt::EXPERTS if experts;
         }
     }
 }
@@ -74,15 +56,9 @@ impl ModelConnector for HfQwen3Moe {
         ..gpt::NO_WINDOW,
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks {
-        nemo: NemoNames {
-            module: "nemo.collections.llm.gpt.model.qwen3",
-            model: "Qwen3Model",
-            config: "Qwen3MoEConfig",
-            llama3_config: None,
-            also: &[],
-        },
-        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &["Qwen3MoE"] },
-        implied: &[],
-    });
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.qwen3", "Qwen3Model", "Qwen3MoEConfig")
+            .bridge(&["Qwen3MoE"]),
+    );
 }

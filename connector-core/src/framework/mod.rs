@@ -30,7 +30,8 @@ mod tests;
 mod translate;
 
 pub(crate) use found::{Candidate, describe};
-pub use names::{BridgeNames, Frameworks, NemoNames, NemoValue};
+pub(crate) use names::NemoNames;
+pub use names::{Frameworks, NemoValue};
 #[cfg(feature = "train")]
 pub(crate) use surroundings::model_yaml;
 pub(crate) use surroundings::{Described, Surroundings};

@@ -6,25 +6,28 @@ use crate::config::Scalar;
 /// From it and the model's config come the files that rebuild the model there, and by it a config
 /// that a framework wrote is recognised. A field that a framework's class has no place for, an
 /// embedding that is scaled say, is a warning of the import.
+///
+/// ```
+/// use connector_core::framework::Frameworks;
+///
+/// const QWEN3: Frameworks = Frameworks::GENERIC
+///     .nemo("nemo.collections.llm.gpt.model.qwen3", "Qwen3Model", "Qwen3Config")
+///     .bridge(&["Qwen3"]);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Frameworks {
-    /// NeMo's names, in `context/io.json`.
-    pub nemo: NemoNames,
-    /// Megatron-Bridge's, in `run_config.yaml`.
-    pub bridge: BridgeNames,
-    /// What NeMo's and Megatron-Bridge's own classes for this model do without a field that says so:
-    /// fields of the model's config. Of Megatron-LM none does.
-    pub implied: &'static [(&'static str, Scalar)],
+    pub(crate) nemo: NemoNames,
+    pub(crate) bridge: BridgeNames,
+    /// Fields of the model's config that the classes imply.
+    pub(crate) implied: &'static [(&'static str, Scalar)],
 }
 
-/// What NeMo 2 calls a model.
+/// What NeMo 2 calls a model, in `context/io.json`.
 #[derive(Clone, Copy, Debug)]
-pub struct NemoNames {
-    /// The module of its classes, `nemo.collections.llm.gpt.model.llama`.
+pub(crate) struct NemoNames {
+    /// The module of its classes.
     pub module: &'static str,
-    /// The class of the model, `LlamaModel`.
     pub model: &'static str,
-    /// The class of its config, `LlamaConfig`.
     pub config: &'static str,
     /// The class of its config if rotary frequencies are scaled as in Llama 3.1.
     pub llama3_config: Option<&'static str>,
@@ -34,6 +37,7 @@ pub struct NemoNames {
 
 /// What a field of NeMo is set to.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum NemoValue {
     /// The same for every model.
     Is(bool),
@@ -41,29 +45,91 @@ pub enum NemoValue {
     Of(&'static str),
 }
 
-/// What Megatron-Bridge calls a model.
+/// What Megatron-Bridge calls a model, in `run_config.yaml`.
 #[derive(Clone, Copy, Debug)]
-pub struct BridgeNames {
+pub(crate) struct BridgeNames {
     /// The path of the class of provider that is written.
     pub provider: &'static str,
-    /// The classes that are read as this model, without `ModelProvider` and what follows it:
-    /// `Llama3` for `Llama3ModelProvider8B`. Releases of Megatron-Bridge name them differently.
+    /// The classes that are read as this model.
     pub classes: &'static [&'static str],
 }
 
 impl BridgeNames {
     /// Megatron-Bridge's class for whatever Megatron-core's `GPTModel` is.
-    pub const GPT: &'static str = "megatron.bridge.models.gpt_provider.GPTModelProvider";
-}
+    const GPT: &'static str = "megatron.bridge.models.gpt_provider.GPTModelProvider";
 
-impl BridgeNames {
     /// Whether the model has no class of its own there.
-    pub(super) fn is_generic(&self) -> bool {
+    pub fn is_generic(&self) -> bool {
         self.provider == Self::GPT
     }
 }
 
 impl Frameworks {
+    /// The classes for whatever Megatron-core's `GPTModel` is: NeMo's `GPTModel`, Megatron-Bridge's
+    /// `GPTModelProvider`. For a model that has no classes of its own there.
+    pub const GENERIC: Frameworks = Frameworks {
+        nemo: NemoNames {
+            module: "nemo.collections.llm.gpt.model.base",
+            model: "GPTModel",
+            config: "GPTConfig",
+            llama3_config: None,
+            also: &[],
+        },
+        bridge: BridgeNames { provider: BridgeNames::GPT, classes: &[] },
+        implied: &[],
+    };
+
+    /// NeMo's classes: their module, `nemo.collections.llm.gpt.model.llama`, the class of the model,
+    /// `LlamaModel`, and that of its config, `LlamaConfig`.
+    #[must_use]
+    pub const fn nemo(
+        mut self,
+        module: &'static str,
+        model: &'static str,
+        config: &'static str,
+    ) -> Self {
+        self.nemo = NemoNames { module, model, config, ..self.nemo };
+        self
+    }
+
+    /// NeMo's class of config where rotary frequencies are scaled as in Llama 3.1.
+    #[must_use]
+    pub const fn nemo_llama3_config(mut self, class: &'static str) -> Self {
+        self.nemo.llama3_config = Some(class);
+        self
+    }
+
+    /// Fields that NeMo's class alone has, and what its importer sets them to.
+    #[must_use]
+    pub const fn nemo_fields(mut self, fields: &'static [(&'static str, NemoValue)]) -> Self {
+        self.nemo.also = fields;
+        self
+    }
+
+    /// The classes of Megatron-Bridge that are read as this model, without `ModelProvider` and what
+    /// follows it: `Llama3` for `Llama3ModelProvider8B`. Its releases name them differently.
+    #[must_use]
+    pub const fn bridge(mut self, classes: &'static [&'static str]) -> Self {
+        self.bridge.classes = classes;
+        self
+    }
+
+    /// The path of the provider that is written for Megatron-Bridge, where its generic one does not
+    /// do.
+    #[must_use]
+    pub const fn bridge_provider(mut self, path: &'static str) -> Self {
+        self.bridge.provider = path;
+        self
+    }
+
+    /// What NeMo's and Megatron-Bridge's own classes for this model do without a field that says so:
+    /// fields of the model's config. Of Megatron-LM none does.
+    #[must_use]
+    pub const fn implied(mut self, fields: &'static [(&'static str, Scalar)]) -> Self {
+        self.implied = fields;
+        self
+    }
+
     /// What the frameworks' own classes imply for a field of the model's config.
     pub(super) fn implies(&self, field: &str) -> Option<Scalar> {
         self.implied.iter().find(|(name, _)| *name == field).map(|(_, value)| *value)

@@ -18,9 +18,9 @@ fn fixture(path: &str) -> PathBuf {
 fn imported(source: &str, flavor: Flavor, layers: LayerLayout) -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");
-    let torch_dist = Some(TorchDist { flavor, layers: Some(layers), files: 0 });
+    let torch_dist = Some(TorchDist::default().flavor(flavor).layers(layers));
     let options = ImportOptions { torch_dist, ..ImportOptions::default() };
-    import_ckpt(&fixture(source), &out, options).unwrap();
+    import_ckpt(fixture(source), &out, options).unwrap();
     (dir, out)
 }
 

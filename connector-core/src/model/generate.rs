@@ -1,25 +1,20 @@
 //! Text, one token after the other.
 
 use super::{GPTModel, KvCache, Sampler, Sampling};
+use crate::base::options;
 use crate::{Error, Result};
 use candle_core::{DType, Tensor};
 
+options! {
 /// How a text is continued.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct GenerateOptions {
     /// The most tokens that are added.
-    pub max_tokens: usize,
+    pub max_tokens: usize = 128,
     /// How each is chosen.
-    pub sampling: Sampling,
+    pub sampling: Sampling = Sampling::default(),
     /// Tokens that end the text: `eos_token_id` of `generation_config.json`.
-    pub stop: Vec<u32>,
+    pub stop: Vec<u32> = Vec::new(),
 }
-
-impl Default for GenerateOptions {
-    fn default() -> Self {
-        GenerateOptions { max_tokens: 128, sampling: Sampling::default(), stop: Vec::new() }
-    }
 }
 
 /// Why a text ends.
@@ -56,9 +51,8 @@ impl GPTModel {
     /// use connector_core::model::{GenerateOptions, GptFamily};
     /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
     ///
-    /// let model = LlamaModel::load(fixture.as_ref(), None, DeviceChoice::default())?;
-    /// let mut options = GenerateOptions::default();
-    /// options.max_tokens = 4;
+    /// let model = LlamaModel::load(fixture, None, DeviceChoice::default())?;
+    /// let options = GenerateOptions::default().max_tokens(4);
     /// let tokens = model.generate(&[1, 17, 42], options)?.collect::<Result<Vec<u32>, _>>()?;
     /// assert_eq!(tokens.len(), 4);
     /// # Ok::<(), connector_core::Error>(())

@@ -3,10 +3,10 @@
 use super::adapter::{AdapterMetadata, LoadedAdapter};
 use super::gpt::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer, refused};
-use crate::base::json;
+use crate::base::{json, options};
 use crate::checkpoint::{NemoCheckpoint, look};
 use crate::connector::{
-    ImportOptions, PlannedImport, Pretrained, Registration, Registry, TrainedOptions,
+    ImportOptions, Planned, Pretrained, Registration, Registry, TrainedOptions,
 };
 use crate::gpt::GptConfig;
 use crate::plan::{Finding, FindingKind};
@@ -18,37 +18,24 @@ use serde_json::Value;
 use std::any::TypeId;
 use std::path::{Path, PathBuf};
 
+options! {
 /// How a model is loaded.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct LoadOptions {
     /// The format of a checkpoint that is none of Megatron's side, `hf`.
-    pub format: String,
+    pub format: String = "hf".into(),
     /// The model, if neither `context/model.yaml` nor the architecture is to tell.
-    pub model: Option<String>,
+    pub model: Option<String> = None,
     /// Which iteration of a run, and what says which model it is.
-    pub trained: TrainedOptions,
+    pub trained: TrainedOptions = TrainedOptions::default(),
     /// Of an adapter, the checkpoint of its model, if that is not where it was. What was imported
     /// does too.
-    pub base: Option<PathBuf>,
+    pub base: Option<PathBuf> = None,
     /// The type to compute in. `None` is that of the weights, but f32 for bf16 where the device does
     /// not multiply it.
-    pub dtype: Option<DType>,
+    pub dtype: Option<DType> = None,
     /// Where it computes.
-    pub device: DeviceChoice,
+    pub device: DeviceChoice = DeviceChoice::default(),
 }
-
-impl Default for LoadOptions {
-    fn default() -> Self {
-        LoadOptions {
-            format: "hf".into(),
-            model: None,
-            trained: TrainedOptions::default(),
-            base: None,
-            dtype: None,
-            device: DeviceChoice::default(),
-        }
-    }
 }
 
 /// A model's parameters, read from a checkpoint, and where the files beside them are.
@@ -77,7 +64,8 @@ impl Loaded {
     /// [`Error::Refused`] with everything that does not fit; [`Error::NoImporter`],
     /// [`Error::NoExporter`] for a model that is not known; [`Io`](crate::store::Error::Io);
     /// [`Error::Candle`].
-    pub fn open(path: &Path, options: &LoadOptions) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>, options: &LoadOptions) -> Result<Self> {
+        let path = path.as_ref();
         let loaded = AdapterMetadata::read(path).and_then(|adapter| match adapter {
             Some(adapter) => Self::open_adapted(path, adapter, options),
             None if options.base.is_some() => {
@@ -210,7 +198,7 @@ impl Loaded {
             device: options.device,
             ..ImportOptions::default()
         };
-        let planned = PlannedImport::new(path, import)?;
+        let planned = Planned::import(path, import)?;
         let registration = planned.registration();
         let config = gpt_config(planned.model_config().downcast(), registration)?;
         let largest = planned.plan().outputs.iter().max_by_key(|output| output.bytes());
@@ -234,7 +222,7 @@ impl Loaded {
 /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 ///
 /// let device = DeviceChoice::default();
-/// let model = LlamaModel::load(fixture.as_ref(), Some(DType::F32), device)?;
+/// let model = LlamaModel::load(fixture, Some(DType::F32), device)?;
 /// let tokens = Tensor::new(&[[1u32, 17, 42]], model.device())?;
 /// assert_eq!(model.forward(&tokens)?.dims(), [1, 3, 97]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -244,10 +232,11 @@ pub trait GptFamily: Model<Config = GptConfig> {
     ///
     /// # Errors
     /// As [`Loaded::open`]; [`Error::Refused`] if it is another family's.
-    fn load(path: &Path, dtype: Option<DType>, device: DeviceChoice) -> Result<GPTModel>
+    fn load(path: impl AsRef<Path>, dtype: Option<DType>, device: DeviceChoice) -> Result<GPTModel>
     where
         Self: Sized,
     {
+        let path = path.as_ref();
         let loaded = Loaded::open(path, &LoadOptions { dtype, device, ..LoadOptions::default() })?;
         if loaded.registration.connector.model() != TypeId::of::<Self>() {
             let problem = format!(

@@ -20,11 +20,9 @@
 //! use connector_core::model::{GenerateOptions, LoadOptions, Loaded};
 //! # let checkpoint = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 //!
-//! let loaded = Loaded::open(checkpoint.as_ref(), &LoadOptions::default())?;
+//! let loaded = Loaded::open(checkpoint, &LoadOptions::default())?;
 //! let (model, tokenizer) = (loaded.model()?, loaded.tokenizer()?);
-//! let mut options = GenerateOptions::default();
-//! options.max_tokens = 8;
-//! options.stop = loaded.stop_tokens()?;
+//! let options = GenerateOptions::default().max_tokens(8).stop(loaded.stop_tokens()?);
 //! let prompt = tokenizer.encode("The same", true)?;
 //! let tokens = model.generate(&prompt, options)?.collect::<Result<Vec<u32>, _>>()?;
 //! println!("{}", tokenizer.decode(&tokens)?);

@@ -6,7 +6,7 @@ use crate::checkpoint::Checkpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use candle_nn::VarBuilder;
-use candle_transformers::models::{gemma, llama, mistral, mixtral};
+use candle_transformers::models::{gemma, llama, mistral, mixtral, qwen2, qwen3, qwen3_moe};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -18,7 +18,8 @@ use std::path::Path;
 /// # Errors
 /// [`ModelError::NotCovered`] if it does not compute models of this config;
 /// [`Open`](crate::checkpoint::Error::Open), [`Error::Candle`].
-pub fn oracle_logits(source: &Path, tokens: &Tensor, device: &Device) -> Result<Tensor> {
+pub fn oracle_logits(source: impl AsRef<Path>, tokens: &Tensor, device: &Device) -> Result<Tensor> {
+    let source = source.as_ref();
     let checkpoint = Checkpoint::open(source)?;
     let Some(config) = checkpoint.config().and_then(Value::as_object) else {
         return Err(Error::refused(checkpoint.findings()));
@@ -34,8 +35,8 @@ pub fn oracle_logits(source: &Path, tokens: &Tensor, device: &Device) -> Result<
     for sequence in 0..tokens.dim(0).map_err(Error::candle)? {
         let tokens = tokens.get(sequence).and_then(|t| t.to_dtype(DType::U32)?.to_vec1::<u32>());
         let tokens = tokens.map_err(Error::candle)?;
-        let model = Original::new(&architecture, &fields, weights.clone()).map_err(not_covered)?;
-        all.push(model.logits(&tokens, device).map_err(Error::candle)?);
+        let model = original(&architecture, &fields, weights.clone()).map_err(not_covered)?;
+        all.push(logits(model, &tokens, device).map_err(Error::candle)?);
     }
     Tensor::stack(&all, 0).map_err(Error::candle)
 }
@@ -54,54 +55,55 @@ fn weights(checkpoint: &Checkpoint, device: &Device) -> Result<VarBuilder<'stati
     Ok(VarBuilder::from_tensors(tensors, DType::F32, device))
 }
 
-/// A model of candle-transformers, before it has seen a token.
-enum Original {
-    Llama(Box<llama::Llama>, llama::Cache),
-    Mistral(Box<mistral::Model>),
-    Mixtral(Box<mixtral::Model>),
-    Gemma(Box<gemma::Model>),
+/// A model of candle-transformers: the logits of the last of some tokens, which follow on those that
+/// it has seen.
+type Original = Box<dyn FnMut(&Tensor, usize) -> CandleResult<Tensor>>;
+
+fn original(
+    architecture: &str,
+    fields: &Value,
+    weights: VarBuilder<'_>,
+) -> Result<Original, String> {
+    fn config<C: DeserializeOwned>(fields: &Value) -> Result<C, String> {
+        C::deserialize(fields).map_err(|error| format!("config.json: {error}"))
+    }
+    macro_rules! model {
+        ($model:expr) => {
+            $model.map(|mut model| {
+                Box::new(move |token: &Tensor, at: usize| model.forward(token, at)) as Original
+            })
+        };
+    }
+    let built = match architecture {
+        "LlamaForCausalLM" => {
+            let config = config::<llama::LlamaConfig>(fields)?.into_config(false);
+            let cache = llama::Cache::new(true, DType::F32, &config, weights.device());
+            cache.and_then(|mut cache| {
+                let model = llama::Llama::load(weights, &config)?;
+                let forward = move |token: &Tensor, at| model.forward(token, at, &mut cache);
+                Ok(Box::new(forward) as Original)
+            })
+        }
+        "MistralForCausalLM" => model!(mistral::Model::new(&config(fields)?, weights)),
+        "MixtralForCausalLM" => model!(mixtral::Model::new(&config(fields)?, weights)),
+        "GemmaForCausalLM" => model!(gemma::Model::new(false, &config(fields)?, weights)),
+        "Qwen2ForCausalLM" => model!(qwen2::ModelForCausalLM::new(&config(fields)?, weights)),
+        "Qwen3ForCausalLM" => model!(qwen3::ModelForCausalLM::new(&config(fields)?, weights)),
+        "Qwen3MoeForCausalLM" => {
+            model!(qwen3_moe::ModelForCausalLM::new(&config(fields)?, weights))
+        }
+        other => return Err(format!("there is no {other}")),
+    };
+    built.map_err(|error| Error::candle(error).to_string())
 }
 
-impl Original {
-    fn new(architecture: &str, fields: &Value, weights: VarBuilder<'_>) -> Result<Self, String> {
-        fn config<C: DeserializeOwned>(fields: &Value) -> Result<C, String> {
-            C::deserialize(fields).map_err(|error| format!("config.json: {error}"))
-        }
-        let built = match architecture {
-            "LlamaForCausalLM" => {
-                let config = config::<llama::LlamaConfig>(fields)?.into_config(false);
-                let cache = llama::Cache::new(true, DType::F32, &config, weights.device());
-                cache.and_then(|cache| {
-                    Ok(Original::Llama(Box::new(llama::Llama::load(weights, &config)?), cache))
-                })
-            }
-            "MistralForCausalLM" => mistral::Model::new(&config(fields)?, weights)
-                .map(|model| Original::Mistral(Box::new(model))),
-            "MixtralForCausalLM" => mixtral::Model::new(&config(fields)?, weights)
-                .map(|model| Original::Mixtral(Box::new(model))),
-            "GemmaForCausalLM" => gemma::Model::new(false, &config(fields)?, weights)
-                .map(|model| Original::Gemma(Box::new(model))),
-            other => return Err(format!("there is no {other}")),
-        };
-        built.map_err(|error| Error::candle(error).to_string())
-    }
-
-    /// The logits of every token, `[tokens, vocabulary]`. These models give those of the last token
-    /// only, so that they see one at a time.
-    fn logits(mut self, tokens: &[u32], device: &Device) -> CandleResult<Tensor> {
-        let mut rows = Vec::with_capacity(tokens.len());
-        for (position, &token) in tokens.iter().enumerate() {
-            let token = Tensor::new(&[[token]], device)?;
-            let logits = match &mut self {
-                Original::Llama(model, cache) => model.forward(&token, position, cache)?,
-                Original::Mistral(model) => model.forward(&token, position)?,
-                Original::Mixtral(model) => model.forward(&token, position)?,
-                Original::Gemma(model) => model.forward(&token, position)?,
-            };
-            rows.push(logits.flatten_all()?);
-        }
-        Tensor::stack(&rows, 0)
-    }
+/// The logits of every token, `[tokens, vocabulary]`. These models give those of the last token only,
+/// so that they see one at a time.
+fn logits(mut model: Original, tokens: &[u32], device: &Device) -> CandleResult<Tensor> {
+    let rows = tokens.iter().enumerate().map(|(position, &token)| {
+        model(&Tensor::new(&[[token]], device)?, position)?.flatten_all()
+    });
+    Tensor::stack(&rows.collect::<CandleResult<Vec<_>>>()?, 0)
 }
 
 /// The config in the spelling that candle-transformers reads, which is that of transformers 4.
@@ -122,6 +124,16 @@ fn respelt(config: &Map<String, Value>) -> Map<String, Value> {
     }
     // Mixtral's has no default for these; a window as long as the model's sequences is none.
     fields.entry("use_flash_attn").or_insert(json!(false));
+    // Nor have Qwen's for what transformers' classes mean by absence.
+    for (name, absent) in [
+        ("attention_bias", json!(false)),
+        ("use_sliding_window", json!(false)),
+        ("max_window_layers", fields.get("num_hidden_layers").cloned().unwrap_or_default()),
+        ("decoder_sparse_step", json!(1)),
+        ("norm_topk_prob", json!(false)),
+    ] {
+        fields.entry(name).or_insert(absent);
+    }
     if fields.get("sliding_window").is_none_or(Value::is_null)
         && let Some(longest) = fields.get("max_position_embeddings").cloned()
     {
@@ -147,26 +159,35 @@ fn covered(architecture: &str, config: &Map<String, Value>, tokens: usize) -> Re
         _ => true,
     };
     let is = |name: &str| architecture == name;
-    if (is("LlamaForCausalLM") || is("MixtralForCausalLM")) && !plain_heads {
+    let takes_plain_heads = ["LlamaForCausalLM", "MixtralForCausalLM", "Qwen2ForCausalLM"];
+    if takes_plain_heads.contains(&architecture) && !plain_heads {
         return refuse("takes a head to be hidden_size over num_attention_heads".into());
     }
     if !(rope == "default" || rope == "llama3" && is("LlamaForCausalLM")) {
         return refuse(format!("does not know the rope_type \"{rope}\""));
     }
+    let knows_bias = ["GemmaForCausalLM", "Qwen3ForCausalLM", "Qwen3MoeForCausalLM"];
     for name in ["attention_bias", "mlp_bias"] {
-        if on(name) && !(is("GemmaForCausalLM") && name == "attention_bias") {
+        if on(name) && !(knows_bias.contains(&architecture) && name == "attention_bias") {
             return refuse(format!("does not know \"{name}\""));
         }
     }
     if on("tie_word_embeddings") && (is("MistralForCausalLM") || is("MixtralForCausalLM")) {
         return refuse("does not know \"tie_word_embeddings\"".into());
     }
+    // It gives such a layer experts.
+    if config.get("mlp_only_layers").and_then(Value::as_array).is_some_and(|all| !all.is_empty()) {
+        return refuse("does not know \"mlp_only_layers\"".into());
+    }
     // One token at a time, it masks nothing.
-    match number("sliding_window").filter(|&window| tokens as u64 > window) {
-        Some(window) if !is("LlamaForCausalLM") => {
-            refuse(format!("would not be held to its window of {window} tokens"))
-        }
-        _ => Ok(()),
+    let has_window = match architecture {
+        "LlamaForCausalLM" => false,
+        name if name.starts_with("Qwen") => on("use_sliding_window"),
+        _ => true,
+    };
+    match number("sliding_window").filter(|&window| has_window && tokens as u64 > window) {
+        Some(window) => refuse(format!("would not be held to its window of {window} tokens")),
+        None => Ok(()),
     }
 }
 

@@ -51,7 +51,8 @@ impl Tokenizer {
     /// # Errors
     /// [`ModelError::Tokenizer`] if it is none, or one of those that would take all memory;
     /// [`Io`](crate::store::Error::Io).
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
         let failed = |reason| ModelError::Tokenizer { path: path.into(), reason };
         let file = std::fs::File::open(path).map_err(store::Error::io("read", path))?;
         let mut json = Vec::new();

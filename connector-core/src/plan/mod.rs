@@ -24,6 +24,7 @@ mod test_support;
 mod tests;
 mod together;
 
+use crate::base::options;
 pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
 pub use explain::{Explanation, InputView, OutputView, Remark};
 pub use summary::{RuleUse, Summary};
@@ -53,18 +54,19 @@ pub struct Request<'a> {
     pub options: &'a PlanOptions,
 }
 
+options! {
 /// What a user may ask of a conversion.
-#[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
     /// The type that floating-point tensors are cast to; `None` keeps each tensor's own.
-    pub dtype: Option<Dtype>,
+    pub dtype: Option<Dtype> = None,
     /// Source tensors to leave out.
-    pub ignore: Vec<String>,
+    pub ignore: Vec<String> = Vec::new(),
     /// If not empty, only parameters that match one of these patterns are written.
-    pub only: Vec<String>,
+    pub only: Vec<String> = Vec::new(),
     /// Fields of the format's config that the connector need not know: on the user's word they have no
     /// effect on what the model computes, and are carried.
-    pub carry: Vec<String>,
+    pub carry: Vec<String> = Vec::new(),
+}
 }
 
 /// A conversion, ready to run.

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
     pub names: Vec<String>,
     pub shape: Shape,
     pub at: Vec<usize>,
-    pub flags: u8,
+    pub flags: u16,
 }
 
 impl Wanted {

@@ -1,23 +1,22 @@
-use crate::key::Truth;
+use crate::key::{MAX_FLAGS, Truth};
 
 /// Flags with their values, `tied && !bias`: it holds wherever they have those.
 #[derive(Clone, Copy)]
 pub(super) struct Cube {
     /// The flags that it names.
-    pub named: u8,
+    pub named: u16,
     /// Their values.
-    pub bits: u8,
+    pub bits: u16,
 }
 
 impl Cube {
-    /// A cube inside of `truth` around the combination `bits`, with as few of the `flags` first
-    /// flags as it gets.
-    pub const fn around(truth: Truth, bits: u8, flags: usize) -> Self {
-        let mut named = ((1u16 << flags) - 1) as u8;
+    /// A cube inside of `truth` around the combination `bits`, with as few flags as it gets.
+    pub const fn around(truth: Truth, bits: u16) -> Self {
+        let mut named = truth.flags();
         let mut flag = 0;
-        while flag < flags {
+        while flag < MAX_FLAGS {
             let wider = Cube { named: named & !(1 << flag), bits };
-            if wider.truth().implies(truth) {
+            if wider.named != named && wider.truth().implies(truth) {
                 named = wider.named;
             }
             flag += 1;
@@ -28,7 +27,7 @@ impl Cube {
     /// Under which combinations it holds.
     pub const fn truth(self) -> Truth {
         let (mut truth, mut flag) = (Truth::ALWAYS, 0);
-        while flag < 8 {
+        while flag < MAX_FLAGS {
             if self.named >> flag & 1 == 1 {
                 let value = Truth::flag(flag);
                 truth = truth.and(if self.bits >> flag & 1 == 1 { value } else { value.not() });
@@ -37,16 +36,4 @@ impl Cube {
         }
         truth
     }
-}
-
-/// The first combination for which `truth` holds.
-///
-/// # Panics
-/// If it never holds.
-pub(super) const fn first(truth: Truth) -> u8 {
-    let mut bits = 0u8;
-    while !truth.holds(bits) {
-        bits += 1;
-    }
-    bits
 }

@@ -2,7 +2,7 @@ use crate::key::{Part, Pattern};
 
 /// How a row's target fits a parameter's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fit {
+pub(crate) enum Fit {
     /// No key of the parameter matches.
     None,
     /// Some keys match: the row has a literal index where the parameter has an axis.
@@ -13,7 +13,7 @@ pub(super) enum Fit {
 
 /// Compares a target with a parameter's name: as the keys would match, with each axis of the
 /// parameter as one symbol that stands for all its indices.
-pub(super) const fn fit(target: &Pattern<'static>, parameter: &Pattern<'static>) -> Fit {
+pub(crate) const fn fit(target: &Pattern<'static>, parameter: &Pattern<'static>) -> Fit {
     let start = Place { part: 0, byte: 0 };
     if matches(target, start, parameter, start, false) {
         Fit::Whole

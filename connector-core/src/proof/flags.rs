@@ -30,7 +30,7 @@ impl Flags {
             if !self.has(schema.flags[i]) {
                 assert!(
                     self.len < MAX_FLAGS,
-                    "the two schemas of an importer may declare 8 different flags together"
+                    "the two schemas of an importer may declare 16 different flags together"
                 );
                 self.names[self.len] = schema.flags[i];
                 self.len += 1;

@@ -1,4 +1,4 @@
-use super::cube::{Cube, first};
+use super::cube::Cube;
 use crate::Location;
 use crate::key::{Offset, Part, Pattern, Truth};
 use crate::transform::{Operation, SPREAD};
@@ -73,17 +73,20 @@ impl Message {
 
     /// Adds one combination of flags for which `truth` holds, as short as it gets: `tied && !bias`.
     pub const fn flags(self, truth: Truth, names: &[&str]) -> Self {
-        self.cube(Cube::around(truth, first(truth), names.len()), names)
+        match truth.first() {
+            Some(bits) => self.cube(Cube::around(truth, bits), names),
+            None => self,
+        }
     }
 
     /// Adds the condition that holds where `truth` does: `tied && !bias || moe`.
     pub const fn condition(mut self, truth: Truth, names: &[&str]) -> Self {
         let mut rest = truth;
-        while !rest.is_never() {
+        while let Some(bits) = rest.first() {
             if !truth.implies(rest) {
                 self = self.text(" || ");
             }
-            let cube = Cube::around(truth, first(rest), names.len());
+            let cube = Cube::around(truth, bits);
             self = self.cube(cube, names);
             rest = rest.and(cube.truth().not());
         }

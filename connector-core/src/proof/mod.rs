@@ -19,6 +19,7 @@ mod near;
 mod producers;
 mod report;
 
+pub(crate) use fit::{Fit, fit};
 pub use flags::Flags;
 pub use flat::{Flat, count, flatten};
 pub use message::Message;

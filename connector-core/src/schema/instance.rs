@@ -30,7 +30,7 @@ impl<M: ParamSchema> Instance for Configured<M> {
     }
 
     fn field(&self, field: usize, at: &[usize]) -> u64 {
-        M::field(&self.0, field, at)
+        M::field(&self.0, field, at) as u64
     }
 
     fn flag(&self, flag: usize, at: &[usize]) -> bool {
@@ -43,9 +43,9 @@ impl<M: ParamSchema> Instance for Configured<M> {
 }
 
 /// The flags at some indices as the bits that [`Truth::holds`](crate::key::Truth::holds) takes.
-pub fn flags_at(instance: &dyn Instance, at: &[usize]) -> u8 {
+pub fn flags_at(instance: &dyn Instance, at: &[usize]) -> u16 {
     let flags = 0..instance.schema().flags.len();
-    flags.fold(0, |bits, flag| bits | u8::from(instance.flag(flag, at)) << flag)
+    flags.fold(0, |bits, flag| bits | u16::from(instance.flag(flag, at)) << flag)
 }
 
 /// A parameter that exists under a config, at some indices.
@@ -54,7 +54,7 @@ pub(crate) struct Existing {
     pub number: usize,
     pub captures: Captures<'static>,
     pub at: Vec<usize>,
-    pub flags: u8,
+    pub flags: u16,
 }
 
 /// Every parameter that exists under the config.

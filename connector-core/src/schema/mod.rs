@@ -3,8 +3,13 @@
 //! [`param_schema!`](crate::param_schema) declares them once; the compiler holds the mappings
 //! against the declaration and the plan expands it under a config.
 
+mod assemble;
 mod instance;
 
+pub use assemble::{
+    Declared, Sizes, check_include, count, names as names_of, parameters as list, sizes, spellings,
+    terms,
+};
 pub use instance::{Configured, Instance, expand, flags_at};
 pub(crate) use instance::{Existing, existing, names, parameters};
 
@@ -28,8 +33,41 @@ pub struct Schema {
     pub flags: &'static [&'static str],
     /// The parameters.
     pub parameters: &'static [Parameter],
+    /// Of a block: what it leaves to the schema that includes it.
+    pub outer: Outer,
     /// Where the schema is declared.
     pub at: Location,
+}
+
+/// Names that a block uses and the schema around it declares.
+#[derive(Clone, Copy, Debug)]
+pub struct Outer {
+    /// Axes. In `at` their indices come after those of the block's own.
+    pub axes: &'static [&'static str],
+    /// Flags.
+    pub flags: &'static [&'static str],
+}
+
+/// One entry of a declaration.
+#[derive(Clone, Copy, Debug)]
+pub enum Entry {
+    /// A parameter of its own.
+    Parameter(Parameter),
+    /// The parameters of a block.
+    Block(Included),
+}
+
+/// A block where a schema includes it.
+#[derive(Clone, Copy, Debug)]
+pub struct Included {
+    /// What the names of its parameters begin with there.
+    pub prefix: Pattern<'static>,
+    /// When they exist, beside their own conditions.
+    pub when: Condition,
+    /// The block.
+    pub schema: Schema,
+    /// Which entry of the declaration it is.
+    pub entry: usize,
 }
 
 /// One parameter of a model, or one per value of the axes in its name.
@@ -46,6 +84,8 @@ pub struct Parameter {
     pub written_as: &'static [(Condition, usize)],
     /// The type that a cast leaves it in.
     pub keep: Option<Dtype>,
+    /// Which entry of the declaration it is, and of a block that this includes which parameter.
+    pub entry: (usize, usize),
     /// Where it is declared.
     pub at: Location,
 }
@@ -80,22 +120,27 @@ pub trait Model: Send + Sync + 'static {
     }
 }
 
-/// A model whose parameters are declared. Implemented by [`param_schema!`](crate::param_schema).
+/// Declared parameters: of a model by [`param_schema!`](crate::param_schema), of a block by
+/// [`param_block!`](crate::param_block).
 ///
 /// The functions evaluate the declaration under a config. `at` holds the index of each axis that
-/// is bound, by the axis's number in [`Schema::axes`]; the others are 0.
+/// is bound, by the axis's number in [`Schema::axes`], then in [`Outer::axes`]; the others are 0.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no declared parameters",
-    note = "declare them with `param_schema! {{ pub {Self}(c: Config) {{ … }} }}`"
+    note = "declare them with `param_schema! {{ pub {Self}(c: Config) {{ … }} }}`, those of a block with \
+            `param_block!`"
 )]
-pub trait ParamSchema: Model {
+pub trait ParamSchema: 'static {
+    /// The config that they follow.
+    type Config: ModelConfig;
+
     /// The declaration.
     const PARAMETERS: Schema;
 
     /// The length of axis number `axis`.
     fn axis(config: &Self::Config, axis: usize) -> usize;
     /// The value of field number `field`.
-    fn field(config: &Self::Config, field: usize, at: &[usize]) -> u64;
+    fn field(config: &Self::Config, field: usize, at: &[usize]) -> usize;
     /// The value of flag number `flag`.
     fn flag(config: &Self::Config, flag: usize, at: &[usize]) -> bool;
     /// The shape of parameter number `parameter`.

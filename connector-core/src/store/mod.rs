@@ -1,5 +1,5 @@
-//! What the engine asks of a place where tensors lie: a [`Source`] to read from, a [`Sink`] to
-//! write to, and a [`Staging`] directory that is published whole or not at all.
+//! What the engine asks of a place where tensors lie: a [`Source`] to read from, a sink to
+//! write to, and a staging directory that is published whole or not at all.
 
 mod allocate;
 mod checksum;
@@ -14,6 +14,7 @@ mod part;
 mod place;
 pub(crate) mod positioned;
 mod publish;
+mod read;
 mod removal;
 mod sink;
 mod source;
@@ -36,17 +37,20 @@ pub(crate) use place::Place;
 pub(crate) use publish::CONVERSION_JSON;
 #[cfg(feature = "candle")]
 pub(crate) use publish::TRAINING_JSON;
+pub(crate) use read::{read_elements, read_tensor};
 pub(crate) use removal::{clear_up, is_left, remove_output, tidy, unfinished};
 pub(crate) use stamp::{Stamp, check_at, settled};
 
 pub use crate::base::{Dtype, Encoding, FileId, Piece, Pieces, Rows, Run, TensorInfo};
 pub use checksum::Checksum;
 pub use error::{Error, Result};
-pub use part::Part;
-pub use place::{available_space, check_separate};
+pub(crate) use part::Part;
+pub use place::available_space;
+pub(crate) use place::check_separate;
 pub(crate) use sink::OUTSIDE;
-pub use sink::Sink;
+pub(crate) use sink::Sink;
 pub use source::Source;
-pub use staging::{Overwrite, Staging};
+pub use staging::Overwrite;
+pub(crate) use staging::Staging;
 #[cfg(any(feature = "hub", feature = "train"))]
 pub(crate) use sync::sync_dir;

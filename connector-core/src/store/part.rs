@@ -4,7 +4,7 @@ use super::FileId;
 ///
 /// A tensor of safetensors has one; one of torch_dist is cut into records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Part {
+pub(crate) struct Part {
     /// The part's first byte, counted in the output.
     pub at: u64,
     /// The file.

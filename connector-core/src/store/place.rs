@@ -133,7 +133,7 @@ fn leftover(name: &[u8]) -> Option<(&[u8], Option<Owner>)> {
 ///
 /// # Errors
 /// [`Error::NotSeparate`]; [`Error::Io`] if the source does not exist or a path cannot be followed.
-pub fn check_separate(source: &Path, target: &Path) -> Result<()> {
+pub(crate) fn check_separate(source: &Path, target: &Path) -> Result<()> {
     let inner = fs::canonicalize(source).map_err(Error::io("find", source))?;
     let outer = resolve(target)?;
     if inner.starts_with(&outer) || outer.starts_with(&inner) {

@@ -7,11 +7,7 @@ use std::path::PathBuf;
 pub(crate) const OUTSIDE: &str = "outside of the tensors' bytes";
 
 /// A checkpoint being written: its files and their lengths are known before the first write.
-pub trait Sink: Send + Sync {
-    /// Whether writes may come in any order. Local files can; object stores take a file's bytes
-    /// from first to last only.
-    fn is_random_access(&self) -> bool;
-
+pub(crate) trait Sink: Send + Sync {
     /// The path of a file, for messages.
     fn path(&self, file: FileId) -> PathBuf;
 

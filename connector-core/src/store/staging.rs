@@ -43,7 +43,7 @@ impl From<bool> for Overwrite {
 /// one that may be overwritten: neither replacing the link nor, unasked, the directory that it
 /// leads to would be safe.
 #[derive(Debug)]
-pub struct Staging {
+pub(crate) struct Staging {
     // Dropped in this order: what lies in the parents goes before them, and the lock outlives what
     // it guards.
     dir: Dir,

@@ -1,9 +1,9 @@
 use super::elements::{Elements, index, moved, numbers};
 use super::shown::{Exempt, Lossless};
-use crate::connector::ModelConnector;
+use crate::connector::{Configuration, ModelConnector, Registration};
 use crate::engine::{self, Context};
 use crate::key::Condition;
-use crate::mapping::{FlatIgnore, FlatMapping, FlatRule};
+use crate::mapping::{FlatIgnore, FlatMapping, FlatRule, Mapping};
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request, Work, group_keys};
 use crate::schema::{self, Instance, Model};
 use crate::store::{Dtype, TensorInfo};
@@ -56,19 +56,46 @@ use std::collections::{BTreeMap, BTreeSet};
 pub fn prove_lossless<C: ModelConnector>(config: &<C::Model as Model>::Config) -> Result<Lossless> {
     let reason = |error: serde_json::Error| Error::ModelConfig { reason: error.to_string() };
     let connector = std::any::type_name::<C>().rsplit("::").next().unwrap_or_default();
-    let Some(instance) = <C::Model as Model>::instance(config) else {
+    let instance = <C::Model as Model>::instance(config);
+    let model = Config::from_model(config).map_err(reason)?;
+    prove(connector, &C::MAPPING, Configuration { model, instance }, || {
+        C::source_config(config, None)
+    })
+}
+
+/// As [`prove_lossless`], for a connector of the registry and the fields of its model's config: so
+/// that a test shows it of every importer that is linked in.
+///
+/// # Errors
+/// As [`prove_lossless`]; [`Error::Refused`] if the fields are not those of the model's config.
+pub fn prove_registered(registration: &Registration, config: &Value) -> Result<Lossless> {
+    let connector = registration.connector;
+    let configuration = connector.restore(config, "the model's config")?;
+    let model = configuration.model.clone();
+    prove(registration.name, &connector.mapping(), configuration, || {
+        connector.source_config(&model, None)
+    })
+}
+
+fn prove(
+    connector: &str,
+    mapping: &Mapping,
+    configuration: Configuration,
+    format: impl FnOnce() -> Result<Value>,
+) -> Result<Lossless> {
+    let Some(instance) = configuration.instance else {
         let problem = "its model has no schema, so nothing says which tensors there are";
         return Err(Error::refused(vec![Finding::new(FindingKind::Rule, connector, problem)]));
     };
-    let format = match C::source_config(config, None) {
+    let format = match format() {
         Ok(config) => config,
         Err(Error::NoExport { .. }) => Value::Null,
         Err(error) => return Err(error),
     };
-    let mapping = FlatMapping::new(&C::MAPPING, &[]);
+    let mapping = FlatMapping::new(mapping, &[]);
     let mut proof = Proof {
         instance: instance.as_ref(),
-        model: Config::from_model(config).map_err(reason)?,
+        model: configuration.model,
         format: Config::from_json(format),
         device: DeviceChoice::default().open()?,
         shown: Lossless { connector: connector.into(), ..Lossless::default() },

@@ -11,7 +11,7 @@ mod shown;
 
 pub use config::{ConfigProof, prove_config};
 #[cfg(feature = "candle")]
-pub use lossless::prove_lossless;
+pub use lossless::{prove_lossless, prove_registered};
 #[cfg(feature = "candle")]
 pub use shown::{Exempt, Lossless};
 

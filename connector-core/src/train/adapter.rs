@@ -23,13 +23,12 @@ use std::path::{Path, PathBuf};
 /// use connector_core::train::Adapted;
 /// use connector_core::{DeviceChoice, ExportOptions, export_ckpt};
 ///
-/// let checkpoint = "runs/squad/checkpoints/default-last".as_ref();
-/// let adapted = Adapted::open(checkpoint, DeviceChoice::default())?;
+/// let adapted = Adapted::open("runs/squad/checkpoints/default-last", DeviceChoice::default())?;
 /// // For the library peft, with the base model beside it:
-/// adapted.export_peft("squad-adapter".as_ref(), Overwrite::No)?;
+/// adapted.export_peft("squad-adapter", Overwrite::No)?;
 /// // Or as one model, for everything else:
-/// adapted.merge("squad-nemo".as_ref(), Overwrite::No)?;
-/// export_ckpt("squad-nemo".as_ref(), "squad-hf".as_ref(), ExportOptions::default())?;
+/// adapted.merge("squad-nemo", Overwrite::No)?;
+/// export_ckpt("squad-nemo", "squad-hf", ExportOptions::default())?;
 /// # Ok::<(), connector_core::Error>(())
 /// ```
 #[derive(Debug)]
@@ -56,7 +55,8 @@ impl Adapted {
     ///
     /// # Errors
     /// As [`open`](Self::open).
-    pub fn is_at(path: &Path) -> Result<bool> {
+    pub fn is_at(path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
         Ok(AdapterMetadata::read(path)?.is_some())
     }
 
@@ -65,7 +65,8 @@ impl Adapted {
     /// # Errors
     /// [`Error::Refused`] if it is no adapter's, or its tensors are not those that it declares; as
     /// [`Loaded::open`].
-    pub fn open(path: &Path, device: DeviceChoice) -> Result<Self> {
+    pub fn open(path: impl AsRef<Path>, device: DeviceChoice) -> Result<Self> {
+        let path = path.as_ref();
         Adapted::open_on(path, None, device)
     }
 
@@ -74,7 +75,12 @@ impl Adapted {
     ///
     /// # Errors
     /// As [`open`](Self::open); [`Error::Refused`] if that is another model.
-    pub fn open_on(path: &Path, base: Option<&Path>, device: DeviceChoice) -> Result<Self> {
+    pub fn open_on(
+        path: impl AsRef<Path>,
+        base: Option<&Path>,
+        device: DeviceChoice,
+    ) -> Result<Self> {
+        let path = path.as_ref();
         let step = RunState::read(path)?.map_or(0, |state| state.step);
         let (dtype, base) = (Some(DType::F32), base.map(Path::to_path_buf));
         let options = LoadOptions { dtype, base, device, ..LoadOptions::default() };
@@ -116,8 +122,9 @@ impl Adapted {
     /// parameters stay as they are, to the bit. The whole model is in memory, in f32.
     ///
     /// # Errors
-    /// As [`Staging::begin`] and [`Staging::publish`].
-    pub fn merge(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
+    /// [`store::Error`](crate::store::Error) if `output` cannot be written.
+    pub fn merge(&self, output: impl AsRef<Path>, overwrite: Overwrite) -> Result<()> {
+        let output = output.as_ref();
         let opened = TrainedOptions::default().open(self.base(), "hf", None)?;
         let saved_as = types(opened.source().tensors(), &self.base.parameters);
         let context = Context::of(&opened, &self.base)?;
@@ -147,8 +154,10 @@ impl Adapted {
     ///
     /// # Errors
     /// [`Error::Refused`] for adapters of experts, which transformers has in one tensor since
-    /// version 5: [`merge`](Self::merge) them; as [`Staging::begin`] and [`Staging::publish`].
-    pub fn export_peft(&self, output: &Path, overwrite: Overwrite) -> Result<()> {
+    /// version 5: [`merge`](Self::merge) them; [`store::Error`](crate::store::Error) if `output`
+    /// cannot be written.
+    pub fn export_peft(&self, output: impl AsRef<Path>, overwrite: Overwrite) -> Result<()> {
+        let output = output.as_ref();
         let experts = self.projections().filter(|name| name.contains(".experts."));
         let findings: Vec<Finding> = crate::plan::group_keys(experts.map(String::from))
             .into_iter()

@@ -215,7 +215,7 @@ pub(super) fn write_tensors(dir: &Path, tensors: &Named) -> Result<()> {
         })?;
         Ok(OutputTensor { name, dtype, shape: tensor.dims() })
     });
-    let layout = Layout::new(&outputs.collect::<Result<Vec<_>>>()?, MAX_SHARD_SIZE);
+    let layout = Layout::new(&outputs.collect::<Result<Vec<_>>>()?, &[], MAX_SHARD_SIZE);
     let layout = layout.map_err(checkpoint::Error::from)?;
     let writer = Writer::create(dir, layout.clone())?;
     for (tensor, place) in tensors.values().zip(layout.placements()) {

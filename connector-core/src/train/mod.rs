@@ -11,7 +11,7 @@
 //! # let scratch = tempfile::tempdir()?;
 //! # let dir = scratch.path();
 //!
-//! import_ckpt(fixture.as_ref(), &dir.join("llama"), ImportOptions::default())?;
+//! import_ckpt(fixture, dir.join("llama"), ImportOptions::default())?;
 //! std::fs::write(dir.join("train.jsonl"), r#"{"input": "the sand is", "output": "on the sea."}"#)?;
 //!
 //! let data = FineTuningData { seq_length: 32, ..FineTuningData::new(dir.join("train.jsonl")) };

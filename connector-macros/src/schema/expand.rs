@@ -1,23 +1,40 @@
-use super::parse::{Declaration, Value};
-use super::resolve::{Parameters, Resolved};
+use super::parse::{Declaration, Kind, Value};
+use super::resolve::{Included, Item, Named, Parameters, Resolved};
 use crate::core_path;
 use crate::pattern::expand_all;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 
-/// The model's type and its traits.
+/// The type and its traits.
 pub fn expand(
     private: &TokenStream,
     declaration: &Declaration,
     parameters: &Parameters<'_>,
     errors: &TokenStream,
 ) -> TokenStream {
-    let Declaration { attributes, vis, name, config_ty, .. } = declaration;
-    let text = name.to_string();
+    let Declaration { name, config_ty, .. } = declaration;
     let constant = constant(private, declaration, parameters, errors);
-    let functions = functions(declaration, parameters, !errors.is_empty());
-    let new_doc = format!("The model `{text}` under `config`.");
+    let functions = functions(private, declaration, parameters, !errors.is_empty());
+    let ty = match declaration.kind {
+        Kind::Schema => model(private, declaration),
+        Kind::Block => block(declaration),
+    };
+    quote! {
+        #ty
+
+        #[automatically_derived]
+        impl #private::ParamSchema for #name {
+            type Config = #config_ty;
+            #constant
+            #functions
+        }
+    }
+}
+
+fn model(private: &TokenStream, declaration: &Declaration) -> TokenStream {
+    let Declaration { attributes, vis, name, config_ty, .. } = declaration;
+    let new_doc = format!("The model `{name}` under `config`.");
     quote! {
         #(#attributes)*
         #vis struct #name {
@@ -45,18 +62,27 @@ pub fn expand(
                 ::core::option::Option::Some(<Self as #private::ParamSchema>::PARAMETERS);
 
             fn instance(
-                config: &Self::Config,
+                config: &#config_ty,
             ) -> ::core::option::Option<#private::Box<dyn #private::Instance>> {
                 ::core::option::Option::Some(#private::instance::<Self>(config))
             }
         }
-
-        #[automatically_derived]
-        impl #private::ParamSchema for #name {
-            #constant
-            #functions
-        }
     }
+}
+
+/// A type that takes no name for values, so that the block's rows can be a constant of its name.
+fn block(declaration: &Declaration) -> TokenStream {
+    let Declaration { attributes, vis, name, .. } = declaration;
+    quote! {
+        #(#attributes)*
+        #[allow(dead_code, non_camel_case_types)]
+        #vis enum #name {}
+    }
+}
+
+/// Whether the schema has it itself, and does not leave it to one around it.
+fn is_own(value: &&Value) -> bool {
+    value.value.is_some()
 }
 
 /// `PARAMETERS`: what is known without a config. The mistakes are inside, so that the compiler does
@@ -69,123 +95,253 @@ fn constant(
 ) -> TokenStream {
     let Declaration { name, axes, fields, flags, .. } = declaration;
     let text = name.to_string();
-    let names = |values: &[Value]| {
-        let names = values.iter().map(|value| value.name.to_string());
+    let names = |values: &[Value], own: bool| {
+        let names = values.iter().filter(|value| is_own(value) == own).map(|value| {
+            let (cfg, name) = (&value.cfg, value.name.to_string());
+            quote!(#(#cfg)* #name)
+        });
         quote!(&[#(#names),*])
     };
-    let (axes, fields, flags) = (names(axes), names(fields), names(flags));
-    let parameters = parameters.list.iter().map(|resolved| {
-        let Resolved { key, when, aka, written_as, keep, .. } = resolved;
-        let pattern = key.expand(private);
-        let when = when.expand(private);
-        let aka = expand_all(aka, private);
-        let written_as = written_as.iter().map(|(when, number)| {
-            let when = when.expand(private);
-            quote!((#when, #number))
-        });
-        let keep = match keep {
-            Some(dtype) => quote!(::core::option::Option::Some(#private::Dtype::#dtype)),
-            None => quote!(::core::option::Option::None),
+    let all = |values: &[Value], what: &str| {
+        let (own, what) = (names(values, true), format_ident!("{what}"));
+        let what = quote!(#private::Declared::#what);
+        quote!({
+            const OWN: &[&str] = #own;
+            const COUNT: usize = OWN.len() + #private::count_names(ENTRIES, #what);
+            &#private::names_of::<COUNT>(OWN, ENTRIES, #what)
+        })
+    };
+    let (outer_axes, outer_flags) = (names(axes, false), names(flags, false));
+    let (axes, fields, flags) = (all(axes, "Axes"), all(fields, "Fields"), all(flags, "Flags"));
+    let entries = parameters.list.iter().enumerate().map(|(number, Item { cfg, what })| {
+        let entry = match what {
+            Resolved::Parameter(named) => parameter(private, number, named),
+            Resolved::Include(included) => include(private, number, included),
         };
-        let at = core_path::location(private, key.span());
-        quote! {
-            #private::Parameter {
-                pattern: #pattern,
-                when: #when,
-                aka: #aka,
-                written_as: &[#(#written_as),*],
-                keep: #keep,
-                at: #at,
-            }
-        }
+        quote!(#(#cfg)* #entry)
+    });
+    let checks = parameters.list.iter().enumerate().filter_map(|(number, item)| {
+        let Resolved::Include(Included { block, .. }) = &item.what else { return None };
+        let call = core_path::at(block, quote!(#private::check_include(&WHOLE, ENTRIES, #number)));
+        let (cfg, fits) = (&item.cfg, format_ident!("BLOCK_{number}_FITS"));
+        Some(quote!(#(#cfg)* const #fits: () = #call;))
     });
     let at = core_path::location(private, name.span());
     quote! {
         const PARAMETERS: #private::Schema = {
             #errors
-            #private::Schema {
+            const ENTRIES: &[#private::Entry] = &[#(#entries),*];
+            const SIZES: #private::Sizes = #private::sizes(ENTRIES);
+            const SPELLINGS: &[#private::Pattern<'static>] =
+                &#private::spellings::<{ SIZES.spellings }>(ENTRIES);
+            const TERMS: &[#private::Term] = &#private::terms::<{ SIZES.terms }>(ENTRIES);
+            const WHOLE: #private::Schema = #private::Schema {
                 model: #text,
                 axes: #axes,
                 fields: #fields,
                 flags: #flags,
-                parameters: &[#(#parameters),*],
+                parameters: &#private::list::<{ SIZES.parameters }>(ENTRIES, SPELLINGS, TERMS),
+                outer: #private::Outer { axes: #outer_axes, flags: #outer_flags },
                 at: #at,
-            }
+            };
+            #(#checks)*
+            WHOLE
         };
     }
 }
 
-/// The functions that evaluate the user's expressions under a config. In each arm only the axes
-/// that the value depends on are bound: another one has no meaning there. After a mistake all are,
+fn parameter(private: &TokenStream, number: usize, named: &Named<'_>) -> TokenStream {
+    let Named { key, when, aka, written_as, keep, .. } = named;
+    let pattern = key.expand(private);
+    let when = when.expand(private);
+    let aka = expand_all(aka, private);
+    let written_as = written_as.iter().map(|(when, number)| {
+        let when = when.expand(private);
+        quote!((#when, #number))
+    });
+    let keep = match keep {
+        Some(dtype) => quote!(::core::option::Option::Some(#private::Dtype::#dtype)),
+        None => quote!(::core::option::Option::None),
+    };
+    let at = core_path::location(private, key.span());
+    quote! {
+        #private::Entry::Parameter(#private::Parameter {
+            pattern: #pattern,
+            when: #when,
+            aka: #aka,
+            written_as: &[#(#written_as),*],
+            keep: #keep,
+            entry: (#number, 0),
+            at: #at,
+        })
+    }
+}
+
+fn include(private: &TokenStream, number: usize, included: &Included<'_>) -> TokenStream {
+    let Included { block, prefix, when } = included;
+    let prefix = match prefix.is_empty() {
+        true => quote!(#private::Pattern::EMPTY),
+        false => quote!(#private::Pattern::new(#prefix)),
+    };
+    let when = when.expand(private);
+    let schema = declared(private, block);
+    quote! {
+        #private::Entry::Block(#private::Included {
+            prefix: #prefix,
+            when: #when,
+            schema: #schema::PARAMETERS,
+            entry: #number,
+        })
+    }
+}
+
+/// A block as what it is declared to be.
+fn declared(private: &TokenStream, block: &syn::Path) -> TokenStream {
+    let span = core_path::span(block).resolved_at(Span::mixed_site());
+    quote_spanned!(span=> <#block as #private::ParamSchema>)
+}
+
+/// The functions that evaluate the user's expressions under a config. For each value only the axes
+/// that it depends on are bound: another one has no meaning there. After a mistake all are,
 /// because one that is missing has been reported.
-fn functions(declaration: &Declaration, parameters: &Parameters<'_>, broken: bool) -> TokenStream {
+fn functions(
+    private: &TokenStream,
+    declaration: &Declaration,
+    parameters: &Parameters<'_>,
+    broken: bool,
+) -> TokenStream {
     let Declaration { config, axes, fields, flags, .. } = declaration;
-    let number = Ident::new("number", Span::mixed_site());
-    let at = Ident::new("at", Span::mixed_site());
+    let [number, at] = ["number", "at"].map(|name| Ident::new(name, Span::mixed_site()));
+    // Where an axis's index stands: behind all that the schema has, if it is of the one around it.
+    let place = |index: usize| {
+        let own = is_own(&&axes[index]);
+        let nth = axes[..index].iter().filter(|axis| is_own(axis) == own).count();
+        match own {
+            true => quote!(#nth),
+            false => quote!(<Self as #private::ParamSchema>::PARAMETERS.axes.len() + #nth),
+        }
+    };
     let bind = |indices: &[usize]| {
         let bound = (0..axes.len()).filter(|index| broken || indices.contains(index));
         let lets = bound.map(|index| {
-            let name = &axes[index].name;
-            quote!(let #name: ::core::primitive::usize = #at[#index];)
+            let (name, place) = (&axes[index].name, place(index));
+            quote!(let #name: ::core::primitive::usize = #at[#place];)
         });
         quote!(#(#lets)*)
     };
-    // An axis depends on none.
-    let none = |_: &[usize]| TokenStream::new();
-    let arms = |values: &[Value], ty: &str, bind: &dyn Fn(&[usize]) -> TokenStream| {
-        let arms = values.iter().enumerate().filter_map(|(i, value)| {
+    // One after the other: with `cfg` the numbers are known to the compiler alone.
+    let values = |values: &[Value], ty: &str, list: &str, call: &str, with: &TokenStream| {
+        let (list, call) = (format_ident!("{list}"), format_ident!("{call}"));
+        let own = values.iter().filter_map(|value| {
             let of = |axis: &Ident| axes.iter().position(|declared| declared.name == *axis);
-            // Without an arm if an axis is not declared, which has been reported.
-            let bound = bind(&value.of.iter().map(of).collect::<Option<Vec<_>>>()?);
-            let value = typed(ty, &value.value);
-            Some(quote!(#i => { #bound #value }))
+            // Without a value if an axis is not declared, which has been reported.
+            let of = value.of.iter().map(of).collect::<Option<Vec<_>>>()?;
+            // An axis depends on none.
+            let bound = if list == "axes" { TokenStream::new() } else { bind(&of) };
+            let (cfg, expression) = (&value.cfg, typed(ty, value.value.as_ref()?));
+            Some(quote! {
+                #(#cfg)* { if #number == 0 { #bound return { #expression }; } #number -= 1; }
+            })
         });
-        quote!(#(#arms)*)
+        let blocks = parameters.list.iter().filter_map(|Item { cfg, what }| {
+            let Resolved::Include(Included { block, .. }) = what else { return None };
+            let (with, declared) = (within(private, block, with), declared(private, block));
+            let config = of_block(config, block);
+            Some(quote! {
+                #(#cfg)* {
+                    let count = #declared::PARAMETERS.#list.len();
+                    if #number < count { return #declared::#call(#config, #number #with); }
+                    #number -= count;
+                }
+            })
+        });
+        quote!(#(#own)* #(#blocks)*)
     };
-    let (lengths, numbers, switches) =
-        (arms(axes, "usize", &none), arms(fields, "usize", &bind), arms(flags, "bool", &bind));
-    let shapes = shapes(parameters, &bind);
+    let lengths = values(axes, "usize", "axes", "axis", &TokenStream::new());
+    let numbers = values(fields, "usize", "fields", "field", &quote!(#at));
+    let switches = values(flags, "bool", "flags", "flag", &quote!(#at));
+    let shapes = shapes(private, declaration, parameters, &number, &at, &bind);
+    let allow = quote! {
+        #[allow(unused_variables, unused_mut, unused_assignments, unreachable_code, clippy::all)]
+    };
     quote! {
-        #[allow(unused_variables)]
-        fn axis(#config: &Self::Config, #number: usize) -> usize {
-            match #number { #lengths _ => 0 }
+        #allow
+        fn axis(#config: &Self::Config, mut #number: usize) -> usize { #lengths 0 }
+
+        #allow
+        fn field(#config: &Self::Config, mut #number: usize, #at: &[usize]) -> usize { #numbers 0 }
+
+        #allow
+        fn flag(#config: &Self::Config, mut #number: usize, #at: &[usize]) -> bool {
+            #switches
+            false
         }
 
-        #[allow(unused_variables)]
-        fn field(#config: &Self::Config, #number: usize, #at: &[usize]) -> u64 {
-            let value: usize = match #number { #numbers _ => 0 };
-            value as u64
-        }
-
-        #[allow(unused_variables)]
-        fn flag(#config: &Self::Config, #number: usize, #at: &[usize]) -> bool {
-            match #number { #switches _ => false }
-        }
-
-        #[allow(unused_variables)]
+        #allow
         fn shape(#config: &Self::Config, #number: usize, #at: &[usize]) -> ::std::vec::Vec<usize> {
-            match #number { #shapes _ => ::std::vec::Vec::new() }
+            #shapes
         }
     }
 }
 
-/// One arm for each parameter as it is written: those that differ by a choice share it.
-fn shapes(parameters: &Parameters<'_>, bind: &dyn Fn(&[usize]) -> TokenStream) -> TokenStream {
+/// The config where a block takes it, so that all that is wrong with a block is reported there.
+fn of_block(config: &Ident, block: &syn::Path) -> Ident {
+    let at = core_path::span(block).resolved_at(config.span());
+    Ident::new(&config.to_string(), at)
+}
+
+/// The indices for a block's function, behind a comma.
+fn within(private: &TokenStream, block: &syn::Path, at: &TokenStream) -> TokenStream {
+    match at.is_empty() {
+        true => TokenStream::new(),
+        false => quote!(, &#private::within::<Self, #block>(#at)),
+    }
+}
+
+/// One arm for each entry as it is written: parameters that differ by a choice share it.
+fn shapes(
+    private: &TokenStream,
+    declaration: &Declaration,
+    parameters: &Parameters<'_>,
+    number: &Ident,
+    at: &Ident,
+    bind: &dyn Fn(&[usize]) -> TokenStream,
+) -> TokenStream {
     let list = &parameters.list;
-    let arms = list.iter().enumerate().filter_map(|(i, resolved)| {
-        let same = |other: &Resolved<'_>| std::ptr::eq(other.written, resolved.written);
-        if list[..i].iter().any(same) {
+    let Declaration { config, axes, .. } = declaration;
+    let inner = Ident::new("inner", Span::mixed_site());
+    let arms = list.iter().enumerate().filter_map(|(i, Item { cfg, what })| {
+        let named = match what {
+            Resolved::Parameter(named) => named,
+            Resolved::Include(Included { block, .. }) => {
+                let (declared, at) =
+                    (declared(private, block), within(private, block, &quote!(#at)));
+                let config = of_block(config, block);
+                return Some(quote!(#(#cfg)* #i => #declared::shape(#config, #inner #at),));
+            }
+        };
+        let same = |other: &usize| match &list[*other].what {
+            Resolved::Parameter(other) => std::ptr::eq(other.written, named.written),
+            Resolved::Include(_) => false,
+        };
+        if (0..i).any(|other| same(&other)) {
             return None;
         }
-        let numbers = (i..list.len()).filter(|j| same(&list[*j]));
-        let bound = bind(&resolved.axes);
-        let shape = &resolved.written.shape;
+        let numbers = (i..list.len()).filter(same);
+        // Of a block's name the schema around it has the beginning, and the axes in it.
+        let outer = (0..axes.len()).filter(|axis| !is_own(&&axes[*axis]));
+        let bound = bind(&named.axes.iter().copied().chain(outer).collect::<Vec<_>>());
+        let shape = &named.written.shape;
         let span = start_of(shape);
         let ty = primitive("usize", span);
         let shape = quote_spanned!(span=> let shape: &[#ty] = &[#shape]; shape.to_vec());
-        Some(quote!(#(#numbers)|* => { #bound #shape }))
+        Some(quote!(#(#cfg)* #(#numbers)|* => { #bound #shape }))
     });
-    quote!(#(#arms)*)
+    quote! {
+        let (entry, #inner) =
+            <Self as #private::ParamSchema>::PARAMETERS.parameters[#number].entry;
+        match entry { #(#arms)* _ => ::std::vec::Vec::new() }
+    }
 }
 
 /// The value with its type, so that a mismatch is reported on the user's expression.

@@ -9,8 +9,9 @@ use syn::{
     Attribute, LitStr, Path, Token, Type, Visibility, braced, bracketed, parenthesized, token,
 };
 
-/// A schema as it is written.
+/// A schema or a block as it is written.
 pub struct Declaration {
+    pub kind: Kind,
     pub core: Option<Path>,
     pub attributes: Vec<Attribute>,
     pub vis: Visibility,
@@ -24,22 +25,42 @@ pub struct Declaration {
     pub entries: Vec<Entry>,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Schema,
+    Block,
+}
+
 /// `axis layer = …;`, `field groups(layer) = …;`, `flag moe(layer) = …;`
 pub struct Value {
+    /// Its `#[cfg(…)]`.
+    pub cfg: Vec<Attribute>,
     pub name: Ident,
     /// What it depends on.
     pub of: Vec<Ident>,
-    /// The expression. It stays tokens: what is wrong in it is the compiler's to say.
-    pub value: TokenStream,
+    /// The expression. It stays tokens: what is wrong in it is the compiler's to say. Of a block's
+    /// axes and flags there may be none: the schema around it has them.
+    pub value: Option<TokenStream>,
 }
 
-pub enum Entry {
+/// An entry with its `#[cfg(…)]`.
+pub struct Entry {
+    pub cfg: Vec<Attribute>,
+    pub what: What,
+}
+
+pub enum What {
     Parameter(Parameter),
     /// `"prefix" [if flags] { … }`
-    Block {
+    Prefix {
         prefix: LitStr,
         when: Condition,
         entries: Vec<Entry>,
+    },
+    /// `..BLOCK [if flags];`
+    Include {
+        block: Path,
+        when: Condition,
     },
 }
 
@@ -71,7 +92,7 @@ mod word {
 
 impl Declaration {
     /// Reads the whole declaration; after its head a mistake costs one entry.
-    pub fn parse(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Self> {
+    pub fn parse(kind: Kind, input: ParseStream<'_>, errors: &Errors) -> syn::Result<Self> {
         let core = core_path::parse_leading(input)?;
         let attributes = input.call(Attribute::parse_outer)?;
         let vis = input.parse()?;
@@ -94,6 +115,7 @@ impl Declaration {
         let body;
         braced!(body in input);
         let mut this = Declaration {
+            kind,
             core,
             attributes,
             vis,
@@ -108,7 +130,7 @@ impl Declaration {
         this.body(&body, errors);
         if !input.is_empty() {
             return Err(input.error(
-                "the schema ends here; declare each model in a `param_schema!` of its own",
+                "the declaration ends here; give each model and each block a macro of its own",
             ));
         }
         Ok(this)
@@ -116,31 +138,53 @@ impl Declaration {
 
     fn body(&mut self, input: ParseStream<'_>, errors: &Errors) {
         while !input.is_empty() {
-            let read = if input.peek(word::axis) && input.peek2(syn::Ident) {
-                value(input).map(|value| {
-                    if !value.of.is_empty() {
-                        let message =
-                            "an axis has one length for the whole model: write `axis name = …;`";
-                        errors.at(value.name.span(), message);
-                    }
-                    self.axes.push(value);
-                })
-            } else if input.peek(word::field) && input.peek2(syn::Ident) {
-                value(input).map(|value| self.fields.push(value))
-            } else if input.peek(word::flag) && input.peek2(syn::Ident) {
-                value(input).map(|value| self.flags.push(value))
-            } else {
-                entry(input, errors, true).map(|entry| self.entries.push(entry))
-            };
+            let read = self.one(input, errors);
             if errors.ok(read).is_none() {
                 skip(input);
             }
         }
     }
+
+    fn one(&mut self, input: ParseStream<'_>, errors: &Errors) -> syn::Result<()> {
+        let cfg = cfg(input, errors)?;
+        let is_axis = input.peek(word::axis);
+        let list = match input.peek2(syn::Ident) {
+            true if is_axis => &mut self.axes,
+            true if input.peek(word::field) => &mut self.fields,
+            true if input.peek(word::flag) => &mut self.flags,
+            _ => {
+                self.entries.push(entry(cfg, input, errors, true)?);
+                return Ok(());
+            }
+        };
+        let value = value(cfg, input, self.kind)?;
+        if is_axis && !value.of.is_empty() {
+            let message = "an axis has one length for the whole model: write `axis name = …;`";
+            errors.at(value.name.span(), message);
+        }
+        if let (true, Some(cfg)) = (is_axis, value.cfg.first()) {
+            errors.on(cfg, "an axis is always there: put `#[cfg(…)]` on what has it in its name");
+        }
+        list.push(value);
+        Ok(())
+    }
 }
 
-fn value(input: ParseStream<'_>) -> syn::Result<Value> {
-    let kind: Ident = input.parse()?;
+/// The `#[cfg(…)]` before an entry. What is documented stays in the source.
+fn cfg(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Vec<Attribute>> {
+    let mut all = input.call(Attribute::parse_outer)?;
+    all.retain(|attribute| {
+        let is = |name| attribute.path().is_ident(name);
+        if !is("cfg") && !is("doc") {
+            errors.on(attribute, "an entry of a declaration takes `#[cfg(…)]` and `///` only");
+        }
+        is("cfg")
+    });
+    Ok(all)
+}
+
+fn value(cfg: Vec<Attribute>, input: ParseStream<'_>, kind: Kind) -> syn::Result<Value> {
+    let what: Ident = input.parse()?;
     let name: Ident = input.parse()?;
     let mut of = Vec::new();
     if input.peek(token::Paren) {
@@ -148,8 +192,11 @@ fn value(input: ParseStream<'_>) -> syn::Result<Value> {
         parenthesized!(content in input);
         of = Punctuated::<Ident, Token![,]>::parse_terminated(&content)?.into_iter().collect();
     }
+    if kind == Kind::Block && what != "field" && input.parse::<Option<Token![;]>>()?.is_some() {
+        return Ok(Value { cfg, name, of, value: None });
+    }
     if !input.peek(Token![=]) {
-        return Err(input.error(format!("expected `=` and the value of the {kind} `{name}`")));
+        return Err(input.error(format!("expected `=` and the value of the {what} `{name}`")));
     }
     input.parse::<Token![=]>()?;
     let mut tokens = Vec::new();
@@ -157,34 +204,45 @@ fn value(input: ParseStream<'_>) -> syn::Result<Value> {
         tokens.push(input.parse::<TokenTree>()?);
     }
     if tokens.is_empty() {
-        return Err(input.error(format!("expected the value of the {kind} `{name}`")));
+        return Err(input.error(format!("expected the value of the {what} `{name}`")));
     }
     input.parse::<Token![;]>()?;
-    Ok(Value { name, of, value: tokens.into_iter().collect() })
+    Ok(Value { cfg, name, of, value: Some(tokens.into_iter().collect()) })
 }
 
-fn entry(input: ParseStream<'_>, errors: &Errors, top: bool) -> syn::Result<Entry> {
+fn entry(
+    cfg: Vec<Attribute>,
+    input: ParseStream<'_>,
+    errors: &Errors,
+    top: bool,
+) -> syn::Result<Entry> {
+    let entry = |what| Entry { cfg, what };
+    if input.peek(Token![..]) {
+        input.parse::<Token![..]>()?;
+        let block = input.call(Path::parse_mod_style)?;
+        let when = condition(input)?;
+        input.parse::<Token![;]>()?;
+        return Ok(entry(What::Include { block, when }));
+    }
     if !input.peek(LitStr) {
         return Err(input.error(match top {
             true => {
                 "expected `axis name = …;`, `field name = …;`, `flag name = …;`, a parameter \
-                 `\"name\": [shape];`, or a block `\"prefix\" { … }`"
+                 `\"name\": [shape];`, parameters under a prefix `\"prefix\" { … }`, or a block \
+                 `..BLOCK;`"
             }
             false => {
-                "expected a parameter `\"name\": [shape];`, or a block `\"prefix\" { … }`; axes, \
-                 fields and flags are declared outside of blocks"
+                "expected a parameter `\"name\": [shape];`, parameters under a prefix `\"prefix\" \
+                 { … }`, or a block `..BLOCK;`; axes, fields and flags are declared outside of \
+                 prefixes"
             }
         }));
     }
     let name: LitStr = input.parse()?;
     if input.peek(Token![:]) {
-        return parameter(name, input, errors).map(Entry::Parameter);
+        return parameter(name, input, errors).map(What::Parameter).map(entry);
     }
-    let mut when = Condition::default();
-    if input.peek(Token![if]) {
-        input.parse::<Token![if]>()?;
-        when = input.parse()?;
-    }
+    let when = condition(input)?;
     if !input.peek(token::Brace) {
         return Err(input
             .error("expected `: [shape];` after a parameter's name, or `{ … }` after a prefix"));
@@ -193,12 +251,22 @@ fn entry(input: ParseStream<'_>, errors: &Errors, top: bool) -> syn::Result<Entr
     braced!(content in input);
     let mut entries = Vec::new();
     while !content.is_empty() {
-        match errors.ok(entry(&content, errors, false)) {
+        let inner =
+            self::cfg(&content, errors).and_then(|cfg| self::entry(cfg, &content, errors, false));
+        match errors.ok(inner) {
             Some(entry) => entries.push(entry),
             None => skip(&content),
         }
     }
-    Ok(Entry::Block { prefix: name, when, entries })
+    Ok(entry(What::Prefix { prefix: name, when, entries }))
+}
+
+/// `[if flags]`
+fn condition(input: ParseStream<'_>) -> syn::Result<Condition> {
+    match input.parse::<Option<Token![if]>>()? {
+        Some(_) => input.parse(),
+        None => Ok(Condition::default()),
+    }
 }
 
 fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Result<Parameter> {

@@ -1,19 +1,39 @@
 use super::names::{declared, dtype, unbound, undeclared};
-use super::parse::{Declaration, Entry, Parameter, Spelling, Value};
+use super::parse::{Declaration, Entry, Kind, Parameter, Spelling, Value, What};
 use crate::captures::{Place, agree, all, captured, disagreement};
 use crate::condition::Condition;
+use crate::core_path;
 use crate::errors::Errors;
 use crate::pattern::{Chosen, Key, choose, combinations, keys, marked, place_of};
 use connector_key::{MAX_FLAGS, Offset, Part};
 use proc_macro2::{Ident, TokenStream};
 use std::slice::from_ref;
+use syn::{Attribute, LitStr, Path};
 
-/// The parameters of a schema with their whole names, one for each text of a choice.
+/// The parameters of a schema with their whole names, one for each text of a choice, and the blocks
+/// that it includes.
 pub struct Parameters<'a> {
-    pub list: Vec<Resolved<'a>>,
+    pub list: Vec<Item<'a>>,
 }
 
-pub struct Resolved<'a> {
+pub struct Item<'a> {
+    /// Its `#[cfg(…)]`, and those of the prefixes around it.
+    pub cfg: Vec<Attribute>,
+    pub what: Resolved<'a>,
+}
+
+pub enum Resolved<'a> {
+    Parameter(Named<'a>),
+    Include(Included<'a>),
+}
+
+pub struct Included<'a> {
+    pub block: &'a Path,
+    pub prefix: String,
+    pub when: Condition,
+}
+
+pub struct Named<'a> {
     pub key: Key,
     pub when: Condition,
     pub aka: Vec<Key>,
@@ -29,6 +49,7 @@ pub struct Resolved<'a> {
 /// What the blocks around an entry have said.
 #[derive(Clone, Default)]
 struct Scope {
+    cfg: Vec<Attribute>,
     prefix: String,
     when: Condition,
     chosen: Vec<Chosen>,
@@ -42,15 +63,18 @@ impl<'a> Parameters<'a> {
         for (what, values) in [("axis", axes), ("field", fields), ("flag", flags)] {
             for (i, value) in values.iter().enumerate() {
                 let name = &value.name;
-                if values[..i].iter().any(|earlier| earlier.name == *name) {
+                let again = |earlier: &&Value| earlier.name == *name;
+                let twice = values[..i].iter().find(again);
+                // Of several with conditions at most one may be there.
+                if twice.is_some_and(|earlier| earlier.cfg.is_empty() || value.cfg.is_empty()) {
                     let message = format!("the {what} `{name}` is declared twice: keep one");
                     errors.at(name.span(), message);
                 }
                 for axis in &value.of {
                     declared("axis", axis, axes, errors);
                 }
-                if what != "axis" {
-                    unbound(&value.value, axes, &value.of, errors, |axis| {
+                if let ("field" | "flag", Some(expression)) = (what, &value.value) {
+                    unbound(expression, axes, &value.of, errors, |axis| {
                         format!(
                             "the {what} `{name}` depends on `{axis}`: declare it as `{what} \
                              {name}({axis}) = …;`"
@@ -61,8 +85,7 @@ impl<'a> Parameters<'a> {
         }
         if let Some(flag) = flags.get(MAX_FLAGS) {
             let message = format!(
-                "a schema has at most {MAX_FLAGS} flags, because the compiler compares conditions \
-                 under every combination of them\n\
+                "a schema has at most {MAX_FLAGS} flags\n\
                  make one flag of some that stand together in conditions, `flag name = c.a && c.b;`"
             );
             errors.at(flag.name.span(), message);
@@ -76,16 +99,18 @@ impl<'a> Parameters<'a> {
 struct Resolver<'a, 'e> {
     declaration: &'a Declaration,
     errors: &'e Errors,
-    list: Vec<Resolved<'a>>,
+    list: Vec<Item<'a>>,
 }
 
 impl<'a> Resolver<'a, '_> {
     fn entries(&mut self, entries: &'a [Entry], scope: &Scope) {
         let errors = self.errors;
-        for entry in entries {
-            match entry {
-                Entry::Parameter(parameter) => self.parameter(parameter, scope),
-                Entry::Block { prefix, when, entries } => {
+        for Entry { cfg, what } in entries {
+            let scope = &Scope { cfg: [&scope.cfg[..], cfg].concat(), ..scope.clone() };
+            match what {
+                What::Parameter(parameter) => self.parameter(parameter, scope),
+                What::Include { block, when } => self.include(block, when, scope),
+                What::Prefix { prefix, when, entries } => {
                     self.condition(when);
                     let Some(all) = combinations([prefix], &scope.chosen, errors) else { continue };
                     for chosen in all {
@@ -97,11 +122,30 @@ impl<'a> Resolver<'a, '_> {
                         let captures = captured(&key).len();
                         let prefix = key.text().to_owned();
                         let when = scope.when.and(when);
-                        self.entries(entries, &Scope { prefix, when, chosen, captures });
+                        let cfg = scope.cfg.clone();
+                        self.entries(entries, &Scope { cfg, prefix, when, chosen, captures });
                     }
                 }
             }
         }
+    }
+
+    fn include(&mut self, block: &'a Path, when: &Condition, scope: &Scope) {
+        self.condition(when);
+        let when = scope.when.and(when);
+        let at = core_path::span(block);
+        let prefix = LitStr::new(&scope.prefix, at);
+        let axes = match scope.prefix.is_empty() {
+            true => Some(Vec::new()),
+            // What is wrong with it was reported at the prefix.
+            false => Key::new("", &prefix, &[], self.errors)
+                .and_then(|key| self.name(&key, scope.captures)),
+        };
+        if let Some(axes) = axes {
+            self.indices_of_flags(&scope.prefix, &when, &axes);
+        }
+        let what = Resolved::Include(Included { block, prefix: scope.prefix.clone(), when });
+        self.list.push(Item { cfg: scope.cfg.clone(), what });
     }
 
     fn parameter(&mut self, written: &'a Parameter, scope: &Scope) {
@@ -122,7 +166,7 @@ impl<'a> Resolver<'a, '_> {
             let aka = written.aka.iter().map(|Spelling { name, .. }| {
                 let text = choose(&name.value(), &chosen);
                 let text = format!("{}{text}", prefix.as_deref().unwrap_or_default());
-                syn::LitStr::new(&text, name.span())
+                LitStr::new(&text, name.span())
             });
             let aka = keys(&aka.collect::<Vec<_>>(), &[], errors).unwrap_or_default();
             for other in &aka {
@@ -130,20 +174,29 @@ impl<'a> Resolver<'a, '_> {
             }
             let Some(axes) = self.name(&key, scope.captures) else { continue };
             let when = scope.when.and(&written.when);
-            self.indices_of_flags(&key, &when, &axes);
+            self.indices_of_flags(key.text(), &when, &axes);
             self.indices_of_shape(&key, &written.shape, &axes);
             let spelt = written.aka.iter().zip(0..aka.len());
             let written_as: Vec<(Condition, usize)> =
                 spelt.filter_map(|(s, number)| Some((s.when.clone()?, number))).collect();
             for (when, _) in &written_as {
-                self.indices_of_flags(&key, when, &axes);
+                self.indices_of_flags(key.text(), when, &axes);
             }
-            if self.list.iter().any(|earlier| earlier.key.pattern() == key.pattern()) {
+            let same = |item: &Item<'_>| match &item.what {
+                Resolved::Parameter(earlier) => {
+                    // Of several with conditions at most one may be there.
+                    earlier.key.pattern() == key.pattern()
+                        && (item.cfg.is_empty() || scope.cfg.is_empty())
+                }
+                Resolved::Include(_) => false,
+            };
+            if self.list.iter().any(same) {
                 let message = format!("the parameter `{}` is declared twice: keep one", key.text());
                 errors.at(key.span(), message);
             }
             let keep = keep.clone();
-            self.list.push(Resolved { key, when, aka, written_as, keep, axes, written });
+            let named = Named { key, when, aka, written_as, keep, axes, written };
+            self.list.push(Item { cfg: scope.cfg.clone(), what: Resolved::Parameter(named) });
         }
     }
 
@@ -188,7 +241,11 @@ impl<'a> Resolver<'a, '_> {
     /// Refuses a shape that asks for the layer of a parameter without layers.
     fn indices_of_shape(&self, key: &Key, shape: &TokenStream, axes: &[usize]) {
         let all = &self.declaration.axes;
-        let bound: Vec<Ident> = axes.iter().map(|number| all[*number].name.clone()).collect();
+        let named = axes.iter().map(|number| &all[*number]);
+        let bound: Vec<Ident> = named
+            .chain(all.iter().filter(|axis| self.is_outer(axis)))
+            .map(|axis| axis.name.clone())
+            .collect();
         unbound(shape, all, &bound, self.errors, |axis| {
             format!(
                 "this shape depends on `{axis}`, but the name `{}` has no `{{{axis}}}`\n\
@@ -196,6 +253,11 @@ impl<'a> Resolver<'a, '_> {
                 key.text()
             )
         });
+    }
+
+    /// Whether an axis is one of the schema around a block: the names there have it.
+    fn is_outer(&self, axis: &Value) -> bool {
+        self.declaration.kind == Kind::Block && axis.value.is_none()
     }
 
     fn spelling(&self, key: &Key, other: &Key) {
@@ -215,19 +277,18 @@ impl<'a> Resolver<'a, '_> {
     }
 
     /// Refuses a condition that asks for the layer of a parameter without layers.
-    fn indices_of_flags(&self, key: &Key, when: &Condition, axes: &[usize]) {
+    fn indices_of_flags(&self, name: &str, when: &Condition, axes: &[usize]) {
         let Declaration { axes: all, flags, .. } = self.declaration;
-        for name in when.flags() {
-            let Some(flag) = flags.iter().find(|flag| flag.name == *name) else { continue };
+        for used in when.flags() {
+            let Some(flag) = flags.iter().find(|flag| flag.name == *used) else { continue };
             for axis in &flag.of {
                 let bound = axes.iter().any(|number| all[*number].name == *axis);
-                if !bound && all.iter().any(|declared| declared.name == *axis) {
+                if !bound && all.iter().any(|other| other.name == *axis && !self.is_outer(other)) {
                     let message = format!(
-                        "the flag `{name}` depends on `{axis}`, but the name `{}` has no \
-                         `{{{axis}}}`\nwrite it there, or a flag without an axis here",
-                        key.text()
+                        "the flag `{used}` depends on `{axis}`, but the name `{name}` has no \
+                         `{{{axis}}}`\nwrite it there, or a flag without an axis here"
                     );
-                    self.errors.at(name.span(), message);
+                    self.errors.at(used.span(), message);
                 }
             }
         }

@@ -150,7 +150,7 @@ fn the_other_form_beside_the_shards_is_not_read() {
         fs::write(bench.source().join("params.json"), "{}").unwrap();
         let imported = bench.import(options(|_| {}));
         assert_eq!(bench.conversion()["source"]["files"].as_array().unwrap().len(), 3);
-        assert!(imported.record.copied.contains(&"params.json".into()));
+        assert!(imported.copied.contains(&"params.json".into()));
         assert!(!bench.out().join("context/consolidated.safetensors").exists());
     }
     let bench = Bench::new(&model);

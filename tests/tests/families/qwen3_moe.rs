@@ -30,7 +30,7 @@ fn absent_fields_mean_what_transformers_means() {
     bench.import(options(|_| {}));
     assert_eq!(model_config(&bench)["moe_router_pre_softmax"], true);
     bench.export(export_options(|_| {}));
-    let same = diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+    let same = diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
     assert!(same.unwrap().is_equal());
     // In other shapes than the fixture's, as the class has it.
     for (field, says) in [
@@ -90,12 +90,12 @@ fn dense_layers_among_mixtures_go_every_way() {
     for flavor in [Flavor::Nemo, Flavor::MegatronLm, Flavor::MegatronBridge] {
         let bench = Bench::new(&model);
         bench.import(options(|o| {
-            o.torch_dist = Some(TorchDist { flavor, ..TorchDist::default() });
+            o.torch_dist = Some(TorchDist::default().flavor(flavor));
         }));
-        let same = verify(&bench.source(), &bench.out(), &VerifyOptions::default(), &NoProgress);
+        let same = verify(bench.source(), bench.out(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal(), "{flavor:?}");
         bench.export(export_options(|_| {}));
-        let same = diff(&bench.source(), &bench.back(), &VerifyOptions::default(), &NoProgress);
+        let same = diff(bench.source(), bench.back(), &VerifyOptions::default(), &NoProgress);
         assert!(same.unwrap().is_equal(), "{flavor:?}");
     }
     let bench = Bench::new(&with_a_dense_layer(json!({"decoder_sparse_step": 2})));

@@ -38,10 +38,14 @@ fn families_load_their_own() {
     type Load = fn(&Path, Option<DType>, DeviceChoice) -> Result<GPTModel>;
     let cpu = DeviceChoice::Cpu;
     for (name, own, other) in [
-        ("llama", LlamaModel::load as Load, MistralModel::load as Load),
-        ("mistral", MistralModel::load, LlamaModel::load),
-        ("mixtral", MixtralModel::load, MistralModel::load),
-        ("gemma", GemmaModel::load, LlamaModel::load),
+        (
+            "llama",
+            (|a, b, c| LlamaModel::load(a, b, c)) as Load,
+            (|a, b, c| MistralModel::load(a, b, c)) as Load,
+        ),
+        ("mistral", |a, b, c| MistralModel::load(a, b, c), |a, b, c| LlamaModel::load(a, b, c)),
+        ("mixtral", |a, b, c| MixtralModel::load(a, b, c), |a, b, c| MistralModel::load(a, b, c)),
+        ("gemma", |a, b, c| GemmaModel::load(a, b, c), |a, b, c| LlamaModel::load(a, b, c)),
     ] {
         let (path, (tokens, want)) = (fixture(&format!("{name}/hf")), reference(name));
         let model = own(&path, Some(DType::F32), cpu).unwrap();
@@ -83,7 +87,7 @@ fn every_way_gives_the_same_bits() {
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
             let bench = Bench::new(&Model::fixture(name));
             bench.import(import_options(|o| {
-                o.torch_dist = Some(TorchDist { layers: Some(layers), ..TorchDist::default() });
+                o.torch_dist = Some(TorchDist::default().layers(layers));
                 o.pad_vocab_to_multiple_of = Some(64);
             }));
             assert!(logits(&bench.out()) == want, "{name}: torch_dist, {layers:?}, padded");
@@ -114,12 +118,12 @@ fn others_compute_the_same() {
                 println!("{name}: {apart:?}");
                 assert!(apart.iter().all(|apart| *apart < CLOSE), "{name}: {apart:?}");
             }
-            // Its heads are wider than the model over their number; of Qwen it is not asked.
+            // What candle-transformers does not know, or has no model for.
             Err(error) => {
                 let text = error.to_string();
-                let qwen = name.starts_with("qwen") && text.contains("there is no Qwen");
-                let wide = name == "llama3_tied" && text.contains("hidden_size over");
-                assert!(qwen || wide, "{text}");
+                let known = ["hidden_size over", "mlp_only_layers", "there is no"];
+                assert!(known.iter().any(|known| text.contains(known)), "{text}");
+                println!("{name}: {text}");
             }
         }
     }

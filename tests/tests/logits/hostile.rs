@@ -63,7 +63,7 @@ fn spoilt(spoil: impl FnOnce(&mut BTreeMap<String, Stored>)) -> String {
         })
         .collect();
     std::fs::write(&path, encode(&tensors)).unwrap();
-    match Loaded::open(&bench.out(), &options(DType::F32)) {
+    match Loaded::open(bench.out(), &options(DType::F32)) {
         Err(error) => error.to_string(),
         Ok(_) => panic!("it opens"),
     }
@@ -102,7 +102,7 @@ fn with_yaml(name: &str, changes: &[(&str, Value)]) -> Result<(), String> {
         yaml["config"][field] = value.clone();
     }
     std::fs::write(&path, serde_json::to_string(&yaml).unwrap()).unwrap();
-    let opened = Loaded::open(&bench.out(), &options(DType::F32));
+    let opened = Loaded::open(bench.out(), &options(DType::F32));
     opened.and_then(|loaded| loaded.model()).map(drop).map_err(|error| error.to_string())
 }
 
@@ -201,7 +201,7 @@ fn texts_end_where_they_should() {
 /// A config of one's own goes with parameters of one's own.
 #[test]
 fn parameters_of_another_config_are_refused() {
-    let loaded = Loaded::open(&fixture("llama/hf"), &options(DType::F32)).unwrap();
+    let loaded = Loaded::open(fixture("llama/hf"), &options(DType::F32)).unwrap();
     let mut config: GptConfig = loaded.config.clone();
     config.attention_bias = true;
     let error = connector_core::model::GPTModel::new(&config, &loaded.parameters).unwrap_err();

@@ -137,7 +137,7 @@ fn long_prompts_compute_what_loops_do() {
         let apart = distance(&one_by_one(&model, &tensor(&tokens), 390), &want);
         assert!(apart < CLOSE, "{window}: {apart:e}");
         // With gradients all queries are taken at once.
-        let mut loaded = Loaded::open(&bench.source(), &options(DType::F32)).unwrap();
+        let mut loaded = Loaded::open(bench.source(), &options(DType::F32)).unwrap();
         loaded.parameters.train(|_| true).unwrap();
         let trained = loaded.model().unwrap().forward(&tensor(&tokens)).unwrap();
         let apart = distance(&trained, &want);

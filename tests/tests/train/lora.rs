@@ -158,10 +158,10 @@ fn the_peft_adapter_is_the_change_of_the_exported_weights() {
     let tuned = desk.run(&Trainer { max_steps: 3, ..lora(&desk, "run") }).unwrap();
     let adapted = Adapted::open(&tuned.checkpoint, DeviceChoice::Cpu).unwrap();
     let at = |name: &str| desk.dir.path().join(name);
-    adapted.export_peft(&at("peft"), Overwrite::No).unwrap();
-    adapted.merge(&at("merged"), Overwrite::No).unwrap();
-    export_ckpt(&at("merged"), &at("hf"), ExportOptions::default()).unwrap();
-    export_ckpt(&desk.base, &at("base-hf"), ExportOptions::default()).unwrap();
+    adapted.export_peft(at("peft"), Overwrite::No).unwrap();
+    adapted.merge(at("merged"), Overwrite::No).unwrap();
+    export_ckpt(at("merged"), at("hf"), ExportOptions::default()).unwrap();
+    export_ckpt(&desk.base, at("base-hf"), ExportOptions::default()).unwrap();
 
     let load =
         |name: &str| candle_core::safetensors::load(at(name), &candle_core::Device::Cpu).unwrap();
@@ -196,7 +196,7 @@ fn adapters_of_experts_are_not_exported_to_peft() {
     let desk = Desk::of("mixtral");
     let tuned = desk.run(&Trainer { max_steps: 1, ..lora(&desk, "run") }).unwrap();
     let adapted = Adapted::open(&tuned.checkpoint, DeviceChoice::Cpu).unwrap();
-    let error = adapted.export_peft(&desk.dir.path().join("peft"), Overwrite::No).unwrap_err();
+    let error = adapted.export_peft(desk.dir.path().join("peft"), Overwrite::No).unwrap_err();
     assert!(error.to_string().contains("merge the adapter into the model"), "{error}");
     assert!(!desk.dir.path().join("peft").exists());
 }

@@ -11,7 +11,7 @@ fn documents_of_a_row_do_not_see_each_other() {
     for name in ["llama", "mistral", "gemma", "mixtral"] {
         let mut options = LoadOptions::default();
         options.dtype = Some(DType::F32);
-        let loaded = Loaded::open(&fixture(&format!("{name}/hf")), &options).unwrap();
+        let loaded = Loaded::open(fixture(&format!("{name}/hf")), &options).unwrap();
         let model = loaded.model().unwrap();
         let tokens =
             [[1u32, 60, 61, 1, 62, 90, 95, 96, 4, 5], [1, 20, 30, 40, 50, 60, 70, 80, 90, 10]];

@@ -44,7 +44,7 @@ impl Desk {
         let base = dir.path().join(format!("{name}-nemo"));
         let mut options = ImportOptions::default();
         options.plan.dtype = dtype;
-        import_ckpt(&fixture(&format!("{name}/hf")), &base, options).unwrap();
+        import_ckpt(fixture(&format!("{name}/hf")), &base, options).unwrap();
         let path = dir.path().join("training.jsonl");
         fs::write(&path, LINES).unwrap();
         let data = FineTuningData { seq_length: 32, ..FineTuningData::new(path) };

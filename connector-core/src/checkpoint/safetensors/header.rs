@@ -2,20 +2,18 @@
 
 use super::json::{RawError, RawHeader, StringMap};
 use super::rules::{most_tensors, shown, size_of};
-use super::{HeaderError, HeaderErrorKind, MAX_HEADER, METADATA};
-use crate::checkpoint::Error;
+use super::{HeaderErrorKind, MAX_HEADER, METADATA};
+use crate::store::Dtype;
 use crate::store::positioned::read_exact_at;
-use crate::store::{self, Dtype};
 use foldhash::{HashSet, HashSetExt};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::path::Path;
 
 /// A checked header of a safetensors file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub(crate) struct Header {
     /// The tensors, in the order of their bytes. They tile the file from `data_start` to its end.
     pub tensors: Vec<HeaderTensor>,
     /// `__metadata__`, empty if there is none.
@@ -26,7 +24,7 @@ pub struct Header {
 
 /// A tensor of a [`Header`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeaderTensor {
+pub(crate) struct HeaderTensor {
     /// The key.
     pub name: String,
     /// The type of an element.
@@ -37,20 +35,9 @@ pub struct HeaderTensor {
     pub bytes: Range<u64>,
 }
 
-/// Reads the header of a file of `len` bytes; of the tensors it reads nothing.
-///
-/// `path` is for messages.
-///
-/// # Errors
-/// [`Error::Header`] if the file is not well-formed, [`Io`](crate::store::Error::Io) if it
-/// cannot be read.
-pub fn read_header(file: &File, path: &Path, len: u64) -> Result<Header, Error> {
-    let header = read(file, len).map_err(store::Error::io("read", path))?;
-    header.map_err(|kind| HeaderError { file: path.into(), kind }.into())
-}
-
-/// Reads the header: the outer error is the system's, the inner one the file's.
-pub(super) fn read(file: &File, len: u64) -> io::Result<Result<Header, HeaderErrorKind>> {
+/// Reads the header of a file of `len` bytes; of the tensors it reads nothing. The outer error is
+/// the system's, the inner one the file's.
+pub(crate) fn read(file: &File, len: u64) -> io::Result<Result<Header, HeaderErrorKind>> {
     let Some(available) = len.checked_sub(8) else {
         return Ok(Err(HeaderErrorKind::TooShort { len }));
     };

@@ -28,7 +28,7 @@ const ENTRY: usize = 96;
 
 /// A tensor to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutputTensor<'a> {
+pub(crate) struct OutputTensor<'a> {
     /// The key.
     pub name: &'a str,
     /// The type of an element.
@@ -41,7 +41,7 @@ pub struct OutputTensor<'a> {
 ///
 /// The same tensors make the same layout, byte for byte.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Layout {
+pub(crate) struct Layout {
     files: Vec<ShardFile>,
     placements: Vec<Placement>,
     index: Option<Vec<u8>>,
@@ -49,7 +49,7 @@ pub struct Layout {
 
 /// A safetensors file to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShardFile {
+pub(crate) struct ShardFile {
     /// The file name.
     pub name: String,
     /// Everything before the tensors: the header with its length in front.
@@ -60,7 +60,7 @@ pub struct ShardFile {
 
 /// Where a tensor will lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
+pub(crate) struct Placement {
     /// Its file, counted in [`Layout::files`].
     pub file: FileId,
     /// Its first byte in the file.
@@ -102,19 +102,13 @@ impl Layout {
     /// Puts the tensors into files, in the order given, each of at most `max_shard_size` bytes of
     /// tensors. A larger tensor gets a file of its own.
     ///
-    /// # Errors
-    /// If a tensor or a header cannot be written in a form that every reader takes.
-    pub fn new(tensors: &[OutputTensor<'_>], max_shard_size: u64) -> Result<Self, LayoutError> {
-        Layout::with_origins(tensors, &[], max_shard_size)
-    }
-
-    /// The same for tensors that come from other files. `origins` says for each at which byte of its
-    /// file it begins, if it moves as it is: the headers are made as long as it takes to bring the
-    /// most bytes to the same place within a block as there.
+    /// Of tensors that come from other files, `origins` says for each at which byte of its file it
+    /// begins, if it moves as it is: the headers are made as long as it takes to bring the most bytes
+    /// to the same place within a block as there.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
-    pub fn with_origins(
+    /// If a tensor or a header cannot be written in a form that every reader takes.
+    pub fn new(
         tensors: &[OutputTensor<'_>],
         origins: &[Option<u64>],
         max_shard_size: u64,

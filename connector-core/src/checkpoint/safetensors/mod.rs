@@ -13,10 +13,10 @@
 //! count from `8 + N`; the key `__metadata__` holds a map of strings instead. The tensors tile the
 //! rest of the file: no overlap, no hole, nothing behind the last one.
 //!
-//! [`Reader`] reads headers by position and trusts none of them; [`Layout`] computes the bytes
-//! that surround the tensors, and [`Writer`] puts them on disk.
+//! [`Reader`] reads headers by position and trusts none of them. A layout has the bytes that surround
+//! the tensors before the first is written.
 
-mod header;
+pub(crate) mod header;
 mod header_error;
 mod json;
 mod layout;
@@ -24,13 +24,15 @@ mod reader;
 mod rules;
 mod writer;
 
-pub use header::{Header, HeaderTensor, read_header};
+pub(crate) use header::{Header, HeaderTensor};
 pub use header_error::{HeaderError, HeaderErrorKind};
-pub use layout::{Layout, LayoutError, OutputTensor, Placement, ShardFile};
+pub use layout::LayoutError;
+use layout::ShardFile;
+pub(crate) use layout::{Layout, OutputTensor};
 pub use reader::Reader;
 pub use rules::InvalidTensor;
 pub(super) use rules::{most_tensors, shown};
-pub use writer::Writer;
+pub(crate) use writer::Writer;
 
 use super::files::{self, Form};
 

@@ -41,8 +41,8 @@ proptest! {
     fn written_tensors_read_back(tensors in tensors(), max in 0..400u64) {
         let dir = tempfile::tempdir().unwrap();
         let tensors: Vec<_> = tensors.iter().map(output).collect();
-        let layout = Layout::new(&tensors, max).unwrap();
-        prop_assert_eq!(&layout, &Layout::new(&tensors, max).unwrap());
+        let layout = Layout::new(&tensors, &[], max).unwrap();
+        prop_assert_eq!(&layout, &Layout::new(&tensors, &[], max).unwrap());
         let placements = layout.placements().to_vec();
         let writer = Writer::create(&dir, layout).unwrap();
         let mut expected = BTreeMap::new();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 /// After an error, or if it is dropped without [`finish`](Writer::finish), the files stay as they
 /// are; the directory's owner removes them.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     dir: PathBuf,
     layout: Arc<Layout>,
     files: Vec<File>,
@@ -61,10 +61,6 @@ impl Writer {
 }
 
 impl Sink for Writer {
-    fn is_random_access(&self) -> bool {
-        true
-    }
-
     fn path(&self, file: FileId) -> PathBuf {
         self.dir.join(&self.layout.files()[file].name)
     }

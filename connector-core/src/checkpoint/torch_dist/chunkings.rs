@@ -162,7 +162,7 @@ fn every_chunking_reads_and_converts_to_the_same_bytes() {
             for (name, torch_dist) in [("plain", None), ("dist", Some(TorchDist::default()))] {
                 let out = dir.path().join(name);
                 let options = ConvertOptions { torch_dist, ..ConvertOptions::default() };
-                convert_ckpt(&dir.path().join("in"), &out, options).unwrap();
+                convert_ckpt(dir.path().join("in"), &out, options).unwrap();
                 let tensors = crate::checkpoint::Tensors::open(out.join("weights")).unwrap();
                 let mut got = read(&tensors);
                 got.sort();

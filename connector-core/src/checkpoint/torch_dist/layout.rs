@@ -27,7 +27,7 @@ const METADATA_TIMES: u64 = 4;
 /// The same parameters make the same layout, byte for byte; what is not known before the parameters
 /// are written are their CRCs.
 #[derive(Clone, Debug)]
-pub struct Layout {
+pub(crate) struct Layout {
     pub(super) files: Vec<DistFile>,
     places: Vec<Vec<Part>>,
     pub(super) metadata: Vec<u8>,
@@ -38,7 +38,7 @@ pub struct Layout {
 
 /// A `.distcp` file to be written.
 #[derive(Clone, Debug)]
-pub struct DistFile {
+pub(crate) struct DistFile {
     /// Its name.
     pub name: String,
     /// Its length in bytes.

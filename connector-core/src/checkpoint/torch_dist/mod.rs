@@ -41,11 +41,12 @@ mod writer;
 
 pub(crate) use common::{Arguments, arguments};
 pub use error::{Malformed, Problem};
-pub use layout::{DistFile, Layout, LayoutError};
+pub(crate) use layout::Layout;
+pub use layout::LayoutError;
 pub(crate) use names::{canonical, grouped};
 pub use reader::Reader;
 pub use stack::StackError;
-pub use writer::Writer;
+pub(crate) use writer::Writer;
 
 /// The pickle that says what lies where.
 const METADATA: &str = ".metadata";

@@ -27,7 +27,7 @@ const BACKENDS: &[u8] = br#"{"sharded_backend": "torch_dist", "sharded_backend_v
 /// After an error, or if it is dropped without [`finish`](Writer::finish), the files stay as they
 /// are; the directory's owner removes them.
 #[derive(Debug)]
-pub struct Writer {
+pub(crate) struct Writer {
     dir: PathBuf,
     layout: Arc<Layout>,
     files: Vec<File>,
@@ -112,10 +112,6 @@ fn write_crc(file: &File, record: &Record, known: Option<u32>) -> io::Result<()>
 }
 
 impl Sink for Writer {
-    fn is_random_access(&self) -> bool {
-        true
-    }
-
     fn path(&self, file: FileId) -> PathBuf {
         self.dir.join(&self.layout.files[file].name)
     }

@@ -2,13 +2,13 @@
 
 use super::*;
 use crate::connector::cache::{Cache, Cached};
-use crate::connector::{ImportOptions, PlannedImport};
+use crate::connector::{ImportOptions, Planned};
 use crate::plan::Work as StepWork;
 use crate::transform::{Function, Kernel};
 
 fn llama() -> Planned {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
-    PlannedImport::new(fixture.as_ref(), ImportOptions::default()).unwrap().into()
+    Planned::import(fixture, ImportOptions::default()).unwrap()
 }
 
 /// The same with its connector's code edited, as the macro would see it.

@@ -5,7 +5,7 @@ use super::{Difference, Verification, VerifyOptions};
 use crate::checkpoint::NemoCheckpoint;
 use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
-use crate::connector::{ImportOptions, PlannedImport, Recorded, Registration, Registry};
+use crate::connector::{ImportOptions, Recorded, Registration, Registry};
 use crate::key::Pattern;
 use crate::plan::{PlanOptions, group_keys, parse_patterns};
 use crate::transform::Config;
@@ -62,7 +62,7 @@ impl Declared {
                 ..ImportOptions::default()
             };
             // A checkpoint that no importer takes can be compared all the same: by names alone.
-            if let Some(planned) = fits(PlannedImport::new(path, import))? {
+            if let Some(planned) = fits(Planned::import(path, import))? {
                 declared.rows(&planned)?;
                 configs.push(planned.model_config().clone());
             }

@@ -8,8 +8,8 @@ use super::format_config::differing;
 use super::planned::Planned;
 use super::registry::{VOCAB_DIVISOR, VOCABULARY};
 use super::same_names::SameNames;
-use super::{Experts, ImportOptions, PlannedImport, Registration, TrainedOptions};
-use crate::base::{Cancel, DeviceChoice};
+use super::{Experts, ImportOptions, Registration, TrainedOptions};
+use crate::base::{Cancel, DeviceChoice, options};
 use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
 use crate::engine::{EngineOptions, Progress};
 use crate::plan::{Finding, FindingKind, PlanOptions};
@@ -22,38 +22,24 @@ use serde::Serialize;
 use serde_json::Value;
 use std::path::Path;
 
+options! {
 /// How two checkpoints are compared.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct VerifyOptions {
     /// The name of the format, `hf`.
-    pub format: String,
+    pub format: String = "hf".into(),
     /// The model, if its architecture is not to tell.
-    pub model: Option<String>,
+    pub model: Option<String> = None,
     /// Tensors of either side that need no counterpart.
-    pub ignore: Vec<String>,
+    pub ignore: Vec<String> = Vec::new(),
     /// Of checkpoints of training, which iteration, and what says which model it is.
-    pub trained: TrainedOptions,
+    pub trained: TrainedOptions = TrainedOptions::default(),
     /// Threads and memory.
-    pub engine: EngineOptions,
+    pub engine: EngineOptions = EngineOptions::default(),
     /// Where user functions run.
-    pub device: DeviceChoice,
+    pub device: DeviceChoice = DeviceChoice::default(),
     /// Stops it.
-    pub cancel: Cancel,
+    pub cancel: Cancel = Cancel::default(),
 }
-
-impl Default for VerifyOptions {
-    fn default() -> Self {
-        VerifyOptions {
-            format: "hf".into(),
-            model: None,
-            ignore: Vec::new(),
-            trained: TrainedOptions::default(),
-            engine: EngineOptions::default(),
-            device: DeviceChoice::default(),
-            cancel: Cancel::default(),
-        }
-    }
 }
 
 /// What a comparison found.
@@ -222,11 +208,12 @@ impl Verification {
 /// [`Error::NoImporter`]; [`Function`](crate::engine::Error::Function) where a user's function
 /// fails. That they differ is no error.
 pub fn verify(
-    source: &Path,
-    checkpoint: &Path,
+    source: impl AsRef<Path>,
+    checkpoint: impl AsRef<Path>,
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
+    let (source, checkpoint) = (source.as_ref(), checkpoint.as_ref());
     match [NemoCheckpoint::is_at(source)?, NemoCheckpoint::is_at(checkpoint)?] {
         [false, true] => mapped(source, checkpoint, false, options, progress),
         [true, false] => mapped(checkpoint, source, true, options, progress),
@@ -244,11 +231,12 @@ pub fn verify(
 /// [`Open`](crate::checkpoint::Error::Open), [`Io`](crate::store::Error::Io). That they
 /// differ is no error.
 pub fn diff(
-    source: &Path,
-    checkpoint: &Path,
+    source: impl AsRef<Path>,
+    checkpoint: impl AsRef<Path>,
     options: &VerifyOptions,
     progress: &dyn Progress,
 ) -> Result<Verification> {
+    let (source, checkpoint) = (source.as_ref(), checkpoint.as_ref());
     let declared = Declared::by_patterns(&options.ignore)?;
     named(source, checkpoint, declared, false, options, progress)
 }
@@ -287,7 +275,7 @@ fn mapped(
         cancel: options.cancel.clone(),
         ..ImportOptions::default()
     };
-    let planned = PlannedImport::new(format, import).map(Planned::from);
+    let planned = Planned::import(format, import);
     let planned = match planned.and_then(|p| declared.unmapped(&p).map(|()| p)) {
         Ok(planned) => planned,
         // A checkpoint that lacks a tensor is not what the source is.

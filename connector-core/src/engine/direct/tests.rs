@@ -67,9 +67,6 @@ impl Cached {
 }
 
 impl Sink for Cached {
-    fn is_random_access(&self) -> bool {
-        true
-    }
     fn path(&self, _: FileId) -> PathBuf {
         "out".into()
     }

@@ -55,9 +55,6 @@ impl Source for Files {
 }
 
 impl Sink for Files {
-    fn is_random_access(&self) -> bool {
-        true
-    }
     fn path(&self, _: FileId) -> PathBuf {
         "to".into()
     }

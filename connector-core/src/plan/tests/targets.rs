@@ -3,7 +3,7 @@ use super::{SOURCE, Sizes, Toy, halves, spread, without};
 use crate::Location;
 use crate::key::{Condition, Pattern};
 use crate::mapping::Mapping;
-use crate::schema::{Instance, Model, Parameter, Schema};
+use crate::schema::{Instance, Model, Outer, Parameter, Schema};
 use crate::{mapping, param_schema};
 
 const ROWS: Mapping = mapping! {
@@ -258,8 +258,10 @@ const ODD: Schema = Schema {
         aka: &[],
         written_as: &[],
         keep: None,
+        entry: (0, 0),
         at: HERE,
     }],
+    outer: Outer { axes: &[], flags: &[] },
     at: HERE,
 };
 

@@ -221,7 +221,7 @@ mod tests {
         change(&mut data);
         let path =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf/tokenizer.json");
-        data.load(&Tokenizer::open(path.as_ref()).unwrap(), Some(2))
+        data.load(&Tokenizer::open(path).unwrap(), Some(2))
     }
 
     const LINES: &str = "{\"input\": \"the sand\", \"output\": \"is on\"}\n{\"text\": \"we ride\"}";

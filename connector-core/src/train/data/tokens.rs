@@ -129,7 +129,7 @@ mod tests {
     fn tokenizer() -> Tokenizer {
         let path =
             concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf/tokenizer.json");
-        Tokenizer::open(path.as_ref()).unwrap()
+        Tokenizer::open(path).unwrap()
     }
 
     fn encode(template: &str, example: Example) -> Result<Tokens> {

@@ -1,17 +1,13 @@
 use super::HeaderErrorKind as Kind;
 use super::*;
-use crate::checkpoint::safetensors::InvalidTensor;
+use crate::checkpoint::safetensors::{HeaderError, InvalidTensor};
 use crate::store::positioned::write_all_at;
 use proptest::prelude::*;
 
 fn read(bytes: &[u8]) -> Result<Header, Kind> {
     let file = tempfile::tempfile().unwrap();
     write_all_at(&file, bytes, 0).unwrap();
-    match read_header(&file, Path::new("x.safetensors"), bytes.len() as u64) {
-        Ok(header) => Ok(header),
-        Err(Error::Header(error)) => Err(error.kind),
-        Err(error) => panic!("{error}"),
-    }
+    super::read(&file, bytes.len() as u64).unwrap()
 }
 
 /// A file of this header and `data` zeros.
@@ -149,8 +145,8 @@ refused! {
 
 #[test]
 fn the_error_names_the_file() {
-    let file = tempfile::tempfile().unwrap();
-    let error = read_header(&file, Path::new("dir/x.safetensors"), 0).unwrap_err();
+    let kind = read(b"").unwrap_err();
+    let error = HeaderError { file: "dir/x.safetensors".into(), kind };
     assert_eq!(
         error.to_string(),
         "dir/x.safetensors: has 0 bytes; a safetensors file has at least 8"

@@ -21,7 +21,7 @@ fn one_file_has_no_index_and_large_elements_first() {
         tensor("c", Dtype::Bf16, &[1]),
         tensor("d", Dtype::F32, &[]),
     ];
-    let layout = Layout::new(&tensors, u64::MAX).unwrap();
+    let layout = Layout::new(&tensors, &[], u64::MAX).unwrap();
     assert_eq!(layout.index(), None);
     assert_eq!(layout.files().len(), 1);
     assert_eq!(layout.files()[0].name, "model.safetensors");
@@ -44,7 +44,7 @@ fn one_file_has_no_index_and_large_elements_first() {
 
 #[test]
 fn no_tensors_make_one_file() {
-    let layout = Layout::new(&[], 0).unwrap();
+    let layout = Layout::new(&[], &[], 0).unwrap();
     assert_eq!(layout.files().len(), 1);
     assert_eq!(layout.files()[0].len, 64);
     assert_eq!(layout.index(), None);
@@ -65,7 +65,7 @@ fn shards() {
 
 #[test]
 fn shards_have_numbered_names_and_an_index() {
-    let layout = Layout::new(&[bytes::<4>("b"), bytes::<4>("a"), bytes::<1>("c")], 5).unwrap();
+    let layout = Layout::new(&[bytes::<4>("b"), bytes::<4>("a"), bytes::<1>("c")], &[], 5).unwrap();
     let names: Vec<_> = layout.files().iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"]);
     let (name, json) = layout.index().unwrap();
@@ -87,7 +87,7 @@ fn refused() {
         (["0", "1", "2", "3", "4"].map(bytes::<{ usize::MAX / 8 }>).into(), LayoutError::Overflow),
     ];
     for (tensors, error) in cases {
-        assert_eq!(Layout::new(&tensors, 1), Err(error));
+        assert_eq!(Layout::new(&tensors, &[], 1), Err(error));
     }
 }
 
@@ -104,7 +104,7 @@ fn a_header_over_100_mb_is_refused() {
 fn most_bytes_lie_within_their_blocks_as_where_they_come_from() {
     let tensors = [bytes::<8192>("a"), bytes::<100>("b"), bytes::<5000>("c"), bytes::<40>("d")];
     let starts = |origins: &[Option<u64>]| -> Vec<u64> {
-        let layout = Layout::with_origins(&tensors, origins, u64::MAX).unwrap();
+        let layout = Layout::new(&tensors, origins, u64::MAX).unwrap();
         layout.placements().iter().map(|place| place.offset % BLOCK).collect()
     };
     // `c` alone would ask for 500, `a` for 1000, and has more bytes.

@@ -5,7 +5,7 @@ use std::fs;
 
 fn layout(max_shard_size: u64) -> Layout {
     let tensor = |name| OutputTensor { name, dtype: Dtype::U8, shape: &[4] };
-    Layout::new(&[tensor("a"), tensor("b")], max_shard_size).unwrap()
+    Layout::new(&[tensor("a"), tensor("b")], &[], max_shard_size).unwrap()
 }
 
 #[test]

@@ -8,15 +8,7 @@ pub struct Config {
 }
 
 param_schema! { pub MyModel(c: Config) {
-    flag f1 = c.tied;
-    flag f2 = c.tied;
-    flag f3 = c.tied;
-    flag f4 = c.tied;
-    flag f5 = c.tied;
-    flag f6 = c.tied;
-    flag f7 = c.tied;
-    flag f8 = c.tied;
-    flag f9 = c.tied;
+    #[inline]
     "w": [c.hidden];
 } }
 
