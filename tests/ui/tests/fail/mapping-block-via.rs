@@ -1,8 +1,8 @@
 use connector_core::mapping::Mapping;
-use connector_core::{mapping, ops};
+use connector_core::mapping;
 
 const _: Mapping = mapping! {
-    "a" => "b" via ops::transpose optional { "c" => "d" },
+    "a" => "b" via transpose optional { "c" => "d" },
 };
 
 fn main() {}
