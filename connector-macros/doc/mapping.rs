@@ -18,6 +18,8 @@ const MAPPING: Mapping = mapping! {
     "lm_head.weight" => "output_layer.weight" when !tied,
     // If it is there, it must hold the same bytes.
     "lm_head.weight" == "model.embed_tokens.weight" when tied,
+    // Each of these layers repeats the embedding, and export writes it there again.
+    copy "model.layers.{num_layers + mtp}.embed_tokens.weight" == "model.embed_tokens.weight",
 
     "model.layers.{layer}" => "decoder.layers.{layer}" {
         ..NORMS,
@@ -26,6 +28,12 @@ const MAPPING: Mapping = mapping! {
         "mlp.packed.weight" => "mlp.experts.{e}.weight" unstack e when moe,
         "mlp.table" => "mlp.table" via (ops::transpose, ops::deinterleave_rows),
         ignore "self_attn.rotary_emb.inv_freq",
+    }
+
+    // A checkpoint has all of these, or none.
+    "model.adapter" => "adapter" optional {
+        "up.weight" => "up.weight",
+        "down.weight" => "down.weight",
     }
 
     one_of {
@@ -37,5 +45,5 @@ const MAPPING: Mapping = mapping! {
 };
 
 fn main() {
-    assert_eq!(MAPPING.rows.len(), 7);
+    assert_eq!(MAPPING.rows.len(), 9);
 }

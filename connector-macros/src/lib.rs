@@ -20,6 +20,7 @@
 extern crate proc_macro;
 
 mod args;
+mod attributes;
 mod captures;
 mod condition;
 mod config_map;
@@ -187,6 +188,7 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 ///   difference. Rows whose keys only have `*` bind them by position.
 /// - A choice, `{p:weight|bias}`, makes one row for each text; the other keys of the row, and the
 ///   rows of a block whose head has it, repeat it as `{p}`.
+/// - Before a row may stand `#[cfg(…)]`, under which it is one, and comments, `///`.
 /// - `crate = path;` as the first words says where `connector_core` is.
 #[proc_macro]
 pub fn mapping(tokens: TokenStream) -> TokenStream {
@@ -230,6 +232,7 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 /// connector with this map: each field that the model needs is made, by one row; no field of the
 /// format is read twice.
 ///
+/// - Before a row may stand `#[cfg(…)]`, under which it is one, and comments, `///`.
 /// - `crate = path;` as the first words says where `connector_core` is.
 #[proc_macro]
 pub fn config_map(tokens: TokenStream) -> TokenStream {

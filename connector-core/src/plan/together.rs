@@ -4,7 +4,7 @@ use super::FindingKind;
 use super::build::Builder;
 use super::finding::Problem;
 use crate::key::{Capture, Captures, Pattern};
-use crate::mapping::FlatRule;
+use crate::mapping::{FlatRule, Fold};
 use foldhash::HashMap;
 use std::collections::{BTreeSet, HashSet};
 
@@ -111,6 +111,5 @@ pub(super) fn wanted(builder: &Builder<'_>, joins: &mut [Vec<Captures<'static>>]
 
 /// Whether a rule runs over the axis `name` of its sources.
 fn folded(rule: &FlatRule, name: &str) -> bool {
-    use crate::mapping::Fold;
     matches!(rule.fold, Fold::Stack(axis) | Fold::Gather(axis) if axis == name)
 }

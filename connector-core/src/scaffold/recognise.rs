@@ -357,9 +357,8 @@ impl Recogniser<'_> {
     /// The shape of what `rule` makes of sources of these sizes.
     fn shape(&self, rule: &Rule, sources: &[Sizes]) -> Vec<Dimension> {
         let mut made = match made(&rule.via, sources) {
-            Some(made) => made,
-            None => {
-                let operation = rule.via.rsplit("::").next().unwrap_or_default();
+            Ok(made) => made,
+            Err(operation) => {
                 let reason = format!("the shape of what `{operation}` gives");
                 return vec![Dimension::Undecided(reason)];
             }
@@ -414,8 +413,19 @@ impl Sizes {
     }
 }
 
-/// The sizes of what an operation makes, where they follow from those of its sources alone.
-fn made(via: &str, sources: &[Sizes]) -> Option<Sizes> {
+/// The sizes of what operations make one after the other, where they follow from those of their sources
+/// alone; else the first of which they do not.
+fn made(vias: &str, sources: &[Sizes]) -> Result<Sizes, String> {
+    let mut vias = vias.trim_matches(['(', ')']).split(", ");
+    let one = |via: &str, sources: &[Sizes]| {
+        let name = || via.rsplit("::").next().unwrap_or_default().to_owned();
+        made_by(via, sources).ok_or_else(name)
+    };
+    let first = one(vias.next().unwrap_or_default(), sources)?;
+    vias.try_fold(first, |made, via| one(via, &[made]))
+}
+
+fn made_by(via: &str, sources: &[Sizes]) -> Option<Sizes> {
     let [first, others @ ..] = sources else { return None };
     let mut sizes = first.0.clone();
     match via {

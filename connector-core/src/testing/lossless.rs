@@ -217,6 +217,7 @@ impl Proof<'_> {
             };
             stay.push(false);
             rule.optional = true;
+            rule.together.clear();
             let mut own = BTreeSet::new();
             for parameter in schema::existing(self.instance) {
                 let holds = |when: &Condition| {

@@ -8,12 +8,15 @@ use syn::Lit;
 /// wrong with a row is reported at the row.
 pub fn map(declaration: &Declaration, private: &TokenStream, sound: bool) -> TokenStream {
     let config = &declaration.config;
-    let rows = declaration.rows.iter().map(|it| row(it, private));
-    let checks = declaration.rows.iter().enumerate().map(|(number, row)| {
+    let rows = declaration.rows.iter().map(|(cfgs, it)| {
+        let row = row(it, private);
+        quote!(#(#cfgs)* #row)
+    });
+    let checks = declaration.rows.iter().enumerate().map(|(number, (cfgs, row))| {
         // The name stands in the compiler's message.
         let fits = format_ident!("ROW_{}_FITS_THE_CONFIG", number + 1);
         let call = check(row, private)?;
-        Some(quote!(const #fits: () = #call;))
+        Some(quote!(#(#cfgs)* const #fits: () = #call;))
     });
     let checks = if sound { checks.collect::<Vec<_>>() } else { Vec::new() };
     quote! {

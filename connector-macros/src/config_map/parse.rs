@@ -1,16 +1,18 @@
+use crate::attributes;
 use crate::core_path;
 use crate::errors::Errors;
 use proc_macro2::{Ident, Span, TokenTree};
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
-use syn::{Lit, LitStr, Path, Token, Type, braced, bracketed, token};
+use syn::{Attribute, Lit, LitStr, Path, Token, Type, braced, bracketed, token};
 
 /// A map as it is written.
 pub struct Declaration {
     pub core: Option<Path>,
     /// The type of the model's config.
     pub config: Type,
-    pub rows: Vec<Row>,
+    /// The rows, with the `#[cfg(…)]` before each.
+    pub rows: Vec<(Vec<Attribute>, Row)>,
 }
 
 pub enum Row {
@@ -82,7 +84,8 @@ impl Declaration {
         }
         let mut rows = Vec::new();
         while !body.is_empty() {
-            match errors.ok(row(&body)) {
+            let row = attributes::cfgs(&body).and_then(|cfgs| Ok((cfgs, row(&body)?)));
+            match errors.ok(row) {
                 Some(row) => rows.push(row),
                 None => skip(&body),
             }

@@ -9,7 +9,7 @@ use crate::operation::{self, Said};
 use crate::pattern::{Chosen, Key, combinations, distinct, expand_all, keys};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
-use syn::{LitStr, Path};
+use syn::{Attribute, LitStr, Path};
 
 /// Turns rows as they are written into rows of the core.
 pub struct Expansion<'a> {
@@ -79,7 +79,39 @@ impl<'a> Expansion<'a> {
             }
             Entry::Equal(row) => self.equal(row, scope, rows),
             Entry::Ignore { pattern, when, .. } => self.ignore(pattern, when, scope, rows),
+            Entry::Cfg(cfgs, entry) => self.cfg(cfgs, entry, scope, rows),
         }
+    }
+
+    /// All that a row stands for, with the checks of its operations, as one expression: a block
+    /// without prefixes.
+    fn cfg(
+        &mut self,
+        cfgs: &[Attribute],
+        entry: &Entry,
+        scope: &Scope,
+        rows: &mut Vec<TokenStream>,
+    ) {
+        let private = self.private;
+        let around = std::mem::take(&mut self.checks);
+        let inside = self.inside(std::slice::from_ref(entry), scope);
+        let checks = std::mem::replace(&mut self.checks, around);
+        let when = Condition::default().expand(private);
+        let at = core_path::location(private, cfgs[0].pound_token.spans[0]);
+        rows.push(quote! {
+            #(#cfgs)*
+            {
+                #checks
+                #private::Row::Block(#private::Block {
+                    source: #private::Pattern::EMPTY,
+                    target: #private::Pattern::EMPTY,
+                    when: #when,
+                    optional: false,
+                    rows: &[#(#inside),*],
+                    at: #at,
+                })
+            }
+        });
     }
 
     fn rule(&mut self, rule: &RuleRow, scope: &Scope, rows: &mut Vec<TokenStream>) {

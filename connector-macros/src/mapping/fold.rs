@@ -112,6 +112,7 @@ fn may_close(row: &Entry, open: &Open) -> bool {
                     _ => false,
                 }
         }
+        Entry::Cfg(_, entry) => may_close(entry, open),
         Entry::Block(block) => block.rows.iter().any(|row| may_close(row, open)),
         Entry::OneOf(_, branches) => {
             branches.iter().any(|branch| branch.rows.iter().any(|row| may_close(row, open)))

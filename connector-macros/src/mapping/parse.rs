@@ -1,4 +1,5 @@
 use crate::args::{self, did_you_mean, list, skip_to_comma};
+use crate::attributes;
 use crate::condition::Condition;
 use crate::errors::Errors;
 use crate::fold::{Written, axis};
@@ -6,7 +7,7 @@ use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::buffer::Cursor;
 use syn::parse::ParseStream;
-use syn::{LitStr, Path, Token, braced, parenthesized, token};
+use syn::{Attribute, LitStr, Path, Token, braced, parenthesized, token};
 
 /// One entry of a mapping as it is written.
 pub enum Entry {
@@ -16,7 +17,24 @@ pub enum Entry {
     Rules(Path),
     OneOf(Span, Vec<Branch>),
     Equal(EqualRow),
-    Ignore { pattern: LitStr, when: Condition, extent: Extent },
+    Ignore {
+        pattern: LitStr,
+        when: Condition,
+        extent: Extent,
+    },
+    /// A row under `#[cfg(…)]`.
+    Cfg(Vec<Attribute>, Box<Entry>),
+}
+
+impl Entry {
+    /// Whether it ends with braces, after which no comma is needed.
+    fn is_closed(&self) -> bool {
+        match self {
+            Entry::Block(_) | Entry::OneOf(..) => true,
+            Entry::Cfg(_, entry) => entry.is_closed(),
+            _ => false,
+        }
+    }
 }
 
 /// From the first token of a row to the last of its suffixes; of a block, of its head.
@@ -110,8 +128,8 @@ pub fn rows(input: ParseStream<'_>, errors: &Errors) -> Vec<Entry> {
     let mut rows = Vec::new();
     while !input.is_empty() {
         let start = input.cursor();
-        let row = errors.ok(entry(input, errors));
-        let closed = matches!(row, Some(Entry::Block(_) | Entry::OneOf(..)));
+        let row = errors.ok(attributed(input, errors));
+        let closed = row.as_ref().is_some_and(Entry::is_closed);
         if row.is_none() {
             skip_to_comma(input);
         } else if !closed && !input.is_empty() && !input.peek(Token![,]) {
@@ -133,6 +151,7 @@ pub fn rows(input: ParseStream<'_>, errors: &Errors) -> Vec<Entry> {
 /// Whether what stands here can only be the next row.
 fn begins_row(input: ParseStream<'_>) -> bool {
     input.peek(LitStr)
+        || input.peek(Token![#])
         || input.peek(token::Paren)
         || input.peek(Token![..])
         || input.peek(word::copy)
@@ -150,6 +169,13 @@ fn unknown_suffix(input: ParseStream<'_>) -> syn::Error {
         Err(_) => String::new(),
     };
     input.error(format!("expected `,`, or one of {}{near}", list(&WORDS)))
+}
+
+/// A row with the attributes before it.
+fn attributed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
+    let cfgs = attributes::cfgs(input)?;
+    let entry = entry(input, errors)?;
+    Ok(if cfgs.is_empty() { entry } else { Entry::Cfg(cfgs, Box::new(entry)) })
 }
 
 fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {

@@ -49,6 +49,7 @@ pub fn places(entries: &[Entry], out: &mut Vec<Place>) {
                 }
             }
             Entry::Equal(row) => out.push(Place::of(row.left.span(), &row.extent)),
+            Entry::Cfg(_, entry) => places(std::slice::from_ref(entry), out),
             Entry::Ignore { pattern, extent, .. } => out.push(Place::of(pattern.span(), extent)),
         }
     }

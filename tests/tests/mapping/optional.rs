@@ -3,7 +3,11 @@
 use connector_core::checkpoint::Checkpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
-use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
+use connector_core::testing::prove_lossless;
+use connector_core::{
+    Mapping, ModelConnector, Result, Tensor, mapping, model_importer, ops, param_schema,
+    state_transform,
+};
 use connector_tests::{
     Bench, Model, Tensor as Made, assert_same_tensors, export_options, options, read_tensors,
 };
@@ -85,4 +89,44 @@ fn a_part_of_a_block_is_refused() {
     let text = Bench::new(&model).refuse(options(|_| {})).to_string();
     assert!(text.contains("rename needs layers.1.lora.c"), "{text}");
     assert!(text.contains("is there in part: all of it, or none"), "{text}");
+}
+
+#[state_transform]
+fn one_way(x: Tensor) -> Tensor {
+    x
+}
+
+param_schema! {
+    Half(c: Sizes) {
+        axis layer = c.layers;
+        "layers.{layer}.kept": [4];
+        "layers.{layer}.lost": [4];
+    }
+}
+
+struct HfHalf;
+
+#[model_importer(Half, "hf", architectures = ["Half"])]
+impl ModelConnector for HfHalf {
+    const MAPPING: Mapping = mapping! {
+        "layers.{layer}" => "layers.{layer}" optional {
+            "kept" => "kept",
+            "lost" => "lost" via one_way,
+        },
+    };
+
+    fn config(_: &Checkpoint) -> Result<Sizes> {
+        Ok(Sizes { layers: 3 })
+    }
+
+    fn source_config(_: &Sizes, _: Option<&Value>) -> Result<Value> {
+        Ok(json!({}))
+    }
+}
+
+#[test]
+fn what_has_no_way_back_leaves_the_rest_of_its_block_to_be_shown() {
+    let shown = prove_lossless::<HfHalf>(&Sizes { layers: 3 }).unwrap();
+    let exempt: Vec<&str> = shown.exempt.iter().map(|exempt| exempt.keys.as_str()).collect();
+    assert_eq!((shown.parameters, exempt), (3, vec!["layers.{0..2}.lost"]));
 }

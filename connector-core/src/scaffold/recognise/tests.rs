@@ -206,7 +206,16 @@ fn every_idiom_has_its_shape_and_its_operation() {
         let sources: Vec<Sizes> =
             rule.sources.iter().map(|_| Sizes(vec![Some(2); rule.shape.len()])).collect();
         let made = made(&rule.via, &sources).map(|sizes| sizes.0.len());
-        assert_eq!(made, Some(rule.shape.len()), "{}", rule.target);
+        assert_eq!(made, Ok(rule.shape.len()), "{}", rule.target);
         assert!(!format!("{:?} {}", rule.sources, rule.target).contains("{p}"), "{}", rule.target);
     }
+}
+
+#[test]
+fn shapes_follow_through_a_chain() {
+    let sizes = || [Sizes(vec![Some(2), Some(3)]), Sizes(vec![Some(4), Some(3)])];
+    let through = |via: &str| made(via, &sizes()).map(|sizes| sizes.0);
+    assert_eq!(through("(ops::concat2, ops::transpose)"), Ok(vec![Some(3), Some(6)]));
+    assert_eq!(through("ops::concat2"), Ok(vec![Some(6), Some(3)]));
+    assert_eq!(through("(ops::concat2, flip, ops::transpose)"), Err("flip".into()));
 }
