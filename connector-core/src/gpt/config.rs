@@ -1,5 +1,5 @@
 use super::rope::RopeScaling;
-use crate::config::{Args, ConfigFields, Field, FieldType, Kind, Misfit, Scalar};
+use crate::config::{Args, ConfigFields, Field, FieldType, Kind, LARGEST, LONGEST, Misfit, Scalar};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -181,17 +181,12 @@ pub(crate) const ELSEWHERE: [(&str, Scalar); 23] = [
     ("window_attn_skip_freq", NULL),
 ];
 
-/// The largest size that a config may name. Products of three of them fit in 64 bits twice over.
-const LARGEST: usize = 1 << 20;
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
 pub(super) const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
 const MOST_EXPERTS: usize = 1 << 12;
-
-/// The longest sequence that a config may name.
-pub(super) const LONGEST: usize = 1 << 31;
 
 /// For serde: noise of the width 0 is no noise, and Megatron-core's sampling refuses it.
 fn noise<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {

@@ -109,6 +109,7 @@ pub fn rope(fields: &Fields<'_>, default_base: f64) -> (f64, Option<RopeScaling>
                 format!("is \"{other}\"; this importer knows \"llama3\", \"linear\", \"default\"");
             fields.refuse(&name("rope_type"), problem);
             // What the other fields mean, only that kind says.
+            fields.carry(object);
             return (base, None);
         }
     };
