@@ -192,10 +192,11 @@ impl<'a> Fields<'a> {
     }
 
     /// Settles every field that was not read: those that `carried` lists and those that have no effect
-    /// in any model, [`WITHOUT_EFFECT`], are carried; for the others see
-    /// [`refuse_rest`](Self::refuse_rest).
+    /// in any model, [`WITHOUT_EFFECT`], are carried, and so is `model_type`, which says as the
+    /// architecture does whom the file is for; for the others see [`refuse_rest`](Self::refuse_rest).
     pub fn settle_rest(&self, carried: &[&str]) {
-        carried.iter().chain(WITHOUT_EFFECT).for_each(|name| self.carry(name));
+        let known = carried.iter().chain(WITHOUT_EFFECT).chain(&["model_type"]);
+        known.for_each(|name| self.carry(name));
         self.refuse_rest();
     }
 
