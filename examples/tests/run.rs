@@ -100,5 +100,7 @@ fn a_draft_like_the_own_model_takes_its_rules_over() {
     ] {
         assert!(draft.text.contains(want), "{want}\n{}", draft.text);
     }
-    assert_eq!(draft.undecided.len(), 1, "{:?}", draft.undecided);
+    let of_config = draft.undecided.last().unwrap();
+    assert!(of_config.starts_with("\"patch_size\" is 2: "), "{of_config}");
+    assert_eq!(draft.undecided.len(), 2, "{:?}", draft.undecided);
 }

@@ -1,6 +1,8 @@
 //! What a config may say, what it must say, and what is refused by name.
 
 use connector_core::Error;
+use connector_core::checkpoint::Checkpoint;
+use connector_core::connector::Registry;
 use connector_core::plan::FindingKind;
 use connector_tests::{
     Bench, Model, Tensor, config, export_options, interleave_qkv, llama, options,
@@ -240,6 +242,109 @@ fn a_field_that_nobody_knows_is_carried_on_request() {
     connector_core::export_ckpt(bench.out(), &back, export_options(|_| {})).unwrap();
     let written = fs::read(back.join("config.json")).unwrap();
     assert_eq!(written, fs::read(bench.source().join("config.json")).unwrap());
+}
+
+/// Fields of other models and of other tools: each is refused, or a family has declared it.
+#[test]
+fn fields_of_other_models_are_refused_or_declared() {
+    let foreign: Value = serde_json::from_str(
+        r#"{
+        "dim_model_base": 256, "is_encoder_decoder": true,
+        "auto_map": {"AutoModelForCausalLM": "modeling_x.X"}, "first_k_dense_replace": 1,
+        "decoder_sparse_step": 2, "learned_pos_emb": true, "use_mrope": true,
+        "mrope_section": [1, 1, 2], "ffn_type": "geglu", "ln_type": "layernorm",
+        "norm_type": "layernorm", "use_ssmax": true, "pos_emb": "learned", "nope": true,
+        "topk_method": "noaux_tc", "n_group": 2, "topk_group": 2, "use_mla": true,
+        "ssm_state_size": 16, "mamba_d_state": 16, "qkv_clip": 8.0, "clip_qkv": 8.0, "z_loss": 0.1,
+        "d_ff": 99, "n_embd": 99, "n_head": 3, "num_heads": 3, "head_size": 4, "d_kv": 4,
+        "rotary_dim": 4, "rotary_pct": 0.5, "partial_rotary_factor": 0.5, "rope_interleaved": true,
+        "rope_interleave": true, "original_max_position_embeddings": 128, "max_seq_len": 99,
+        "ntk_alpha": 2.0, "use_dynamic_ntk": true, "use_logn_attn": true, "use_logn": true,
+        "yarn": {"factor": 4}, "longrope": true, "scale_emb": 12, "scale_depth": 1.4,
+        "embedding_multiplier": 12.0, "residual_multiplier": 0.22, "logits_scaling": 8.0,
+        "attention_multiplier": 0.01, "use_qk_norm": true, "qk_layernorm": true,
+        "sandwich_norm": true, "post_norm": true, "use_pre_ln": false, "prenorm": false,
+        "tie_lm_head": true, "tie_embeddings": true, "untie": true, "gating": "sigmoid",
+        "num_nextn_predict_layers": 1, "num_recurrent_steps": 4, "loop_count": 2,
+        "depth_scale": 0.1, "cope": true, "sinks": true, "use_sinks": true, "sink_size": 4,
+        "diffusion": true, "mask_ratio": 0.1, "is_decoder": false,
+        "use_bidirectional_attention": true, "chunk_size": 64, "chunk_size_feed_forward": 2,
+        "pruned_heads": {"0": [1]}, "quantization_config": {"quant_method": "fp8"},
+        "compression_config": {"a": 1}, "add_cross_attention": true,
+        "cross_attention_hidden_size": 3, "attn_version": 2, "rope_version": 2,
+        "attention_version": "mla", "mlp_dtype_mode": "int8", "head_label": 1,
+        "gate_initializer_mode": "x", "pretraining_tp": 2, "use_cache": false,
+        "torch_dtype": "float16", "dtype": "bfloat16", "head_dim": 16, "attention_dropout": 0.3,
+        "sliding_window": 16, "use_sliding_window": true, "max_window_layers": 1,
+        "layer_types": ["full_attention", "full_attention"],
+        "rope_parameters": {"rope_type": "default", "rope_theta": 5000.0}, "num_experts": 4,
+        "hidden_activation": "gelu", "final_logit_softcapping": 30.0,
+        "attn_logit_softcapping": 50.0, "query_pre_attn_scalar": 256, "num_kv_shared_layers": 1,
+        "tokenizer_class": "X", "moe_layers": [1], "router_jitter_noise": 0.1,
+        "output_router_logits": true, "bidirectional": true, "vocab_size": null,
+        "model_type": "llama4", "transformers.js_config": {}, "unpadded_vocab_size": 90,
+        "pad_vocab_size_multiple": 64
+        }"#,
+    )
+    .unwrap();
+    // Without effect in every family, or with a value that says nothing else.
+    let every = [
+        "attention_dropout",
+        "head_dim",
+        "is_decoder",
+        "tokenizer_class",
+        "transformers.js_config",
+        "use_cache",
+    ];
+    let fixtures = [
+        ("llama", &["max_window_layers", "layer_types", "torch_dtype"][..]),
+        ("gemma", &["max_window_layers", "layer_types", "torch_dtype", "dtype"]),
+        ("mistral", &["sliding_window", "use_sliding_window", "layer_types", "torch_dtype"]),
+        (
+            "mixtral",
+            &[
+                "sliding_window",
+                "use_sliding_window",
+                "layer_types",
+                "torch_dtype",
+                "dtype",
+                "num_experts",
+                "router_jitter_noise",
+                "output_router_logits",
+            ],
+        ),
+        ("llama3_tied", &["max_window_layers", "rope_parameters", "dtype"]),
+        ("qwen2", &["max_window_layers", "sliding_window", "dtype"]),
+        ("qwen3", &["max_window_layers", "sliding_window", "dtype"]),
+        (
+            "qwen3_moe",
+            &[
+                "max_window_layers",
+                "sliding_window",
+                "dtype",
+                "decoder_sparse_step",
+                "num_experts",
+                "output_router_logits",
+            ],
+        ),
+    ];
+    let registry = Registry::get().unwrap();
+    for (fixture, own) in fixtures {
+        let bench = Bench::new(&Model::fixture(fixture));
+        let file = bench.source().join("config.json");
+        let config: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        for (name, value) in foreign.as_object().unwrap() {
+            let mut changed = config.clone();
+            changed[name] = value.clone();
+            fs::write(&file, changed.to_string()).unwrap();
+            let declared = every.contains(&name.as_str()) || own.contains(&name.as_str());
+            let checkpoint = Checkpoint::open(bench.source()).unwrap();
+            let importer = registry.importer("hf", None, &checkpoint.architectures()).unwrap();
+            let read = importer.connector.configure(&checkpoint, &[]);
+            let taken = read.is_ok() && checkpoint.findings().is_empty();
+            assert_eq!(taken, declared, "{fixture}: \"{name}\": {value}");
+        }
+    }
 }
 
 #[test]

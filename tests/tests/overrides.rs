@@ -246,7 +246,9 @@ fn an_own_convert_state_that_does_not_fit_writes_nothing() {
     ] {
         let mut model = Model::fixture("llama");
         model.config["_trouble"] = trouble.into();
-        let error = Bench::new(&model).refuse(in_format("own")).to_string();
+        let mut options = in_format("own");
+        options.plan.carry.push("_trouble".into());
+        let error = Bench::new(&model).refuse(options).to_string();
         assert!(error.contains(want), "{trouble}: {error}");
         assert!(trouble == "panic" || error.contains("overrides.rs:"), "{error}");
     }

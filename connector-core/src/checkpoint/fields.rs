@@ -1,3 +1,4 @@
+use super::without_effect::WITHOUT_EFFECT;
 use crate::base::{Advice, Finding, FindingKind, Refusal};
 use crate::checkpoint::Result;
 use serde::Serialize;
@@ -59,7 +60,8 @@ impl<'a> Fields<'a> {
 
     /// The value of a field as it is; dots lead into objects, `rope_parameters.rope_theta`.
     pub fn raw(&self, name: &str) -> Option<&'a Value> {
-        name.split('.').try_fold(self.config, |value, part| value.get(part))
+        let whole = self.config.get(name);
+        whole.or_else(|| name.split('.').try_fold(self.config, |value, part| value.get(part)))
     }
 
     /// A field that must be there. A stand-in, the type's default, if it is not: mind divisions.
@@ -159,57 +161,61 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Settles every field that was not read: null is carried, as are tools' own notes, whose names
-    /// begin with `_`, and fields that the user wants to; any other is a finding. A field that nobody knows may change what the model computes.
+    /// Settles every field that was not read, those of nested objects one by one: null is carried, as
+    /// are fields that the user wants to; any other is a finding. A field that nobody knows may
+    /// change what the model computes.
     pub fn refuse_rest(&self) {
-        for (name, value) in self.config.as_object().into_iter().flatten() {
-            if self.is_settled(name) {
-                continue;
-            }
-            if value.is_null() || name.starts_with('_') || self.log().carry.contains(name) {
-                self.carry(name);
-                continue;
-            }
-            let value = shown(value);
-            self.refuse(name, format!("is {value}, and this importer does not know the field"));
-            if let Some(finding) = self.log().findings.last_mut() {
-                finding.advice.push(Advice::CarryField);
-            }
-        }
+        self.refuse_rest_of("", self.config);
     }
 
-    /// Settles every field that was not read: those in `harmless`, those that are switched off, and
-    /// those whose names say that they are about the tokenizer, training or the file itself are
-    /// carried; any other is a finding.
-    pub fn settle_rest(&self, harmless: &[&str]) {
-        let Some(config) = self.config.as_object() else { return };
-        for (name, value) in config {
-            if self.is_settled(name) {
+    fn refuse_rest_of(&self, prefix: &str, object: &Value) {
+        for (name, value) in object.as_object().into_iter().flatten() {
+            let name = format!("{prefix}{name}");
+            if self.is_settled(&name) {
                 continue;
             }
-            if harmless.contains(&name.as_str()) || is_off(name, value) || !changes_behaviour(name)
-            {
-                self.log().report.carried.insert(name.clone(), value.clone());
+            if value.is_null() || self.log().carry.contains(&name) {
+                self.carry(&name);
+            } else if value.is_object() && self.is_settled_inside(&name) {
+                self.refuse_rest_of(&format!("{name}."), value);
             } else {
                 let value = shown(value);
-                self.refuse(name, format!("is {value}, and this importer does not know the field"));
+                self.refuse(
+                    &name,
+                    format!("is {value}, and this importer does not know the field"),
+                );
                 if let Some(finding) = self.log().findings.last_mut() {
-                    let note =
-                        "if it changes nothing, the importer may say so: `fields.settle_rest`";
-                    finding.notes.push(note.into());
+                    finding.advice.push(Advice::CarryField);
                 }
             }
         }
     }
 
-    /// Whether the field, or one inside it, was read or refused.
+    /// Settles every field that was not read: those that `carried` lists and those that have no effect
+    /// in any model, [`WITHOUT_EFFECT`], are carried, and so is `model_type`, which says as the
+    /// architecture does whom the file is for; for the others see [`refuse_rest`](Self::refuse_rest).
+    pub fn settle_rest(&self, carried: &[&str]) {
+        let known = carried.iter().chain(WITHOUT_EFFECT).chain(&["model_type"]);
+        known.for_each(|name| self.carry(name));
+        self.refuse_rest();
+    }
+
+    /// Whether the field was read or refused.
     fn is_settled(&self, name: &str) -> bool {
-        let log = self.log();
-        let inside = format!("{name}.");
-        let mut read = log.report.consumed.keys().chain(log.report.carried.keys());
-        let refused = [format!("\"{name}\""), format!("\"{inside}")];
-        read.any(|read| read == name || read.starts_with(&inside))
-            || log.findings.iter().any(|f| refused.iter().any(|r| f.problem.starts_with(r)))
+        let (log, refused) = (self.log(), format!("\"{name}\""));
+        let FieldReport { consumed, carried, .. } = &log.report;
+        consumed.contains_key(name)
+            || carried.contains_key(name)
+            || log.findings.iter().any(|finding| finding.problem.starts_with(&refused))
+    }
+
+    /// Whether a field inside this one was read or refused.
+    fn is_settled_inside(&self, name: &str) -> bool {
+        let (log, inside) = (self.log(), format!("{name}."));
+        let FieldReport { consumed, carried, .. } = &log.report;
+        let refused = format!("\"{inside}");
+        consumed.keys().chain(carried.keys()).any(|read| read.starts_with(&inside))
+            || log.findings.iter().any(|finding| finding.problem.starts_with(&refused))
     }
 
     /// Fails if a field is missing or malformed; what else was recorded goes into the plan's
@@ -237,177 +243,11 @@ pub(crate) fn shown(value: &Value) -> String {
     }
 }
 
-/// Whether a field of this name with this value switches nothing on.
-pub(crate) fn is_off(name: &str, value: &Value) -> bool {
-    // What a Llama has, so that `false` is the news.
-    const ON: [&str; 6] =
-        ["is_causal", "causal", "use_rope", "use_rotary_embeddings", "gated_mlp", "use_rms_norm"];
-    // What multiplies, so that 1 is off and 0 is not.
-    const FACTORS: [&str; 4] = ["multiplier", "scale", "scaling", "factor"];
-    let factor = FACTORS.iter().any(|word| name.ends_with(word));
-    match value {
-        Value::Null => true,
-        Value::Bool(on) => *on == ON.contains(&name),
-        Value::Number(number) => number.as_f64() == Some(if factor { 1.0 } else { 0.0 }),
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-    }
-}
-
-/// Whether a field of this name is about what a model computes. Configs carry much that is not:
-/// ids of special tokens, defaults of training and generation, notes of the tool that wrote them.
-/// A name nobody has seen is judged by its words.
-pub(crate) fn changes_behaviour(name: &str) -> bool {
-    // Parts of names that say so, whatever else is in the name.
-    const HARMLESS: [&str; 20] = [
-        "token_id",
-        "tokenizer",
-        "dropout",
-        "pdrop",
-        "version",
-        "dtype",
-        "use_cache",
-        "return_dict",
-        "output_attentions",
-        "output_hidden_states",
-        "output_scores",
-        "label",
-        "problem_type",
-        "name_or_path",
-        "implementation",
-        "flash_att",
-        "logits_to_keep",
-        "checkpointing",
-        "initializer",
-        "pretraining",
-    ];
-    const BEHAVIOUR: [&str; 66] = [
-        "act",
-        "activation",
-        "alibi",
-        "attention",
-        "attn",
-        "audio",
-        "bias",
-        "bidirectional",
-        "block",
-        "blocks",
-        "cap",
-        "causal",
-        "clip",
-        "compression",
-        "conv",
-        "embedding",
-        "embeddings",
-        "expert",
-        "experts",
-        "factor",
-        "gate",
-        "gated",
-        "head",
-        "heads",
-        "hidden",
-        "hyper",
-        "kv",
-        "layer",
-        "layernorm",
-        "layers",
-        "limit",
-        "logit",
-        "logits",
-        "lora",
-        "mlp",
-        "moe",
-        "mtp",
-        "multiplier",
-        "mup",
-        "norm",
-        "parallel",
-        "position",
-        "prediction",
-        "prefix",
-        "qk",
-        "quant",
-        "quantization",
-        "query",
-        "residual",
-        "rms",
-        "rope",
-        "rotary",
-        "router",
-        "scale",
-        "scaling",
-        "shared",
-        "shift",
-        "sliding",
-        "softcap",
-        "softcapping",
-        "softmax",
-        "swiglu",
-        "temperature",
-        "text",
-        "vision",
-        "window",
-    ];
-    if name.starts_with('_') || HARMLESS.iter().any(|part| name.contains(part)) {
-        return false;
-    }
-    let mut words = name.split(['_', '-', '.']);
-    words.any(|word| BEHAVIOUR.contains(&word.to_ascii_lowercase().as_str()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::checkpoint::Error;
     use serde_json::json;
-
-    #[test]
-    fn names_tell_whether_a_field_changes_what_a_model_computes() {
-        for (name, want) in [
-            ("attention_multiplier", true),
-            ("final_logit_softcapping", true),
-            ("use_qk_norm", true),
-            ("quantization_config", true),
-            ("sliding_window", true),
-            ("layer_types", true),
-            ("residual_scale", true),
-            ("bos_token_id", false),
-            ("attention_dropout", false),
-            ("transformers_version", false),
-            ("_attn_implementation", false),
-            ("my_company_note", false),
-            ("output_multiplier", true),
-            ("attn_output_gate", true),
-            ("token_shift", true),
-            ("final_softcap", true),
-            ("swiglu_limit", true),
-            ("text_config", true),
-            ("attn_implementation", false),
-            ("attn_pdrop", false),
-            ("num_logits_to_keep", false),
-        ] {
-            assert_eq!(changes_behaviour(name), want, "{name}");
-        }
-    }
-
-    #[test]
-    fn what_is_off_changes_nothing() {
-        for (name, value, want) in [
-            ("num_experts", json!(0), true),
-            ("pruned_heads", json!({}), true),
-            ("logit_scale", json!(1.0), true),
-            ("logit_scale", json!(0.0), false),
-            ("residual_multiplier", json!(0.5), false),
-            ("use_qk_norm", json!(false), true),
-            ("use_qk_norm", json!(true), false),
-            ("use_rope", json!(false), false),
-            ("is_causal", json!(true), true),
-        ] {
-            assert_eq!(is_off(name, &value), want, "{name} {value}");
-        }
-    }
 
     #[test]
     fn all_missing_fields_come_in_one_error() {
@@ -428,13 +268,19 @@ mod tests {
 
     #[test]
     fn what_is_not_read_is_carried_or_refused() {
-        let config = json!({"x_scale": 2.0, "y_scale": null, "bos_token_id": 1, "known_scale": 3});
+        let config = json!({
+            "x_scale": 2.0, "y_scale": null, "bos_token_id": 1, "known_scale": 3, "_period": 6,
+            "inner": {"read": 1, "unread": 2, "null": null}, "unread": {"a": 1}, "a.b": {},
+        });
         let log = Mutex::new(FieldLog::default());
         let fields = Fields::new(&config, &log);
-        fields.settle_rest(&["known_scale"]);
+        fields.required::<usize>("inner.read");
+        fields.settle_rest(&["known_scale", "a.b"]);
         let log = log.lock().unwrap();
-        assert_eq!(log.findings.len(), 1);
-        assert!(log.findings[0].problem.starts_with("\"x_scale\" is 2.0"));
-        assert_eq!(log.report.carried.len(), 3);
+        let refused = log.findings.iter().map(|finding| finding.problem.split(' ').next().unwrap());
+        let refused: Vec<_> = refused.collect();
+        assert_eq!(refused, ["\"x_scale\"", "\"_period\"", "\"inner.unread\"", "\"unread\""]);
+        let carried: Vec<_> = log.report.carried.keys().collect();
+        assert_eq!(carried, ["a.b", "bos_token_id", "inner.null", "known_scale", "y_scale"]);
     }
 }

@@ -18,6 +18,7 @@ mod tensors;
 pub mod torch;
 pub mod torch_dist;
 pub mod torch_save;
+mod without_effect;
 
 pub(crate) use checksums::Checking;
 pub use checksums::{Checked, Damage};
@@ -28,8 +29,8 @@ pub use directory::Checkpoint;
 pub(crate) use directory::Snapshot;
 pub(crate) use directory::hub_revision;
 pub use error::{Error, Result};
+pub(crate) use fields::shown;
 pub use fields::{FieldReport, Fields};
-pub(crate) use fields::{changes_behaviour, is_off, shown};
 pub(crate) use files::Form;
 pub use flavor::Flavor;
 pub(crate) use flavor::{Directory, Home, TRACKER};
@@ -40,6 +41,7 @@ pub(crate) use sidecar::holds_weights;
 pub(crate) use sidecar::{Sidecar, Sidecars, is_tokenizer};
 pub(crate) use small::Small;
 pub use tensors::Tensors;
+pub use without_effect::WITHOUT_EFFECT;
 
 /// The form in which Hugging Face's directories at `path` have their weights: safetensors, or where
 /// there are none but a `pytorch_model.bin`, that, as transformers does.

@@ -45,18 +45,86 @@ pub enum Args {
 }
 
 /// A model's config whose fields are declared, so that a [`config_map!`](crate::config_map) can be
-/// held against them.
+/// held against them. [`config_fields!`](crate::config_fields) declares a struct and its fields.
 #[diagnostic::on_unimplemented(
     message = "the fields of `{Self}` are not declared",
     note = "`config_map!` is for configs with a table of their fields, such as `GptConfig`; \
-            a connector for another config has a `fn config` of its own"
+            declare a struct of your own with `config_fields!`"
 )]
 pub trait ConfigFields {
     /// Every field.
     const FIELDS: &'static [Field];
 
-    /// What in `config`, as JSON, makes no model.
-    fn misfits(config: &Value) -> Vec<Misfit>;
+    /// What in `config`, as JSON, makes no model. The default: a size that is 0, or so large that a
+    /// shape may overflow.
+    fn misfits(config: &Value) -> Vec<Misfit> {
+        let sizes = Self::FIELDS.iter().filter(|field| field.kind == Kind::Size);
+        let misfit = |field: &Field| {
+            let size = config.get(field.name)?.as_u64()?;
+            // No shape is made of it.
+            let largest = if field.name == "seq_length" { LONGEST } else { LARGEST };
+            let problem = format!("is {size}; it should be from 1 to {largest}");
+            let fits = (1..=largest as u64).contains(&size);
+            (!fits).then_some(Misfit { field: field.name, problem })
+        };
+        sizes.filter_map(misfit).collect()
+    }
+}
+
+/// The largest size that a config may name. Products of three of them fit in 64 bits twice over.
+pub(crate) const LARGEST: usize = 1 << 20;
+
+/// The longest sequence that a config may name.
+pub(crate) const LONGEST: usize = 1 << 31;
+
+/// Declares the struct of a model's config and the table of its fields, which a
+/// [`config_map!`](crate::config_map) is held against. Every field has to be made by a row.
+///
+/// ```
+/// use connector_core::config::ConfigMap;
+/// use connector_core::{config_fields, config_map, gpt};
+///
+/// config_fields! {
+///     /// What Kestrel's shapes follow from.
+///     #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+///     pub struct KestrelConfig {
+///         /// The width of the residual stream.
+///         pub hidden_size: usize,
+///         /// What a layer adds is multiplied by this.
+///         pub residual_scale: f64,
+///     }
+/// }
+///
+/// const CONFIG: ConfigMap = config_map! { KestrelConfig {
+///     "model_type" = "kestrel",
+///     "hidden_size" <=> hidden_size,
+///     "residual_scale" <=> residual_scale = 1.0,
+/// }};
+/// ```
+#[macro_export]
+macro_rules! config_fields {
+    (
+        $(#[$attribute:meta])*
+        $visible:vis struct $Config:ident {
+            $( $(#[$doc:meta])* $shown:vis $field:ident: $type:ty ),* $(,)?
+        }
+    ) => {
+        $(#[$attribute])*
+        $visible struct $Config {
+            $( $(#[$doc])* $shown $field: $type, )*
+        }
+
+        impl $crate::config::ConfigFields for $Config {
+            const FIELDS: &'static [$crate::config::Field] = &[
+                $( $crate::config::Field {
+                    name: ::core::stringify!($field),
+                    kind: <$type as $crate::config::FieldType>::KIND,
+                    core: ::core::option::Option::None,
+                    args: $crate::config::Args::Unsaid,
+                }, )*
+            ];
+        }
+    };
 }
 
 /// A field of a config that makes no model.

@@ -17,6 +17,7 @@ mod write;
 
 pub use codec::{Codec, NOT};
 pub use field::{Args, ConfigFields, Field, FieldType, Kind, Misfit};
+pub(crate) use field::{LARGEST, LONGEST};
 pub use proof::{check_carried, check_config, check_field, check_only};
 pub use read::Reading;
 pub use scalar::Scalar;
@@ -151,8 +152,31 @@ impl ConfigMap {
         }
     }
 
+    /// The value that a field of the format has in every file.
+    pub(crate) fn constant(&self, name: &str) -> Option<Value> {
+        self.flat().into_iter().find_map(|row| match row {
+            Row::Constant { name: field, value } if *field == name => Some(value.value()),
+            _ => None,
+        })
+    }
+
+    /// Whether a row knows the field `name` of the format, and, of a neutral one, its values.
+    pub(crate) fn knows(&self, name: &str, value: &Value) -> bool {
+        self.flat().into_iter().any(|row| match row {
+            Row::Field(FieldRow { names, .. }) | Row::Part(Part { names, .. }) => {
+                names.contains(&name)
+            }
+            Row::Constant { name: field, .. } => *field == name,
+            Row::Carry(names) => names.contains(&name),
+            Row::Neutral { name: field, values } => {
+                *field == name && values.iter().any(|known| known.is(value))
+            }
+            _ => false,
+        })
+    }
+
     /// The format's name for a field of the model: its first spelling.
-    fn format_name(&self, model: &str) -> Option<&'static str> {
+    pub(crate) fn format_name(&self, model: &str) -> Option<&'static str> {
         self.flat().into_iter().find_map(|row| match row {
             Row::Field(row) if row.model == model => row.names.first().copied(),
             Row::Part(part) if part.model.contains(&model) => part.names.first().copied(),

@@ -65,9 +65,16 @@ impl<'a> Writing<'a> {
         self.model.get(model).unwrap_or(&Value::Null)
     }
 
-    /// Sets a field of the format.
+    /// Sets a field of the format; dots lead into objects.
     pub fn put(&mut self, name: &str, value: impl Into<Value>) {
-        self.fields.insert(name.into(), value.into());
+        let mut fields = &mut self.fields;
+        let mut name = name;
+        while let Some((outer, inner)) = name.split_once('.') {
+            let object = fields.entry(outer).or_insert_with(|| json!({}));
+            let Some(object) = object.as_object_mut() else { return };
+            (fields, name) = (object, inner);
+        }
+        fields.insert(name.into(), value.into());
     }
 
     /// `means_other` says that its absence is not what its row says.

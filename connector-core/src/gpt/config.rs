@@ -236,17 +236,12 @@ pub(crate) const ELSEWHERE: [(&str, Scalar); 9] = [
     ("multi_latent_attention", OFF),
 ];
 
-/// The largest size that a config may name. Products of three of them fit in 64 bits twice over.
-pub(super) const LARGEST: usize = 1 << 20;
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
 pub(super) const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
 pub(super) const MOST_EXPERTS: usize = 1 << 12;
-
-/// The longest sequence that a config may name.
-pub(super) const LONGEST: usize = 1 << 31;
 
 /// For serde: noise of the width 0 is no noise, and Megatron-core's sampling refuses it.
 fn noise<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {

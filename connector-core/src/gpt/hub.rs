@@ -2,6 +2,7 @@
 
 use super::config::{GptConfig, vocab_divisor};
 use super::{layers, rope, rotation, routing, sparse, window};
+use crate::checkpoint::WITHOUT_EFFECT;
 use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
 use crate::config_map;
 use serde_json::{Map, Value};
@@ -39,7 +40,7 @@ pub const SIZES: ConfigMap = config_map! { GptConfig {
     "initializer_range" <=> init_method_std = 0.02,
     "torch_dtype" | "dtype" <=> params_dtype = null via DTYPE,
     ..CLASS,
-    ..WITHOUT_EFFECT,
+    ..CARRIED,
 }};
 
 /// What the base class of transformers' configs has for every model.
@@ -59,28 +60,8 @@ const CLASS: ConfigMap = config_map! { GptConfig {
     neutral "rope_interleaved" = false,
 }};
 
-/// Ids of tokens, defaults of training and generation, notes of the tools that wrote the file.
-const WITHOUT_EFFECT: ConfigMap = config_map! { GptConfig {
-    carry [
-        "architectures", "transformers_version", "_name_or_path", "name_or_path",
-        "_attn_implementation", "attn_implementation", "_flash_attn_2_enabled",
-        "attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "classifier_dropout",
-        "bos_token_id", "eos_token_id", "pad_token_id", "sep_token_id", "unk_token_id",
-        "mask_token_id", "decoder_start_token_id", "forced_bos_token_id", "forced_eos_token_id",
-        "tokenizer_class", "prefix", "task_specific_params", "problem_type", "finetuning_task",
-        "id2label", "label2id", "num_labels",
-        "use_cache", "return_dict", "output_attentions", "output_hidden_states", "output_scores",
-        "return_dict_in_generate", "torchscript", "use_bfloat16", "tf_legacy_loss",
-        "num_logits_to_keep", "logits_to_keep", "gradient_checkpointing",
-        "max_sequence_length", "model_max_length", "cache_implementation",
-        "max_length", "min_length", "do_sample", "early_stopping", "num_beams", "num_beam_groups",
-        "diversity_penalty", "temperature", "top_k", "top_p", "typical_p", "repetition_penalty",
-        "length_penalty", "no_repeat_ngram_size", "encoder_no_repeat_ngram_size", "bad_words_ids",
-        "num_return_sequences", "remove_invalid_values", "exponential_decay_length_penalty",
-        "suppress_tokens", "begin_suppress_tokens",
-        "unsloth_version", "unsloth_fixed", "transformers.js_config",
-    ],
-}};
+/// [`WITHOUT_EFFECT`] as a row.
+const CARRIED: ConfigMap = part(&[Row::Carry(WITHOUT_EFFECT)]);
 
 /// Rotary embeddings, in the spelling of transformers 4 or 5: `rope_theta` and `rope_scaling`, or
 /// `rope_parameters`. `absent "rope_theta" = …` says what the class means by its absence.
@@ -213,8 +194,9 @@ const DTYPE: Codec = Codec {
     write: Value::clone,
 };
 
-/// The width of the model over the number of query heads.
-fn head_size(model: &Map<String, Value>) -> Value {
+/// The width of the model over the number of query heads: `kv_channels` of a file that does not say
+/// it.
+pub fn head_size(model: &Map<String, Value>) -> Value {
     let size = |name: &str| model.get(name).and_then(Value::as_u64).unwrap_or(0);
     (size("hidden_size") / size("num_attention_heads").max(1)).into()
 }

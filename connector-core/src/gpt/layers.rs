@@ -1,6 +1,7 @@
 //! What `config.json` says of each layer: which has a window.
 
-use super::config::{LONGEST, MOST_LAYERS};
+use super::config::MOST_LAYERS;
+use crate::config::LONGEST;
 use crate::config::{Part, Reading};
 use serde_json::{Value, json};
 

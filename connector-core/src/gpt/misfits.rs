@@ -1,8 +1,8 @@
 //! What in a config makes no model.
 
-use super::config::{LARGEST, LONGEST, MOST_EXPERTS, MOST_LAYERS};
+use super::config::{MOST_EXPERTS, MOST_LAYERS};
 use super::{GptConfig, RopeScaling};
-use crate::config::Misfit;
+use crate::config::{LARGEST, LONGEST, Misfit};
 
 /// The values of a field that is a choice.
 const CHOICES: [(&str, fn(&GptConfig) -> Option<&str>, &[&str]); 4] = [

@@ -275,6 +275,7 @@ pub(super) fn scaling(fields: &Fields<'_>, object: &str) -> Option<RopeScaling> 
             );
             fields.refuse(&name("rope_type"), problem);
             // What the other fields mean, only that kind says.
+            fields.carry(object);
             return None;
         }
     };

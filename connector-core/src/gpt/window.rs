@@ -1,8 +1,7 @@
 //! Attention that sees only so far back.
 
-use super::config::LONGEST;
 use crate::checkpoint::Fields;
-use crate::config::{Part, Scalar};
+use crate::config::{LONGEST, Part, Scalar};
 use serde_json::{Value, json};
 
 const NAME: &str = "sliding_window";

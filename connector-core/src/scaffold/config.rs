@@ -2,7 +2,6 @@
 
 use super::idioms::{SETTINGS, Setting, SettingKind};
 use super::names::{identifier, plain, unique};
-use crate::checkpoint::{changes_behaviour, is_off};
 use serde_json::Value;
 
 /// Where a checkpoint of several models keeps the language model's fields.
@@ -22,7 +21,7 @@ pub struct Field {
     pub meaning: String,
     /// Its value, if shapes may be made of it.
     pub size: Option<u64>,
-    /// What its absence means, in Rust; empty if it must be there.
+    /// What its absence means, as a row of a `config_map!` has it; empty if it must be there.
     pub absent: String,
     /// Whether the draft's config has it even if no shape needs it.
     pub wanted: bool,
@@ -148,13 +147,10 @@ impl<'a> Config<'a> {
         }
     }
 
-    /// The fields that change what a model computes, as far as names tell, and that nothing reads:
-    /// their paths and their values. What is carried without a question is
-    /// [`Fields::settle_rest`](crate::checkpoint::Fields::settle_rest)'s to say, here as there.
+    /// The fields that nothing reads and that are not null: their paths and their values.
     pub fn unread(&self, is_read: impl Fn(&Field) -> bool) -> Vec<(String, &'a Value)> {
         let read: Vec<&str> =
             self.fields.iter().filter(|field| is_read(field)).map(|f| f.path.as_str()).collect();
-        let opens = |name: &str, value: &Value| changes_behaviour(name) && !is_off(name, value);
         let mut unread = Vec::new();
         for (name, value) in self.json.as_object().into_iter().flatten() {
             if read.contains(&name.as_str()) || ROPE.contains(&name.as_str()) && self.rope {
@@ -165,13 +161,13 @@ impl<'a> Config<'a> {
                 Some(object) if read.iter().any(|path| path.starts_with(&inside)) => {
                     for (inner, value) in object {
                         let path = format!("{inside}{inner}");
-                        if !read.contains(&path.as_str()) && opens(inner, value) {
+                        if !read.contains(&path.as_str()) && !value.is_null() {
                             unread.push((path, value));
                         }
                     }
                 }
-                _ if opens(name, value) => unread.push((name.clone(), value)),
-                _ => {}
+                _ if value.is_null() => {}
+                _ => unread.push((name.clone(), value)),
             }
         }
         unread
@@ -223,11 +219,10 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_behaviour_and_is_not_read_is_open() {
+    fn what_is_not_read_is_listed() {
         let json = json!({
-            "hidden_size": 8, "residual_scale": 0.5, "use_qk_norm": false, "bos_token_id": 1,
-            "rope_theta": 1e4, "text_config": {"num_heads": 2, "attn_cap": 3.0},
-            "vision_config": {"layers": 2},
+            "hidden_size": 8, "residual_scale": 0.5, "use_qk_norm": null, "rope_theta": 1e4,
+            "text_config": {"num_heads": 2, "attn_cap": 3.0}, "vision_config": {"layers": 2},
         });
         let config = Config::new(&json);
         let unread = config.unread(|field| field.wanted);

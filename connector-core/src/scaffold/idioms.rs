@@ -261,7 +261,7 @@ pub struct Setting {
     pub spellings: &'static [&'static str],
     pub kind: SettingKind,
     pub meaning: &'static str,
-    /// What its absence means, in Rust.
+    /// What its absence means, as a row of a `config_map!` has it.
     pub absent: &'static str,
 }
 
@@ -315,7 +315,7 @@ pub const SETTINGS: [Setting; 23] = [
         "The number of query heads.",
     ),
     Setting {
-        absent: "num_attention_heads",
+        absent: "like num_attention_heads",
         ..setting(
             "num_query_groups",
             &[
@@ -330,7 +330,7 @@ pub const SETTINGS: [Setting; 23] = [
         )
     },
     Setting {
-        absent: "hidden_size / num_attention_heads.max(1)",
+        absent: "by gpt::head_size",
         ..setting("kv_channels", &["head_dim", "kv_channels"], Size, "The size of a head.")
     },
     setting("vocab_size", &["vocab_size", "padded_vocab_size"], Size, "The number of tokens."),

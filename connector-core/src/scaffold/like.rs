@@ -4,7 +4,7 @@ use super::idioms::meaning;
 use super::recognise::{Place, Rule, around, outside};
 use crate::connector::Registration;
 use crate::key::{Offset, Part, Pattern, Truth};
-use crate::mapping::{FlatMapping, Fold};
+use crate::mapping::{FlatMapping, Fold, Mapping};
 use crate::schema::{Instance, expand, flags_at};
 use crate::transform::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,8 +21,17 @@ pub struct Like {
 }
 
 impl Like {
+    /// The rows of a mapping that is for one place.
+    pub fn rows(mapping: &Mapping) -> Vec<Rule> {
+        Like::of(mapping).rules
+    }
+
     pub fn new(registration: &Registration) -> Self {
-        let mapping = FlatMapping::new(&registration.connector.mapping(), &[]);
+        Like::of(&registration.connector.mapping())
+    }
+
+    fn of(mapping: &Mapping) -> Self {
+        let mapping = FlatMapping::new(mapping, &[]);
         let mut like = Like::default();
         let mut places = Vec::new();
         let mut layers = String::new();

@@ -29,7 +29,7 @@ mod write;
 
 use crate::base::panics::catch;
 use crate::checkpoint::Checkpoint;
-use crate::connector::{Direction, Registration, Registry};
+use crate::connector::{Direction, Registration, Registry, read_config};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
 use config::Config;
@@ -37,6 +37,9 @@ use keys::Keys;
 use like::Like;
 use recognise::{Entry, Known, Place, Recognised, Rule};
 use serde::Serialize;
+use serde_json::Value;
+use shapes::Dimension;
+use source::{Form, Source};
 use std::collections::BTreeSet;
 
 /// A draft of an importer.
@@ -115,20 +118,82 @@ pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Dra
     notes.extend(names.notes.iter().cloned());
     let stack = taken_over.stack.unwrap_or_else(|| idioms::STACK.into());
     let like = like.map(|like| (like, &taken_over.functions));
-    let (text, undecided) = source::Source {
+    let mut source = Source {
         config: &config,
         keys: &keys,
-        recognised: &recognised,
+        recognised,
         names: &names,
         stack,
         like,
+        form: Form::Own,
+    };
+    source.form = form(&source, json);
+    if source.form.is_gpt() {
+        in_gpt(&mut source.recognised);
     }
-    .write(tensors.len());
-    let known = recognised.entries.iter().filter(|entry| entry.known == Known::Yes);
-    let understood = known.map(|entry| entry.tensors).sum::<usize>() + recognised.ignored_tensors;
+    let (text, undecided) = source.write(tensors.len());
+    let known = source.recognised.entries.iter().filter(|entry| entry.known == Known::Yes);
+    let understood =
+        known.map(|entry| entry.tensors).sum::<usize>() + source.recognised.ignored_tensors;
     let by_name = (!names.notes.is_empty()).then_some(names.plain);
     let (model, tensors) = (names.model, tensors.len());
     Ok(Draft { text, model, tensors, understood, undecided, notes, by_name })
+}
+
+/// What the config of the draft's model is.
+fn form(source: &Source<'_>, json: &Value) -> Form {
+    let Ok(registry) = Registry::get() else { return Form::Own };
+    let importers = registry.connectors().iter().copied().filter(|importer| {
+        importer.direction == Direction::Import
+            && importer.format == "hf"
+            && importer.connector.computes()
+    });
+    // Whether every parameter of the draft is one of these models.
+    let fits = |importers: &[&'static Registration]| {
+        let rules: Vec<Rule> = importers.iter().flat_map(|it| Like::new(it).rules).collect();
+        source.recognised.entries.iter().all(|entry| {
+            let same = |rule: &Rule| rule.place == entry.place && rule.target == entry.target;
+            let folded = entry.target.replace("{e}", "{expert}");
+            entry.known == Known::Yes
+                && rules.iter().any(|r| same(r) || r.place == entry.place && r.target == folded)
+        })
+    };
+    let model_type = |importer: &&'static Registration| {
+        let map = importer.connector.config_map();
+        map.and_then(|map| map.constant("model_type")) == json.get("model_type").cloned()
+    };
+    let known = importers.clone().filter(|it| json.get("model_type").is_some() && model_type(it));
+    for importer in known {
+        let checkpoint = Checkpoint::of_config(json.clone());
+        let reads = catch(|| read_config(importer.connector, &checkpoint));
+        if reads.is_ok_and(|read| read.is_ok()) && fits(&[importer]) && source.is_gpt(true) {
+            return Form::Known(importer);
+        }
+    }
+    match fits(&importers.collect::<Vec<_>>()) && source.is_gpt(false) {
+        true => Form::Gpt,
+        false => Form::Own,
+    }
+}
+
+/// Writes what was recognised for a [`GptConfig`](crate::gpt::GptConfig): its vocabulary is padded.
+fn in_gpt(recognised: &mut Recognised) {
+    for entry in &mut recognised.entries {
+        let of_experts = entry.target.contains(".experts.");
+        for dimension in &mut entry.shape {
+            if let Dimension::Formula { text, .. } = dimension {
+                if of_experts {
+                    *text = text.replace("c.ffn_hidden_size", "c.expert_width()");
+                }
+                *text = source::in_gpt(text);
+            }
+        }
+        if entry.via.is_empty()
+            && [source::EMBEDDING, source::OUTPUT].contains(&entry.target.as_str())
+        {
+            entry.via = "ops::pad_vocab".into();
+        }
+    }
 }
 
 /// Adds what the other model has and no rule makes, and the shapes that no rule tells.

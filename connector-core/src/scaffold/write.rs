@@ -65,6 +65,34 @@ impl Page {
         self.line(line.trim_end());
     }
 
+    /// `use path::{names};`
+    pub fn import(&mut self, path: &str, names: &[&str]) {
+        let whole = format!("use {path}::{{{}}};", names.join(", "));
+        if self.fits(&whole) {
+            return self.line(&whole);
+        }
+        self.open(&format!("use {path}::{{"));
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        self.list(&names);
+        self.close("};");
+    }
+
+    /// Items with a comma behind each, as many on a line as it takes.
+    pub fn list(&mut self, items: &[String]) {
+        let mut line = String::new();
+        for item in items {
+            let longer =
+                if line.is_empty() { format!("{item},") } else { format!("{line} {item},") };
+            if !self.fits(&longer) {
+                self.line(&line);
+                line = format!("{item},");
+            } else {
+                line = longer;
+            }
+        }
+        self.line(&line);
+    }
+
     pub fn into_text(self) -> String {
         self.text
     }

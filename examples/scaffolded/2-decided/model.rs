@@ -1,49 +1,54 @@
 //! Kestrel from Hugging Face: the draft of `connector scaffold`, decided.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::config::ConfigMap;
 use connector_core::gpt;
-use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
+use connector_core::{
+    Mapping, ModelConnector, config_fields, config_map, mapping, model_importer, ops, param_schema,
+};
 use serde::{Deserialize, Serialize};
 
-/// What the shapes follow from, with Megatron's names where it has one: operations ask for them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct KestrelConfig {
-    /// The number of layers.
-    pub num_layers: usize,
-    /// The width of the residual stream.
-    pub hidden_size: usize,
-    /// The inner width of the MLP.
-    pub ffn_hidden_size: usize,
-    /// The number of query heads.
-    pub num_attention_heads: usize,
-    /// The number of key/value heads.
-    pub num_query_groups: usize,
-    /// The size of a head.
-    pub kv_channels: usize,
-    /// The number of tokens.
-    pub vocab_size: usize,
-    /// The number of experts in a layer.
-    pub num_moe_experts: usize,
-    /// The longest sequence the model is for.
-    pub seq_length: usize,
-    /// How many experts see a token.
-    pub moe_router_topk: usize,
-    /// The `eps` of the norms.
-    pub layernorm_epsilon: f64,
-    /// The activation of the MLP.
-    pub activation_func: String,
-    /// The deviation with which weights are initialised.
-    pub init_method_std: f64,
-    /// Whether the output layer is the embedding.
-    pub share_embeddings_and_output_weights: bool,
-    /// The positions that the short convolution sees.
-    pub conv_width: usize,
-    /// What a layer adds to the residual stream is multiplied by this.
-    pub residual_scale: f64,
-    /// The base of the rotary embedding's frequencies.
-    pub rotary_base: f64,
-    /// How the frequencies are stretched for long sequences.
-    pub rope_scaling: Option<gpt::RopeScaling>,
+config_fields! {
+    /// What the shapes follow from, with Megatron's names where it has one: operations ask for
+    /// them.
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub struct KestrelConfig {
+        /// The number of layers.
+        pub num_layers: usize,
+        /// The width of the residual stream.
+        pub hidden_size: usize,
+        /// The inner width of the MLP.
+        pub ffn_hidden_size: usize,
+        /// The number of query heads.
+        pub num_attention_heads: usize,
+        /// The number of key/value heads.
+        pub num_query_groups: usize,
+        /// The size of a head.
+        pub kv_channels: usize,
+        /// The number of tokens.
+        pub vocab_size: usize,
+        /// The number of experts in a layer.
+        pub num_moe_experts: usize,
+        /// The longest sequence the model is for.
+        pub seq_length: usize,
+        /// How many experts see a token.
+        pub moe_router_topk: usize,
+        /// The `eps` of the norms.
+        pub layernorm_epsilon: f64,
+        /// The activation of the MLP.
+        pub activation_func: String,
+        /// The deviation with which weights are initialised.
+        pub init_method_std: f64,
+        /// Whether the output layer is the embedding.
+        pub share_embeddings_and_output_weights: bool,
+        /// The positions that the short convolution sees.
+        pub conv_width: usize,
+        /// What a layer adds to the residual stream is multiplied by this.
+        pub residual_scale: f64,
+        /// The base of the rotary embedding's frequencies.
+        pub rotary_base: f64,
+        /// How the frequencies are stretched for long sequences.
+        pub rope_scaling: Option<gpt::RopeScaling>,
+    }
 }
 
 impl KestrelConfig {
@@ -86,7 +91,7 @@ param_schema! {
 /// Kestrel from Hugging Face.
 pub struct HfKestrel;
 
-#[model_importer(KestrelModel, "hf", architectures = ["KestrelForCausalLM"])]
+#[model_importer(KestrelModel, "hf", architectures = ["KestrelForCausalLM"], export)]
 impl ModelConnector for HfKestrel {
     const MAPPING: Mapping = mapping! {
         "model.embed_tokens.weight" => "embedding.word_embeddings.weight",
@@ -94,13 +99,7 @@ impl ModelConnector for HfKestrel {
         "lm_head.weight" => "output_layer.weight",
         "lm_head.weight" == "model.embed_tokens.weight" when tied,
         "model.layers.{layer}" => "decoder.layers.{layer}" {
-            "input_layernorm.weight" => "self_attention.linear_qkv.layer_norm_weight",
-            (
-                "self_attn.q_proj.weight",
-                "self_attn.k_proj.weight",
-                "self_attn.v_proj.weight",
-            ) => "self_attention.linear_qkv.weight" via ops::merge_qkv,
-            "self_attn.o_proj.weight" => "self_attention.linear_proj.weight",
+            ..gpt::ATTENTION,
             "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
             "block_sparse_moe.gate.weight" => "mlp.router.weight",
             (
@@ -113,49 +112,29 @@ impl ModelConnector for HfKestrel {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<KestrelConfig> {
-        let fields = source.fields();
-        let hidden_size: usize = fields.required("hidden_size");
-        let num_attention_heads: usize = fields.required("num_attention_heads");
-        let (rotary_base, rope_scaling) = gpt::rope(&fields, 10_000.0);
-        let config = KestrelConfig {
-            num_layers: fields.required("num_hidden_layers"),
-            hidden_size,
-            ffn_hidden_size: fields.required("intermediate_size"),
-            num_attention_heads,
-            num_query_groups: fields.or("num_key_value_heads", num_attention_heads),
-            kv_channels: fields.or("head_dim", hidden_size / num_attention_heads.max(1)),
-            vocab_size: fields.required("vocab_size"),
-            num_moe_experts: fields.required("num_local_experts"),
-            seq_length: fields.required("max_position_embeddings"),
-            moe_router_topk: fields.required("num_experts_per_tok"),
-            layernorm_epsilon: fields.required("rms_norm_eps"),
-            activation_func: fields.required("hidden_act"),
-            init_method_std: fields.required("initializer_range"),
-            conv_width: fields.required("conv_width"),
-            residual_scale: fields.required("residual_scale"),
-            share_embeddings_and_output_weights: fields.or("tie_word_embeddings", false),
-            rotary_base,
-            rope_scaling,
-        };
-        fields.settle_rest(&[]);
-        for (name, size) in [
-            ("num_hidden_layers", config.num_layers),
-            ("hidden_size", config.hidden_size),
-            ("intermediate_size", config.ffn_hidden_size),
-            ("num_attention_heads", config.num_attention_heads),
-            ("num_key_value_heads", config.num_query_groups),
-            ("head_dim", config.kv_channels),
-            ("vocab_size", config.vocab_size),
-            ("num_local_experts", config.num_moe_experts),
-            ("conv_width", config.conv_width),
-        ] {
-            if size == 0 || size > 1 << 20 {
-                let problem = format!("is {size}; it should be from 1 to {}", 1 << 20);
-                fields.malformed(name, problem);
-            }
-        }
-        fields.finish()?;
-        Ok(config)
-    }
+    const CONFIG: Option<ConfigMap> = Some(config_map! { KestrelConfig {
+        "model_type" = "kestrel",
+        "num_hidden_layers" <=> num_layers,
+        "hidden_size" <=> hidden_size,
+        "intermediate_size" <=> ffn_hidden_size,
+        "num_attention_heads" <=> num_attention_heads,
+        "num_key_value_heads" <=> num_query_groups = like num_attention_heads,
+        "head_dim" <=> kv_channels = by gpt::head_size,
+        "vocab_size" <=> vocab_size,
+        "num_local_experts" <=> num_moe_experts,
+        "max_position_embeddings" <=> seq_length,
+        "num_experts_per_tok" <=> moe_router_topk,
+        "rms_norm_eps" <=> layernorm_epsilon,
+        "hidden_act" <=> activation_func,
+        "initializer_range" <=> init_method_std,
+        "conv_width" <=> conv_width,
+        "tie_word_embeddings" <=> share_embeddings_and_output_weights = false,
+        ..gpt::ROPE,
+        // Without effect on what the model computes.
+        carry [
+            "architectures", "bos_token_id", "eos_token_id", "torch_dtype", "transformers_version",
+            "use_cache",
+        ],
+        "residual_scale" <=> residual_scale,
+    }});
 }

@@ -32,7 +32,8 @@ pub const SIZES: Sizes = Sizes {
     experts: 3,
 };
 
-fn sizes(_: &Checkpoint) -> Result<Sizes> {
+fn sizes(source: &Checkpoint) -> Result<Sizes> {
+    source.fields().settle_rest(&["trouble"]);
     Ok(SIZES)
 }
 

@@ -6,65 +6,20 @@
 //!
 //! Nothing is left to decide. `connector plan` holds it against a checkpoint.
 
-use connector_core::checkpoint::Checkpoint;
-use connector_core::gpt;
-use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
-use serde::{Deserialize, Serialize};
-
-/// What the shapes follow from, with Megatron's names where it has one: operations ask for them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct MyLlamaConfig {
-    /// The number of layers.
-    pub num_layers: usize,
-    /// The width of the residual stream.
-    pub hidden_size: usize,
-    /// The inner width of the MLP.
-    pub ffn_hidden_size: usize,
-    /// The number of query heads.
-    pub num_attention_heads: usize,
-    /// The number of key/value heads.
-    pub num_query_groups: usize,
-    /// The size of a head.
-    pub kv_channels: usize,
-    /// The number of tokens.
-    pub vocab_size: usize,
-    /// The longest sequence the model is for.
-    pub seq_length: usize,
-    /// The `eps` of the norms.
-    pub layernorm_epsilon: f64,
-    /// The activation of the MLP.
-    pub activation_func: String,
-    /// The deviation with which weights are initialised.
-    pub init_method_std: f64,
-    /// Whether the output layer is the embedding.
-    pub share_embeddings_and_output_weights: bool,
-    /// The base of the rotary embedding's frequencies.
-    pub rotary_base: f64,
-    /// How the frequencies are stretched for long sequences.
-    pub rope_scaling: Option<gpt::RopeScaling>,
-}
-
-impl MyLlamaConfig {
-    /// The rows of q, k and v in one, by query group.
-    pub fn qkv_rows(&self) -> usize {
-        (self.num_attention_heads + 2 * self.num_query_groups) * self.kv_channels
-    }
-
-    /// The width of all query heads.
-    pub fn query_width(&self) -> usize {
-        self.num_attention_heads * self.kv_channels
-    }
-}
+use connector_core::config::ConfigMap;
+use connector_core::families::HfLlama;
+use connector_core::gpt::{self, GptConfig};
+use connector_core::{Mapping, ModelConnector, mapping, model_importer, param_schema};
 
 param_schema! {
     /// MyLlama in Megatron-core's names.
-    pub MyLlamaModel(c: MyLlamaConfig) {
+    pub MyLlamaModel(c: GptConfig) {
         axis layer = c.num_layers;
         flag tied = c.share_embeddings_and_output_weights;
 
-        "embedding.word_embeddings.weight": [c.vocab_size, c.hidden_size];
+        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
         "decoder.final_layernorm.weight": [c.hidden_size];
-        "output_layer.weight": [c.vocab_size, c.hidden_size] if !tied;
+        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
         "decoder.layers.{layer}" {
             "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
             "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
@@ -81,67 +36,19 @@ param_schema! {
 // MyLlama, to choose this draft
 pub struct HfMyLlama;
 
-#[model_importer(MyLlamaModel, "hf")]
+#[model_importer(MyLlamaModel, "hf", export)]
 impl ModelConnector for HfMyLlama {
     const MAPPING: Mapping = mapping! {
-        "model.embed_tokens.weight" => "embedding.word_embeddings.weight",
-        "model.norm.weight" => "decoder.final_layernorm.weight",
-        "lm_head.weight" => "output_layer.weight",
-        "lm_head.weight" == "model.embed_tokens.weight" when tied,
+        ..gpt::ENDS,
         "model.layers.{layer}" => "decoder.layers.{layer}" {
-            "input_layernorm.weight" => "self_attention.linear_qkv.layer_norm_weight",
-            (
-                "self_attn.q_proj.weight",
-                "self_attn.k_proj.weight",
-                "self_attn.v_proj.weight",
-            ) => "self_attention.linear_qkv.weight" via ops::merge_qkv,
-            "self_attn.o_proj.weight" => "self_attention.linear_proj.weight",
-            "post_attention_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
-            (
-                "mlp.gate_proj.weight",
-                "mlp.up_proj.weight",
-            ) => "mlp.linear_fc1.weight" via ops::merge_fc1,
-            "mlp.down_proj.weight" => "mlp.linear_fc2.weight",
+            ..gpt::ATTENTION,
+            ..gpt::GATED_MLP,
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<MyLlamaConfig> {
-        let fields = source.fields();
-        let hidden_size: usize = fields.required("hidden_size");
-        let num_attention_heads: usize = fields.required("num_attention_heads");
-        let (rotary_base, rope_scaling) = gpt::rope(&fields, 10_000.0);
-        let config = MyLlamaConfig {
-            num_layers: fields.required("num_hidden_layers"),
-            hidden_size,
-            ffn_hidden_size: fields.required("intermediate_size"),
-            num_attention_heads,
-            num_query_groups: fields.or("num_key_value_heads", num_attention_heads),
-            kv_channels: fields.or("head_dim", hidden_size / num_attention_heads.max(1)),
-            vocab_size: fields.required("vocab_size"),
-            seq_length: fields.required("max_position_embeddings"),
-            layernorm_epsilon: fields.required("rms_norm_eps"),
-            activation_func: fields.required("hidden_act"),
-            init_method_std: fields.required("initializer_range"),
-            share_embeddings_and_output_weights: fields.or("tie_word_embeddings", false),
-            rotary_base,
-            rope_scaling,
-        };
-        fields.settle_rest(&[]);
-        for (name, size) in [
-            ("num_hidden_layers", config.num_layers),
-            ("hidden_size", config.hidden_size),
-            ("intermediate_size", config.ffn_hidden_size),
-            ("num_attention_heads", config.num_attention_heads),
-            ("num_key_value_heads", config.num_query_groups),
-            ("head_dim", config.kv_channels),
-            ("vocab_size", config.vocab_size),
-        ] {
-            if size == 0 || size > 1 << 20 {
-                let problem = format!("is {size}; it should be from 1 to {}", 1 << 20);
-                fields.malformed(name, problem);
-            }
-        }
-        fields.finish()?;
-        Ok(config)
-    }
+    // What this `model_type` says, this importer knows.
+    const CONFIG: Option<ConfigMap> = HfLlama::CONFIG;
+
+    // If frameworks for training know the model, say what they call it: `const FRAMEWORKS:
+    // Option<Frameworks> = …`.
 }

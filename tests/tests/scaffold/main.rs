@@ -3,12 +3,13 @@
 //!
 //! `CONNECTOR_EXPECTED=overwrite` writes the drafts anew.
 
+mod finch;
 mod llama;
 mod mixtral;
 
 use connector_tests::{
-    Bench, Child, Ended, Fill, Model, Stored, Tensor, assert_same_tensors, contents, fixture,
-    interleave_qkv, options, read_tensors,
+    Bench, Child, Ended, Fill, Model, Stored, Tensor, assert_same_tensors, contents,
+    export_options, fixture, interleave_qkv, options, read_tensors,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -35,6 +36,20 @@ fn wren() -> Model {
     model
 }
 
+/// A Llama whose `model_type` nobody knows, and whose queries and keys are normed.
+fn finch() -> Model {
+    let mut model = Model::fixture("llama");
+    model.config["architectures"] = json!(["FinchForCausalLM"]);
+    model.config["model_type"] = json!("finch");
+    for layer in 0..2 {
+        for norm in ["q_norm", "k_norm"] {
+            let name = format!("model.layers.{layer}.self_attn.{norm}.weight");
+            model.add(Tensor::noise(&name, &[8]));
+        }
+    }
+    model
+}
+
 fn assert_expected(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/scaffold/{name}.rs"));
     if std::env::var("CONNECTOR_EXPECTED").is_ok_and(|value| value == "overwrite") {
@@ -52,6 +67,51 @@ fn assert_expected(name: &str, text: &str) {
 fn the_drafts_are_as_expected() {
     assert_expected("llama", &draft(&Model::fixture("llama"), &[]));
     assert_expected("mixtral", &draft(&wren(), &[]));
+    assert_expected("finch", &draft(&finch(), &[]));
+}
+
+#[test]
+fn the_draft_of_a_new_architecture_imports_and_exports() {
+    let model = finch();
+    let bench = Bench::new(&model);
+    bench.import(options(|_| {}));
+    bench.export(export_options(|_| {}));
+    let file = |dir: PathBuf| read_tensors(&dir.join("model.safetensors"));
+    assert_same_tensors(&file(bench.back()), &file(bench.source()));
+    let back = fs::read(bench.back().join("config.json")).unwrap();
+    let back: Value = serde_json::from_slice(&back).unwrap();
+    for (name, value) in model.config.as_object().unwrap() {
+        assert_eq!(&back[name], value, "{name}");
+    }
+}
+
+/// What a draft says of a config, by a line that tells.
+#[test]
+fn drafts_say_what_each_field_of_the_config_is() {
+    for (name, value, want) in [
+        // The family's own map reads it, as long as it knows every field.
+        ("pad_token_id", json!(0), "Option<ConfigMap> = HfLlama::CONFIG;"),
+        ("residual_scale", json!(0.5), "// neutral \"residual_scale\" = 0.5,"),
+        ("residual_scale", json!(0.5), "// \"residual_scale\" <=> residual_scale,"),
+        ("residual_scale", json!(0.5), "compile_error!("),
+        (
+            "residual_scale",
+            json!(0.5),
+            "\"architectures\", \"attention_dropout\", \"bos_token_id\",",
+        ),
+        ("use_qk_norm", json!(false), "neutral \"use_qk_norm\" = false,"),
+        ("use_qk_norm", json!(false), "..gpt::CORE,"),
+        ("sliding_window", json!(16), "..gpt::WINDOW,"),
+        ("hidden_act", json!("gelu"), "\"hidden_act\" <=> activation_func,"),
+    ] {
+        let mut model = Model::fixture("llama");
+        if name != "pad_token_id" {
+            model.config["model_type"] = json!("finch");
+        }
+        model.config[name] = value.clone();
+        let text = draft(&model, &[]);
+        assert!(text.contains(want), "{name} {value}: no {want}\n{text}");
+    }
 }
 
 #[test]
@@ -263,8 +323,8 @@ fn like_a_model_takes_its_rules_over_and_lists_what_it_has_more() {
         for want in [
             r#"=> "embedding.word_embeddings.weight" via ops::pad_vocab,"#,
             r#""transformer.blocks.{layer}" => "decoder.layers.{layer}" {"#,
-            r#") => "self_attention.linear_qkv.weight" via ops::merge_qkv,"#,
-            r#""self_attn.q_norm.weight" => "self_attention.q_layernorm.weight","#,
+            "..gpt::ATTENTION,",
+            "..gpt::QK_NORMS,",
             r#""self_attention.q_layernorm.weight": [c.kv_channels];"#,
             r#""mlp.linear_fc2.weight": [c.hidden_size, c.ffn_hidden_size];"#,
             r#"// "mlp.contract.weight" => "mlp.linear_fc2.weight","#,

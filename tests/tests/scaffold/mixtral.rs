@@ -6,82 +6,31 @@
 //!
 //! Nothing is left to decide. `connector plan` holds it against a checkpoint.
 
-use connector_core::checkpoint::Checkpoint;
-use connector_core::gpt;
-use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
-use serde::{Deserialize, Serialize};
-
-/// What the shapes follow from, with Megatron's names where it has one: operations ask for them.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct WrenConfig {
-    /// The number of layers.
-    pub num_layers: usize,
-    /// The width of the residual stream.
-    pub hidden_size: usize,
-    /// The inner width of the MLP.
-    pub ffn_hidden_size: usize,
-    /// The number of query heads.
-    pub num_attention_heads: usize,
-    /// The number of key/value heads.
-    pub num_query_groups: usize,
-    /// The size of a head.
-    pub kv_channels: usize,
-    /// The number of tokens.
-    pub vocab_size: usize,
-    /// The number of experts in a layer.
-    pub num_moe_experts: usize,
-    /// The longest sequence the model is for.
-    pub seq_length: usize,
-    /// How many experts see a token.
-    pub moe_router_topk: usize,
-    /// The weight of the router's loss in training.
-    pub moe_aux_loss_coeff: f64,
-    /// The `eps` of the norms.
-    pub layernorm_epsilon: f64,
-    /// The activation of the MLP.
-    pub activation_func: String,
-    /// The deviation with which weights are initialised.
-    pub init_method_std: f64,
-    /// Whether the output layer is the embedding.
-    pub share_embeddings_and_output_weights: bool,
-    /// The base of the rotary embedding's frequencies.
-    pub rotary_base: f64,
-    /// How the frequencies are stretched for long sequences.
-    pub rope_scaling: Option<gpt::RopeScaling>,
-}
-
-impl WrenConfig {
-    /// The rows of q, k and v in one, by query group.
-    pub fn qkv_rows(&self) -> usize {
-        (self.num_attention_heads + 2 * self.num_query_groups) * self.kv_channels
-    }
-
-    /// The width of all query heads.
-    pub fn query_width(&self) -> usize {
-        self.num_attention_heads * self.kv_channels
-    }
-}
+use connector_core::config::ConfigMap;
+use connector_core::families::HfMixtral;
+use connector_core::gpt::{self, GptConfig};
+use connector_core::{Mapping, ModelConnector, mapping, model_importer, ops, param_schema};
 
 param_schema! {
     /// Wren in Megatron-core's names.
-    pub WrenModel(c: WrenConfig) {
+    pub WrenModel(c: GptConfig) {
         axis layer = c.num_layers;
-        axis expert: experts = c.num_moe_experts;
+        axis expert: experts = c.experts();
         flag tied = c.share_embeddings_and_output_weights;
 
-        "embedding.word_embeddings.weight": [c.vocab_size, c.hidden_size];
+        "embedding.word_embeddings.weight": [c.vocab_rows(), c.hidden_size];
         "decoder.final_layernorm.weight": [c.hidden_size];
-        "output_layer.weight": [c.vocab_size, c.hidden_size] if !tied;
+        "output_layer.weight": [c.vocab_rows(), c.hidden_size] if !tied;
         "decoder.layers.{layer}" {
             "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
             "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
             "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
             "pre_mlp_layernorm.weight": [c.hidden_size];
-            "mlp.router.weight": [c.num_moe_experts, c.hidden_size];
+            "mlp.router.weight": [c.experts(), c.hidden_size];
             "mlp.experts.local_experts.{expert}.linear_fc1.weight":
-                [2 * c.ffn_hidden_size, c.hidden_size];
+                [2 * c.expert_width(), c.hidden_size];
             "mlp.experts.local_experts.{expert}.linear_fc2.weight":
-                [c.hidden_size, c.ffn_hidden_size];
+                [c.hidden_size, c.expert_width()];
         }
     }
 }
@@ -89,21 +38,12 @@ param_schema! {
 /// Wren from Hugging Face.
 pub struct HfWren;
 
-#[model_importer(WrenModel, "hf", architectures = ["WrenForCausalLM"])]
+#[model_importer(WrenModel, "hf", architectures = ["WrenForCausalLM"], export)]
 impl ModelConnector for HfWren {
     const MAPPING: Mapping = mapping! {
-        "model.embed_tokens.weight" => "embedding.word_embeddings.weight",
-        "model.norm.weight" => "decoder.final_layernorm.weight",
-        "lm_head.weight" => "output_layer.weight",
-        "lm_head.weight" == "model.embed_tokens.weight" when tied,
+        ..gpt::ENDS,
         "model.layers.{layer}" => "decoder.layers.{layer}" {
-            "input_layernorm.weight" => "self_attention.linear_qkv.layer_norm_weight",
-            (
-                "self_attn.q_proj.weight",
-                "self_attn.k_proj.weight",
-                "self_attn.v_proj.weight",
-            ) => "self_attention.linear_qkv.weight" via ops::merge_qkv,
-            "self_attn.o_proj.weight" => "self_attention.linear_proj.weight",
+            ..gpt::ATTENTION,
             "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
             "block_sparse_moe.gate.weight" => "mlp.router.weight",
             (
@@ -115,47 +55,9 @@ impl ModelConnector for HfWren {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<WrenConfig> {
-        let fields = source.fields();
-        let hidden_size: usize = fields.required("hidden_size");
-        let num_attention_heads: usize = fields.required("num_attention_heads");
-        let (rotary_base, rope_scaling) = gpt::rope(&fields, 10_000.0);
-        let config = WrenConfig {
-            num_layers: fields.required("num_hidden_layers"),
-            hidden_size,
-            ffn_hidden_size: fields.required("intermediate_size"),
-            num_attention_heads,
-            num_query_groups: fields.or("num_key_value_heads", num_attention_heads),
-            kv_channels: fields.or("head_dim", hidden_size / num_attention_heads.max(1)),
-            vocab_size: fields.required("vocab_size"),
-            num_moe_experts: fields.required("num_local_experts"),
-            seq_length: fields.required("max_position_embeddings"),
-            moe_router_topk: fields.required("num_experts_per_tok"),
-            moe_aux_loss_coeff: fields.required("router_aux_loss_coef"),
-            layernorm_epsilon: fields.required("rms_norm_eps"),
-            activation_func: fields.required("hidden_act"),
-            init_method_std: fields.required("initializer_range"),
-            share_embeddings_and_output_weights: fields.or("tie_word_embeddings", false),
-            rotary_base,
-            rope_scaling,
-        };
-        fields.settle_rest(&[]);
-        for (name, size) in [
-            ("num_hidden_layers", config.num_layers),
-            ("hidden_size", config.hidden_size),
-            ("intermediate_size", config.ffn_hidden_size),
-            ("num_attention_heads", config.num_attention_heads),
-            ("num_key_value_heads", config.num_query_groups),
-            ("head_dim", config.kv_channels),
-            ("vocab_size", config.vocab_size),
-            ("num_local_experts", config.num_moe_experts),
-        ] {
-            if size == 0 || size > 1 << 20 {
-                let problem = format!("is {size}; it should be from 1 to {}", 1 << 20);
-                fields.malformed(name, problem);
-            }
-        }
-        fields.finish()?;
-        Ok(config)
-    }
+    // What this `model_type` says, this importer knows.
+    const CONFIG: Option<ConfigMap> = HfMixtral::CONFIG;
+
+    // If frameworks for training know the model, say what they call it: `const FRAMEWORKS:
+    // Option<Frameworks> = …`.
 }

@@ -3,9 +3,10 @@
 use super::{EMBEDDING, OUTPUT, Source, TIED};
 use crate::scaffold::config::Field;
 use crate::scaffold::keys::{Axis, Kind};
-use crate::scaffold::names::unique;
+use crate::scaffold::names::{plain, unique};
 use crate::scaffold::recognise::{Entry, Known, Place};
 use crate::scaffold::shapes::Dimension;
+use crate::scaffold::write::Page;
 use std::collections::BTreeSet;
 
 /// Whether the output layer is the embedding.
@@ -28,6 +29,17 @@ pub(super) struct Facts {
     /// Whether `qkv_rows()` and `query_width()` are asked for.
     pub methods: [bool; 2],
     pub undecided: Vec<String>,
+    /// Those of them that nothing else in the draft keeps from compiling.
+    pub refused: Vec<String>,
+}
+
+impl Facts {
+    /// Leaves something to decide, with a comment where it stands, which says `how`.
+    pub fn decide(&mut self, page: &mut Page, what: &str, how: &str) {
+        page.prose("//", "", format!("Decide: {} {how}", plain(what)).trim_end());
+        self.undecided.push(what.into());
+        self.refused.push(what.into());
+    }
 }
 
 impl Source<'_> {
@@ -38,6 +50,7 @@ impl Source<'_> {
             fields: Vec::new(),
             methods: [false; 2],
             undecided: Vec::new(),
+            refused: Vec::new(),
         };
         for entry in &self.recognised.entries {
             self.add_set(&mut facts.sets, entry);

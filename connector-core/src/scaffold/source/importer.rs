@@ -1,20 +1,26 @@
-//! The importer: its rows, and the reading of the config.
+//! The importer and its rows.
 
-use super::{EMBEDDING, Facts, OUTPUT, Source, TIED, Tied};
-use crate::checkpoint::shown;
+use super::{EMBEDDING, Facts, OUTPUT, Source, Tied};
+use crate::gpt;
+use crate::mapping::Mapping;
 use crate::scaffold::Names;
-use crate::scaffold::config::Field;
-use crate::scaffold::idioms::SettingKind;
+use crate::scaffold::like::Like;
 use crate::scaffold::names::{literal, plain};
-use crate::scaffold::recognise::{Entry, Known, Place};
-use crate::scaffold::write::{Page, Row, refuse, undecided};
-use serde_json::Value;
+use crate::scaffold::recognise::{Entry, Known, Place, Rule};
+use crate::scaffold::write::{Page, Row};
 use std::collections::BTreeSet;
 
-/// Sizes beyond this make no model, and below it no product of three overflows.
-const LARGEST: &str = "1 << 20";
-/// Lists up to this length rustfmt keeps on one line.
-const SHORT: usize = 60;
+/// What the families share, by its name in [`gpt`](crate::gpt); what has most comes first.
+const SHARED: [(&str, Mapping); 7] = [
+    (ENDS, gpt::ENDS),
+    ("ATTENTION", gpt::ATTENTION),
+    ("ATTENTION_BIASES", gpt::ATTENTION_BIASES),
+    ("QKV_BIASES", gpt::QKV_BIASES),
+    ("QK_NORMS", gpt::QK_NORMS),
+    ("GATED_MLP", gpt::GATED_MLP),
+    ("MLP_BIASES", gpt::MLP_BIASES),
+];
+const ENDS: &str = "ENDS";
 
 impl Source<'_> {
     pub(super) fn importer(&self, page: &mut Page, facts: &mut Facts) {
@@ -30,27 +36,46 @@ impl Source<'_> {
             true => String::new(),
             false => format!(", architectures = [{}]", list.join(", ")),
         };
-        page.line(&format!("#[model_importer({model}, \"hf\"{list})]"));
+        let export = if self.exports() { ", export" } else { "" };
+        page.line(&format!("#[model_importer({model}, \"hf\"{list}{export})]"));
         page.open(&format!("impl ModelConnector for {importer} {{"));
         page.open("const MAPPING: Mapping = mapping! {");
-        self.rows(page, Place::Top);
-        self.tied_rows(page, facts);
+        let ends = self.rows(page, Place::Top, facts);
+        if !ends {
+            self.tied_rows(page, facts);
+        }
         if let Some(stack) = &self.recognised.stack {
             let axis = &self.keys.axes[stack.axis].name;
             let target = format!("{}.{{{axis}}}", self.stack);
             page.open(&format!("{} => {} {{", literal(&stack.source), literal(&target)));
-            self.rows(page, Place::Layer);
+            self.rows(page, Place::Layer, facts);
             page.close("},");
         }
         page.close("};");
         page.line("");
-        self.config(page, facts);
+        self.map(page, facts);
+        if self.form.is_gpt() {
+            page.line("");
+            let what = "If frameworks for training know the model, say what they call it: `const \
+                        FRAMEWORKS: Option<Frameworks> = …`.";
+            page.prose("//", "", what);
+        }
         page.close("}");
     }
 
-    fn rows(&self, page: &mut Page, place: Place) {
+    /// Whether the rows can be read backwards: whether none applies a function, whose way back only
+    /// its author knows.
+    fn exports(&self) -> bool {
+        let all = self.recognised.entries.iter();
+        all.map(|entry| &entry.via).all(|via| via.is_empty() || via.starts_with("ops::"))
+    }
+
+    /// Writes the rows of a place, and says whether [`gpt::ENDS`](crate::gpt::ENDS) is among them.
+    fn rows(&self, page: &mut Page, place: Place, facts: &Facts) -> bool {
         let entries: Vec<&Entry> = self.entries(place).collect();
-        let mut done = BTreeSet::new();
+        let (shared, mut done) = self.shared(place, &entries, facts);
+        shared.iter().for_each(|name| page.line(&format!("..gpt::{name},")));
+        let ends = shared.contains(&ENDS);
         let mut before = Known::Yes;
         for (number, entry) in entries.iter().enumerate() {
             if done.contains(&number) || entry.known == Known::Unproduced {
@@ -102,7 +127,57 @@ impl Source<'_> {
             page.row(&Row { sources: &sources, target: &target, via, fold });
         }
         let ignored = self.recognised.ignored.iter().filter(|(at, _)| *at == place);
+        let ignored = ignored.filter(|(_, text)| !(self.has_ends(facts) && is_of_ends(text)));
         ignored.for_each(|(_, text)| page.line(&format!("ignore {},", literal(text))));
+        ends
+    }
+
+    /// The mappings in [`gpt`](crate::gpt) all of whose rows are among those of a place, and which.
+    fn shared(
+        &self,
+        place: Place,
+        entries: &[&Entry],
+        facts: &Facts,
+    ) -> (Vec<&'static str>, BTreeSet<usize>) {
+        let (mut names, mut done) = (Vec::new(), BTreeSet::new());
+        for (name, rows) in SHARED {
+            if (name == ENDS) != (place == Place::Top) || name == ENDS && !self.is_usual() {
+                continue;
+            }
+            // The row of an output layer that this checkpoint does not have is written all the same.
+            let implied = |row: &Rule| {
+                name == ENDS && row.target == OUTPUT && matches!(facts.tied, Tied::Flag(true))
+            };
+            let place = |row: &Rule| {
+                let same = |(number, entry): &(usize, &&Entry)| {
+                    !done.contains(number)
+                        && entry.known == Known::Yes
+                        && (&entry.sources, &entry.target) == (&row.sources, &row.target)
+                        && entry.via == row.via
+                        && entry.fold.is_empty()
+                };
+                entries.iter().enumerate().find(same).map(|(number, _)| number)
+            };
+            let rows = Like::rows(&rows);
+            let found: Vec<_> = rows.iter().filter(|row| !implied(row)).map(place).collect();
+            if let Some(found) = found.into_iter().collect::<Option<Vec<usize>>>() {
+                done.extend(found);
+                names.push(name);
+            }
+        }
+        (names, done)
+    }
+
+    /// Whether the rows of the ends are [`gpt::ENDS`](crate::gpt::ENDS).
+    fn has_ends(&self, facts: &Facts) -> bool {
+        let entries: Vec<&Entry> = self.entries(Place::Top).collect();
+        self.shared(Place::Top, &entries, facts).0.contains(&ENDS)
+    }
+
+    /// Whether the layers are where most models have them, and there is an output layer.
+    fn is_usual(&self) -> bool {
+        let stack = self.recognised.stack.as_ref();
+        stack.is_some_and(|stack| stack.source == "model.layers.{layer}")
     }
 
     /// The one parameter that nothing makes and that has the shape of these unknown tensors, which
@@ -134,117 +209,17 @@ impl Source<'_> {
         let embedding = literal(&embedding.sources[0]);
         page.line(&format!("{} == {embedding} when tied,", literal(&head)));
     }
-
-    fn config(&self, page: &mut Page, facts: &mut Facts) {
-        let Names { config, .. } = self.names;
-        page.open(&format!("fn config(source: &Checkpoint) -> Result<{config}> {{"));
-        page.line("let fields = source.fields();");
-        let defaults: String = self.fields(facts).map(|field| field.absent.as_str()).collect();
-        let shared: Vec<&Field> = self
-            .fields(facts)
-            .filter(|field| {
-                ["hidden_size", "num_attention_heads"].contains(&field.name.as_str())
-                    && defaults.contains(&field.name)
-            })
-            .collect();
-        for Field { name, path, .. } in &shared {
-            page.line(&format!("let {name}: usize = fields.required({});", literal(path)));
-        }
-        if self.config.rope {
-            page.line("let (rotary_base, rope_scaling) = gpt::rope(&fields, 10_000.0);");
-        }
-        page.open(&format!("let config = {config} {{"));
-        for field in self.fields(facts) {
-            let Field { name, path, absent, kind, .. } = field;
-            if name == TIED {
-                continue;
-            }
-            let path = literal(path);
-            if shared.iter().any(|shared| shared.name == *name) {
-                page.line(&format!("{name},"));
-            } else if *kind == SettingKind::Switch {
-                page.line(&format!("{name}: fields.or({path}, false),"));
-            } else if absent.is_empty() {
-                page.line(&format!("{name}: fields.required({path}),"));
-            } else {
-                page.line(&format!("{name}: fields.or({path}, {absent}),"));
-            }
-        }
-        let path = literal(self.tied_path());
-        let value = match facts.tied {
-            Tied::NoEmbedding => None,
-            Tied::Flag(absent) => Some(format!("fields.or({path}, {absent})")),
-            Tied::Contradiction => {
-                let what = "config.json says that the output layer is not the embedding, and the \
-                            checkpoint has no output layer that is known: is it tied, or which \
-                            tensor is it?";
-                facts.undecided.push(what.into());
-                Some(undecided(what))
-            }
-        };
-        if let Some(value) = value {
-            page.line(&format!("{TIED}: {value},"));
-        }
-        if self.config.rope {
-            page.line("rotary_base,");
-            page.line("rope_scaling,");
-        }
-        page.close("};");
-        let taken: BTreeSet<&str> = self.fields(facts).map(|field| field.path.as_str()).collect();
-        let open = self.config.unread(|field| taken.contains(field.path.as_str()));
-        for (path, value) in &open {
-            let name = literal(path);
-            let what = format!(
-                "{name} is {}: read it into the config, or take no other value with \
-                 `fields.neutral({name}, &[{}])`",
-                shown(value),
-                in_rust(value)
-            );
-            refuse(page, &what);
-            facts.undecided.push(what);
-        }
-        page.line("fields.settle_rest(&[]);");
-        self.check(page, facts);
-        page.line("fields.finish()?;");
-        page.line("Ok(config)");
-        page.close("}");
-    }
-
-    /// Sizes with which there is no model, or none that can be computed with.
-    fn check(&self, page: &mut Page, facts: &Facts) {
-        let sizes = || self.fields(facts).filter(|field| field.kind == SettingKind::Size);
-        if sizes().next().is_none() {
-            return;
-        }
-        let pairs: Vec<String> = sizes()
-            .map(|field| format!("({}, config.{})", literal(&field.path), field.name))
-            .collect();
-        let list = pairs.join(", ");
-        if list.len() <= SHORT {
-            page.line(&format!("for (name, size) in [{list}] {{"));
-        } else {
-            page.open("for (name, size) in [");
-            pairs.iter().for_each(|pair| page.line(&format!("{pair},")));
-            page.close("] {");
-        }
-        page.nest(|page| {
-            page.open(&format!("if size == 0 || size > {LARGEST} {{"));
-            let problem = "is {size}; it should be from 1 to {}";
-            page.line(&format!("let problem = format!({}, {LARGEST});", literal(problem)));
-            page.line("fields.malformed(name, problem);");
-            page.close("}");
-        });
-        page.line("}");
-    }
 }
 
-/// A value of a config as an expression for `fields.neutral`.
-fn in_rust(value: &Value) -> String {
-    match value {
-        Value::Bool(_) | Value::Number(_) => format!("{value}.into()"),
-        Value::String(text) if text.len() < 40 => format!("{}.into()", literal(text)),
-        _ => "…".into(),
-    }
+/// Whether [`gpt::ENDS`](crate::gpt::ENDS) ignores a buffer.
+fn is_of_ends(text: &str) -> bool {
+    matches!(
+        text,
+        "model.rotary_emb.inv_freq"
+            | "self_attn.rotary_emb.inv_freq"
+            | "self_attn.rotary_emb.cos_cached"
+            | "self_attn.rotary_emb.sin_cached"
+    )
 }
 
 /// Whether two entries differ in `weight` and `bias` alone.

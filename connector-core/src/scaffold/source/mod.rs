@@ -1,5 +1,6 @@
 //! Parameters and rows as a Rust file.
 
+mod config;
 mod facts;
 mod importer;
 mod schema;
@@ -9,25 +10,28 @@ use super::config::Config;
 use super::keys::Keys;
 use super::names::{literal, plain};
 use super::recognise::Recognised;
-use super::write::{Page, refuse, rust_type};
+use super::write::{Page, refuse};
 use crate::connector::Registration;
+pub use config::Form;
 use facts::{Facts, Tied};
+pub use schema::in_gpt;
 use std::collections::BTreeMap;
 
-const EMBEDDING: &str = "embedding.word_embeddings.weight";
-const OUTPUT: &str = "output_layer.weight";
+pub const EMBEDDING: &str = "embedding.word_embeddings.weight";
+pub const OUTPUT: &str = "output_layer.weight";
 const TIED: &str = "share_embeddings_and_output_weights";
 
 /// Everything that the file is made of.
 pub struct Source<'a> {
     pub config: &'a Config<'a>,
     pub keys: &'a Keys,
-    pub recognised: &'a Recognised,
+    pub recognised: Recognised,
     pub names: &'a Names,
     /// Where the model has its layers, `decoder.layers`.
     pub stack: String,
     /// The importer that the draft is like, and its functions.
     pub like: Option<(&'a Registration, &'a BTreeMap<String, String>)>,
+    pub form: Form,
 }
 
 impl Source<'_> {
@@ -38,6 +42,10 @@ impl Source<'_> {
         self.struct_(&mut body, &facts);
         self.schema(&mut body, &mut facts);
         self.importer(&mut body, &mut facts);
+        for what in &facts.refused {
+            body.line("");
+            refuse(&mut body, what);
+        }
         for (key, count) in &self.keys.unwritable {
             let more =
                 if *count > 1 { format!(" and {} like it", count - 1) } else { String::new() };
@@ -51,11 +59,12 @@ impl Source<'_> {
             facts.undecided.push(what);
         }
         let mut page = Page::default();
-        self.header(&mut page, &facts, tensors);
-        (page.into_text() + &body.into_text(), facts.undecided)
+        let body = body.into_text();
+        self.header(&mut page, &facts, tensors, &body);
+        (page.into_text() + &body, facts.undecided)
     }
 
-    fn header(&self, page: &mut Page, facts: &Facts, tensors: usize) {
+    fn header(&self, page: &mut Page, facts: &Facts, tensors: usize, body: &str) {
         let Names { plain: name, .. } = self.names;
         let s = if tensors == 1 { "" } else { "s" };
         let what = format!(
@@ -79,75 +88,31 @@ impl Source<'_> {
             facts.undecided.iter().for_each(|what| page.prose("//!", "- ", &plain(what)));
         }
         page.line("");
-        page.line("use connector_core::checkpoint::Checkpoint;");
-        if self.config.rope {
-            page.line("use connector_core::gpt;");
+        page.line("use connector_core::config::ConfigMap;");
+        if let Some((_, path)) = self.form.known() {
+            page.line(&format!("use {path};"));
         }
-        let ops = self.recognised.entries.iter().any(|entry| entry.via.starts_with("ops::"));
-        let ops = if ops { " ops," } else { "" };
-        page.line(&format!(
-            "use connector_core::{{Mapping, ModelConnector, Result, mapping, model_importer,{ops} \
-             param_schema}};"
-        ));
-        page.line("use serde::{Deserialize, Serialize};");
-        page.line("");
-    }
-
-    /// The config's struct, and the numbers that follow from it.
-    fn struct_(&self, page: &mut Page, facts: &Facts) {
-        let Names { config, .. } = self.names;
-        page.prose(
-            "///",
-            "",
-            "What the shapes follow from, with Megatron's names where it has one: operations ask \
-             for them.",
-        );
-        page.line("#[derive(Clone, Debug, Serialize, Deserialize)]");
-        page.open(&format!("pub struct {config} {{"));
-        for field in self.fields(facts) {
-            page.line(&format!("/// {}", field.meaning));
-            page.line(&format!("pub {}: {},", field.name, rust_type(field)));
+        match (self.form.is_gpt(), body.contains("gpt::")) {
+            (true, true) => page.line("use connector_core::gpt::{self, GptConfig};"),
+            (true, false) => page.line("use connector_core::gpt::GptConfig;"),
+            (false, true) => page.line("use connector_core::gpt;"),
+            (false, false) => {}
         }
-        if !matches!(facts.tied, Tied::NoEmbedding) && self.config.field(TIED).is_none() {
-            page.line("/// Whether the output layer is the embedding.");
-            page.line(&format!("pub {TIED}: bool,"));
+        let mut names = vec!["Mapping", "ModelConnector"];
+        for (name, mark) in [
+            ("config_fields", "config_fields! {"),
+            ("config_map", "config_map! {"),
+            ("mapping", "mapping! {"),
+            ("model_importer", "#[model_importer("),
+            ("ops", " ops::"),
+            ("param_schema", "param_schema! {"),
+        ] {
+            names.extend(body.contains(mark).then_some(name));
         }
-        if self.config.rope {
-            page.line("/// The base of the rotary embedding's frequencies.");
-            page.line("pub rotary_base: f64,");
-            page.line("/// How the frequencies are stretched for long sequences.");
-            page.line("pub rope_scaling: Option<gpt::RopeScaling>,");
+        page.import("connector_core", &names);
+        if !self.form.is_gpt() {
+            page.line("use serde::{Deserialize, Serialize};");
         }
-        page.close("}");
-        page.line("");
-        let methods = [
-            (
-                "The rows of q, k and v in one, by query group.",
-                "qkv_rows",
-                "(self.num_attention_heads + 2 * self.num_query_groups) * self.kv_channels",
-            ),
-            (
-                "The width of all query heads.",
-                "query_width",
-                "self.num_attention_heads * self.kv_channels",
-            ),
-        ];
-        let asked: Vec<_> =
-            methods.iter().zip(facts.methods).filter(|(_, asked)| *asked).map(|(m, _)| m).collect();
-        if asked.is_empty() {
-            return;
-        }
-        page.open(&format!("impl {config} {{"));
-        for (i, (doc, name, value)) in asked.iter().enumerate() {
-            if i > 0 {
-                page.line("");
-            }
-            page.line(&format!("/// {doc}"));
-            page.open(&format!("pub fn {name}(&self) -> usize {{"));
-            page.line(value);
-            page.close("}");
-        }
-        page.close("}");
         page.line("");
     }
 }

@@ -16,12 +16,14 @@ const UNKNOWN: &str = "Decide: nothing knows this tensor. What is it called in y
 
 impl Source<'_> {
     pub(super) fn schema(&self, page: &mut Page, facts: &mut Facts) {
-        let Names { model, config, plain: name, .. } = self.names;
+        let Names { model, plain: name, .. } = self.names;
+        let config = self.form.config(self.names);
         page.open("param_schema! {");
         page.line(&format!("/// {name} in Megatron-core's names."));
         page.open(&format!("pub {model}(c: {config}) {{"));
         for axis in &self.keys.axes {
             let value = match self.length(axis) {
+                Some(field) if self.form.is_gpt() => in_gpt(&format!("c.{field}")),
                 Some(field) => format!("c.{field}"),
                 None => {
                     let what = format!(
@@ -155,6 +157,14 @@ impl Source<'_> {
     pub(super) fn entries(&self, place: Place) -> impl Iterator<Item = &Entry> {
         self.recognised.entries.iter().filter(move |entry| entry.place == place)
     }
+}
+
+/// A formula over a [`GptConfig`](crate::gpt::GptConfig): what may be absent it has functions for.
+pub fn in_gpt(formula: &str) -> String {
+    formula
+        .replace("c.vocab_size", "c.vocab_rows()")
+        .replace("c.num_moe_experts", "c.experts()")
+        .replace("c.moe_ffn_hidden_size", "c.expert_width()")
 }
 
 /// `0..2, 5`
