@@ -6,12 +6,18 @@ use super::report::LINE;
 use crate::key::{JoinError, MAX_FLAGS, Pattern, same};
 use crate::schema::{Declared, Entry, Schema, count};
 
-/// Refuses a block that does not fit where it is included, entry number `entry` of `schema`.
+/// Refuses a block that does not fit where it is included, entry number `entry` of `schema`;
+/// `depends` has the schema's own flags that depend on axes, with each.
 ///
 /// # Panics
 /// If it does not.
 #[track_caller]
-pub const fn check_include(schema: &Schema, entries: &[Entry], entry: usize) {
+pub const fn check_include(
+    schema: &Schema,
+    entries: &[Entry],
+    entry: usize,
+    depends: &[(&str, &str)],
+) {
     let mut place = 0;
     let include = loop {
         match &entries[place] {
@@ -28,14 +34,16 @@ pub const fn check_include(schema: &Schema, entries: &[Entry], entry: usize) {
     text = undeclared(text, schema, block, block.outer.axes, Declared::Axes);
     let mut a = 0;
     while a < block.outer.axes.len() {
-        let axis = block.outer.axes[a];
-        if has(schema.axes, axis) && !captures(&include.prefix, axis) {
-            text = text.paragraph().text("the block `").text(block.model);
-            text = text.text("` depends on `").text(axis).text("`, but no name around it has `{");
-            text = text.text(axis).text("}`").text(LINE);
-            text = text.text("include it under a prefix with `{").text(axis).text("}`");
-        }
+        text = outside(text, schema, entries, place, block.outer.axes[a]);
         a += 1;
+    }
+    let mut d = 0;
+    while d < depends.len() {
+        let (flag, axis) = depends[d];
+        if has(block.outer.flags, flag) && !has(block.outer.axes, axis) {
+            text = outside(text, schema, entries, place, axis);
+        }
+        d += 1;
     }
     let (mut p, mut first) = (0, 0);
     while p < schema.parameters.len() {
@@ -72,6 +80,24 @@ pub const fn check_include(schema: &Schema, entries: &[Entry], entry: usize) {
         text = text.number(schema.flags.len());
     }
     text.raise();
+}
+
+/// An axis that a block depends on and that no name around it has.
+const fn outside(
+    text: Message,
+    schema: &Schema,
+    entries: &[Entry],
+    entry: usize,
+    axis: &str,
+) -> Message {
+    let Entry::Block(include) = &entries[entry] else { return text };
+    if !has(schema.axes, axis) || captures(&include.prefix, axis) {
+        return text;
+    }
+    let text = text.paragraph().text("the block `").text(include.schema.model);
+    let text = text.text("` depends on `").text(axis).text("`, but no name around it has `{");
+    let text = text.text(axis).text("}`").text(LINE);
+    text.text("include it under a prefix with `{").text(axis).text("}`")
 }
 
 const fn has(names: &[&str], name: &str) -> bool {

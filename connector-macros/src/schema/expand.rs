@@ -147,9 +147,19 @@ fn constant(
         };
         quote!(#(#cfg)* #entry)
     });
+    let depends = declaration.flags.iter().filter(|flag| flag.value.is_some()).flat_map(|flag| {
+        flag.of.iter().map(|axis| {
+            let (flag, axis) = (flag.name.to_string(), axis.to_string());
+            quote!((#flag, #axis))
+        })
+    });
+    let depends = quote!(&[#(#depends),*]);
     let checks = parameters.list.iter().enumerate().filter_map(|(number, item)| {
         let Resolved::Include(Included { block, .. }) = &item.what else { return None };
-        let call = core_path::at(block, quote!(#private::check_include(&WHOLE, ENTRIES, #number)));
+        let call = core_path::at(
+            block,
+            quote!(#private::check_include(&WHOLE, ENTRIES, #number, #depends)),
+        );
         let (cfg, fits) = (&item.cfg, format_ident!("BLOCK_{number}_FITS"));
         Some(quote!(#(#cfg)* const #fits: () = #call;))
     });
