@@ -49,7 +49,7 @@ impl ModelConnector for HfGptOss {
             "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
             "mlp.router.{p:weight|bias}" => "mlp.router.{p}",
             "mlp.experts.gate_up_proj" => "mlp.experts.local_experts.{e}.linear_fc1.weight"
-                via ops::deinterleave_columns unstack e,
+                via (ops::transpose, ops::deinterleave_rows) unstack e,
             "mlp.experts.gate_up_proj_bias" => "mlp.experts.local_experts.{e}.linear_fc1.bias"
                 via ops::deinterleave_rows unstack e,
             "mlp.experts.down_proj" => "mlp.experts.local_experts.{e}.linear_fc2.weight"

@@ -53,7 +53,6 @@ macro_rules! operation {
     };
 }
 
-mod columns;
 mod concat;
 mod copy;
 mod dequantise;
@@ -65,7 +64,6 @@ mod rows;
 mod test_support;
 mod vocab;
 
-pub use columns::{deinterleave_columns, interleave_columns};
 pub use concat::{concat2, concat3, concat4, merge_fc1, split_fc1, split2, split3, split4};
 pub use copy::{duplicate2, duplicate3, rename, same2, same3};
 pub use dequantise::{dequantise_fp8, dequantise_mxfp4};
