@@ -174,7 +174,7 @@ impl Source<'_> {
         self.shared(Place::Top, &entries, facts).0.contains(&ENDS)
     }
 
-    /// Whether the layers are where most models have them, and there is an output layer.
+    /// Whether the layers are where most models have them.
     fn is_usual(&self) -> bool {
         let stack = self.recognised.stack.as_ref();
         stack.is_some_and(|stack| stack.source == "model.layers.{layer}")
