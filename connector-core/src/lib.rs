@@ -39,8 +39,8 @@
 //! 2. Write the rows with [`mapping!`], in the key patterns of [`key`].
 //! 3. Where no built-in operation ([`ops`]) does it, write a function on tensors and annotate it with
 //!    [`state_transform`].
-//! 4. Say with [`config_map!`] which field of the format's config is which of the model's, if that is a
-//!    [`GptConfig`](gpt::GptConfig); or translate the config by hand.
+//! 4. Say with [`config_map!`] which field of the format's config is which of the model's: of a
+//!    [`GptConfig`](gpt::GptConfig), or of a struct that [`config_fields!`] declares.
 //! 5. Join them in a [`ModelConnector`] annotated with [`model_importer`].
 //!
 //! [`scaffold`] drafts all of it from a checkpoint; `docs/tutorial.md` begins there, and

@@ -204,7 +204,8 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 ///
 /// # Syntax
 ///
-/// The type of the model's config, and in braces rows, separated by commas.
+/// The type of the model's config, `GptConfig` or one that `config_fields!` declares, and in braces
+/// rows, separated by commas.
 ///
 /// | row | meaning |
 /// |---|---|
@@ -223,8 +224,9 @@ pub fn mapping(tokens: TokenStream) -> TokenStream {
 /// the same as another field of the model, and `by function` what a
 /// `fn(&serde_json::Map<String, Value>) -> Value` makes of those that were read before.
 ///
-/// A field of a file that no row knows is refused, unless it is null: it may change what the model
-/// computes.
+/// Dots in a name lead into objects, `"text_config.hidden_size"`. A field of a file that no row knows is
+/// refused, unless it is null: it may change what the model computes. Of an object from which a row
+/// reads, that is said of each field.
 ///
 /// # What the compiler proves
 ///

@@ -14,7 +14,7 @@
 //! | `idioms` | the table of what is known |
 //! | `recognise` | groups and idioms to parameters and rows |
 //! | `like` | another importer's rules as idioms |
-//! | `source` | parameters and rows to Rust |
+//! | `source` | parameters, rows and the map of the config to Rust |
 //! | `write`, `names` | how Rust is spelt |
 
 mod config;

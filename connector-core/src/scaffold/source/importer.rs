@@ -63,11 +63,12 @@ impl Source<'_> {
         page.close("}");
     }
 
-    /// Whether the rows can be read backwards: whether none applies a function, whose way back only
-    /// its author knows.
+    /// Whether the draft can be read backwards: not with a function, whose way back only its author
+    /// knows, or with a config whose objects have fields beside those of the language model.
     fn exports(&self) -> bool {
-        let all = self.recognised.entries.iter();
-        all.map(|entry| &entry.via).all(|via| via.is_empty() || via.starts_with("ops::"))
+        let mut vias = self.recognised.entries.iter().map(|entry| &entry.via);
+        vias.all(|via| via.is_empty() || via.starts_with("ops::"))
+            && !self.config.fields.iter().any(|field| field.path.contains('.'))
     }
 
     /// Writes the rows of a place, and says whether [`gpt::ENDS`](crate::gpt::ENDS) is among them.
@@ -174,7 +175,7 @@ impl Source<'_> {
         self.shared(Place::Top, &entries, facts).0.contains(&ENDS)
     }
 
-    /// Whether the layers are where most models have them, and there is an output layer.
+    /// Whether the layers are where most models have them.
     fn is_usual(&self) -> bool {
         let stack = self.recognised.stack.as_ref();
         stack.is_some_and(|stack| stack.source == "model.layers.{layer}")
