@@ -88,7 +88,8 @@ impl ModelConnector for HfGptOss {
         "intermediate_size" <=> moe_ffn_hidden_size,
         only ffn_hidden_size = like moe_ffn_hidden_size,
         only moe_router_pre_softmax = false,
-        only moe_router_load_balancing_type = "aux_loss",
+        // As Megatron-Bridge has it: the class computes that loss only if it is asked for.
+        only moe_router_load_balancing_type = "none",
         "router_aux_loss_coef" <=> moe_aux_loss_coeff = 0.9,
         only moe_grouped_gemm = true,
         ..gpt::ROPE_SAID,

@@ -18,6 +18,11 @@ pub const ENDS: Mapping = mapping! {
 /// Attention of one layer: the norm before it, q, k and v by query group, the projection after.
 pub const ATTENTION: Mapping = mapping! {
     "input_layernorm.weight" => "self_attention.linear_qkv.layer_norm_weight",
+    ..ATTENTION_PROJECTIONS,
+};
+
+/// The projections of attention: q, k and v by query group, and the one after.
+pub const ATTENTION_PROJECTIONS: Mapping = mapping! {
     ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight")
         => "self_attention.linear_qkv.weight" via ops::merge_qkv,
     "self_attn.o_proj.weight" => "self_attention.linear_proj.weight",
