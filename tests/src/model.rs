@@ -43,11 +43,15 @@ pub fn variant(name: &str, file: &str) -> Option<Vec<u8>> {
 
 /// What NeMo or Megatron-Bridge made of a fixture. NeMo pads the vocabulary of Mixtral, with rows that
 /// it never writes, and unties Starcoder2, whose output layer is then its embedding. Megatron-Bridge
-/// casts the biases of experts to bf16, which stay f32.
-pub fn golden(name: &str) -> BTreeMap<String, Stored> {
+/// casts the biases of experts to bf16, which stay f32. `None` of a family that neither converts.
+pub fn golden(name: &str) -> Option<BTreeMap<String, Stored>> {
     let files = ["nemo_state", "bridge_state"].map(|file| format!("{file}.safetensors"));
     let files = files.map(|file| fixture(name).join(file));
-    let file = files.iter().find(|file| file.is_file()).expect("a golden state");
+    let file = files.iter().find(|file| file.is_file());
+    let Some(file) = file else {
+        assert!(["olmo2", "qwen2_moe"].contains(&name), "{name} has no golden state");
+        return None;
+    };
     let mut state = read_tensors(file);
     if name == "starcoder2" {
         let output = state.remove("output_layer.weight").expect("an output layer");
@@ -64,7 +68,7 @@ pub fn golden(name: &str) -> BTreeMap<String, Stored> {
         tensor.bytes.truncate(tensor.bytes.len() / tensor.shape[0] * rows);
         tensor.shape[0] = rows;
     }
-    state
+    Some(state)
 }
 
 impl Model {

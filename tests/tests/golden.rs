@@ -35,7 +35,9 @@ fn the_fixtures_import_to_nemos_bytes() {
                 .unwrap();
         }
         bench.import(options(|_| {}));
-        assert_same_tensors(&bench.weights(), &golden(name));
+        if let Some(golden) = golden(name) {
+            assert_same_tensors(&bench.weights(), &golden);
+        }
     }
 }
 
@@ -64,7 +66,7 @@ fn fused_experts_give_the_same_state() {
             .unwrap();
     }
     bench.import(options(|_| {}));
-    assert_same_tensors(&bench.weights(), &golden("mixtral"));
+    assert_same_tensors(&bench.weights(), &golden("mixtral").unwrap());
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn both_spellings_of_a_config_give_the_same_model() {
 fn shards_and_one_file_give_the_same_tensors() {
     for name in &fixtures() {
         let model = Model::fixture(name);
-        let want = golden(name);
+        let Some(want) = golden(name) else { continue };
         for with_index in [true, false] {
             let bench = Bench::empty();
             model.write_shards(&bench.source(), 3, with_index);

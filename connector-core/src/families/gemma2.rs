@@ -62,6 +62,8 @@ impl ModelConnector for HfGemma2 {
         absent "sliding_window" = 4096,
         absent "sliding_window_pattern" = 2,
         neutral "use_bidirectional_attention" = false,
+        // The class does not look at it.
+        carry ["sliding_window_size"],
     }});
 
     const FRAMEWORKS: Option<Frameworks> = Some(

@@ -74,9 +74,9 @@ impl ModelConnector for HfGlm4Moe {
         only moe_router_load_balancing_type = "seq_aux_loss",
         only moe_aux_loss_coeff = 0.001,
         only moe_grouped_gemm = true,
-        // A layer that predicts a second token is not converted.
-        neutral "num_nextn_predict_layers" = 0,
-        carry ["output_router_logits"],
+        // What transformers saves says so without the layers that predict further tokens. Where they
+        // are there, no row takes them, and they are refused.
+        carry ["num_nextn_predict_layers", "output_router_logits"],
     }});
 
     const FRAMEWORKS: Option<Frameworks> =

@@ -12,22 +12,17 @@ param_schema! {
     /// other layer, and experts that clamp.
     pub GptOssModel(c: GptConfig) {
         axis layer = c.num_layers;
-        axis e = c.experts();
-        flag grouped = c.moe_grouped_gemm == Some(true);
+        axis e: experts(moe_grouped_gemm) = c.experts();
         ..gpt::ENDS;
         "decoder.layers.{layer}" {
             ..gpt::ATTENTION;
             ..gpt::ATTENTION_BIASES;
             "pre_mlp_layernorm.weight": [c.hidden_size];
             "mlp.router.weight": [c.experts(), c.hidden_size];
-            "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size]
-                aka "mlp.experts.linear_fc1.weight{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc1.bias": [2 * c.expert_width()]
-                aka "mlp.experts.linear_fc1.bias{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()]
-                aka "mlp.experts.linear_fc2.weight{e}" when grouped;
-            "mlp.experts.local_experts.{e}.linear_fc2.bias": [c.hidden_size]
-                aka "mlp.experts.linear_fc2.bias{e}" when grouped;
+            "mlp.experts.local_experts.{e}.linear_fc1.weight": [2 * c.expert_width(), c.hidden_size];
+            "mlp.experts.local_experts.{e}.linear_fc1.bias": [2 * c.expert_width()];
+            "mlp.experts.local_experts.{e}.linear_fc2.weight": [c.hidden_size, c.expert_width()];
+            "mlp.experts.local_experts.{e}.linear_fc2.bias": [c.hidden_size];
             "self_attention.core_attention.softmax_offset": [c.num_attention_heads];
             "mlp.router.bias": [c.experts()];
         }
@@ -80,7 +75,8 @@ impl ModelConnector for HfGptOss {
         "intermediate_size" <=> moe_ffn_hidden_size,
         only ffn_hidden_size = like moe_ffn_hidden_size,
         only moe_router_pre_softmax = false,
-        only moe_router_load_balancing_type = "aux_loss",
+        // As Megatron-Bridge has it: the class computes that loss only if it is asked for.
+        only moe_router_load_balancing_type = "none",
         "router_aux_loss_coef" <=> moe_aux_loss_coeff = 0.9,
         only moe_grouped_gemm = true,
         ..gpt::ROPE_SAID,

@@ -16,8 +16,7 @@ param_schema! {
         "decoder.layers.{layer}" {
             ..gpt::ATTENTION;
             ..gpt::ATTENTION_BIASES;
-            "self_attention.q_layernorm.weight": [c.query_width()];
-            "self_attention.k_layernorm.weight": [c.key_width()];
+            ..gpt::QK_NORMS;
             ..gpt::EXPERTS;
         }
     }

@@ -45,11 +45,14 @@ impl ModelConnector for HfPhi3 {
         absent "rms_norm_eps" = 1e-5,
         "hidden_act" <=> activation_func = "silu" via gpt::SILU,
         neutral "attention_bias" = false,
+        neutral "mlp_bias" = false,
+        neutral "lm_head_bias" = false,
         ..gpt::PARTIAL_ROPE,
         ..gpt::ROPE,
         ..gpt::WINDOW,
-        // Only the scaling "longrope" looks at it, which is refused.
-        carry ["original_max_position_embeddings"],
+        // Only the scaling "longrope" looks at the first, which is refused; the second names code that
+        // transformers has by now.
+        carry ["original_max_position_embeddings", "auto_map"],
     }});
 
     const FRAMEWORKS: Option<Frameworks> = Some(

@@ -57,7 +57,12 @@ impl ModelConnector for HfStarcoder2 {
         only mlp_bias = like attention_bias,
         ..gpt::ROPE,
         ..gpt::WINDOW,
-        carry ["embedding_dropout", "residual_dropout"],
+        // What the class does not look at: its dropouts, and notes of the model that it was made from.
+        carry [
+            "embedding_dropout", "residual_dropout", "activation_function", "mlp_type", "norm_type",
+            "layer_norm_epsilon", "attention_softmax_in_fp32", "scale_attention_softmax_in_fp32",
+            "scale_attn_weights",
+        ],
     }});
 
     const FRAMEWORKS: Option<Frameworks> = Some(

@@ -15,6 +15,27 @@ pub(super) struct Megatron<'a> {
 /// A field and its value.
 pub(super) type Field = (&'static str, Python);
 
+/// Fields that older releases of Megatron-core do not have, and those that only mixtures of a few
+/// families need: left out where they are as Megatron-core has them, so that these releases, and
+/// classes without them, take the config.
+const YOUNG: [&str; 15] = [
+    "activation_func_clamp_value",
+    "glu_linear_offset",
+    "moe_apply_probs_on_input",
+    "moe_router_enable_expert_bias",
+    "moe_router_group_topk",
+    "moe_router_num_groups",
+    "moe_router_score_function",
+    "moe_router_topk_scaling_factor",
+    "moe_shared_expert_gate",
+    "moe_shared_expert_intermediate_size",
+    "no_rope_freq",
+    "qk_l2_norm",
+    "softmax_scale",
+    "softmax_type",
+    "window_attn_skip_freq",
+];
+
 /// Llama 3.1's scaling of rotary frequencies.
 pub(super) struct Llama3<'a> {
     fields: &'a Value,
@@ -80,6 +101,7 @@ impl<'a> Megatron<'a> {
                 // Those of each framework's own.
                 "mlp_bias" | "rope_scaling" | "params_dtype" => {}
                 name if field.args == Args::Unsaid || own.iter().any(|own| own.model == name) => {}
+                name if YOUNG.contains(&name) && self.get(name).is_none() => {}
                 name => fields.extend(self.value(field).map(|value| (name, value))),
             }
         }

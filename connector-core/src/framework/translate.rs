@@ -103,6 +103,9 @@ impl Translation<'_> {
                         self.put(name, value);
                     }
                 }
+                // All experts are in one group.
+                "moe_router_num_groups" | "moe_router_group_topk"
+                    if self.get("moe_router_num_groups") == Some(&json!(1)) => {}
                 name if is_of_experts(name) && !has_experts => {}
                 name => self.copy(field, name),
             }

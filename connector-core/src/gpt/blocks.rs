@@ -31,14 +31,26 @@ param_block! {
     /// Attention of one layer: the norm before it, q, k and v by query group, the projection after.
     pub ATTENTION(c: GptConfig) {
         "self_attention.linear_qkv.layer_norm_weight": [c.hidden_size];
-        "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
-        "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
+        ..ATTENTION_PROJECTIONS;
     }
 }
 
 /// The rows of the block.
 pub const ATTENTION: Mapping = mapping! {
     "input_layernorm.weight" => "self_attention.linear_qkv.layer_norm_weight",
+    ..ATTENTION_PROJECTIONS,
+};
+
+param_block! {
+    /// The projections of attention: q, k and v by query group, and the one after.
+    pub ATTENTION_PROJECTIONS(c: GptConfig) {
+        "self_attention.linear_qkv.weight": [c.qkv_rows(), c.hidden_size];
+        "self_attention.linear_proj.weight": [c.hidden_size, c.query_width()];
+    }
+}
+
+/// The rows of the block.
+pub const ATTENTION_PROJECTIONS: Mapping = mapping! {
     ("self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight")
         => "self_attention.linear_qkv.weight" via ops::merge_qkv,
     "self_attn.o_proj.weight" => "self_attention.linear_proj.weight",
@@ -73,9 +85,12 @@ pub const QKV_BIASES: Mapping = mapping! {
 };
 
 param_block! {
-    /// The norms of each head's queries and keys.
+    /// The norms of queries and keys: of each head's, or of all heads' at once.
     pub QK_NORMS(c: GptConfig) {
-        "self_attention.{head:q|k}_layernorm.weight": [c.kv_channels];
+        "self_attention.q_layernorm.weight":
+            [if c.qk_layernorm_full_width { c.query_width() } else { c.kv_channels }];
+        "self_attention.k_layernorm.weight":
+            [if c.qk_layernorm_full_width { c.key_width() } else { c.kv_channels }];
     }
 }
 

@@ -4,8 +4,12 @@ use super::config::{MOST_EXPERTS, MOST_LAYERS};
 use super::{GptConfig, RopeScaling};
 use crate::config::{LARGEST, LONGEST, Misfit};
 
+type Text = fn(&GptConfig) -> Option<&str>;
+type Number = fn(&GptConfig) -> Option<f64>;
+type List = fn(&GptConfig) -> Option<&Vec<usize>>;
+
 /// The values of a field that is a choice.
-const CHOICES: [(&str, fn(&GptConfig) -> Option<&str>, &[&str]); 4] = [
+const CHOICES: [(&str, Text, &[&str]); 4] = [
     ("normalization", |c| Some(&c.normalization), &["RMSNorm", "LayerNorm"]),
     ("layernorm_position", |c| c.layernorm_position.as_deref(), &["after", "both"]),
     ("softmax_type", |c| c.softmax_type.as_deref(), &["vanilla", "learnable"]),
@@ -17,7 +21,7 @@ const CHOICES: [(&str, fn(&GptConfig) -> Option<&str>, &[&str]); 4] = [
 ];
 
 /// Numbers that are above 0 where they are there.
-const POSITIVE: [(&str, fn(&GptConfig) -> Option<f64>); 9] = [
+const POSITIVE: [(&str, Number); 9] = [
     ("softmax_scale", |c| c.softmax_scale),
     ("attn_logit_softcapping", |c| c.attn_logit_softcapping),
     ("final_logit_softcapping", |c| c.final_logit_softcapping),
@@ -33,7 +37,7 @@ const POSITIVE: [(&str, fn(&GptConfig) -> Option<f64>); 9] = [
 ];
 
 /// Fields with a 0 or 1 for each layer, and what 0 and 1 mean.
-const LISTS: [(&str, fn(&GptConfig) -> Option<&Vec<usize>>, &str); 3] = [
+const LISTS: [(&str, List, &str); 3] = [
     ("moe_layer_freq", |c| c.moe_layer_freq.as_ref(), "0, dense, or 1, experts"),
     ("window_attn_skip_freq", |c| c.window_attn_skip_freq.as_ref(), "0, no window, or 1, a window"),
     ("no_rope_freq", |c| c.no_rope_freq.as_ref(), "0, rotated, or 1, not"),

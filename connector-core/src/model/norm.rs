@@ -50,3 +50,39 @@ impl Norm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use candle_core::{DType, Device};
+
+    #[test]
+    fn norms_are_what_they_are_called() {
+        // The mean is 2.5, the variance 1.25, the mean square 7.5.
+        let (x, weight, bias) = ([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 4.0], [0.1, 0.2, 0.3, 0.4]);
+        let layer =
+            |i: usize, offset: f64| (x[i] - 2.5) / 1.25f64.sqrt() * (weight[i] + offset) + bias[i];
+        let rms = |i: usize, offset: f64| x[i] / 7.5f64.sqrt() * (weight[i] + offset);
+        for dtype in [DType::F32, DType::F64] {
+            let tensor = |values: [f64; 4]| {
+                Tensor::new(&values, &Device::Cpu).unwrap().to_dtype(dtype).unwrap()
+            };
+            for (kind, zero_centered, want) in [
+                (NormKind::Layer, false, [0, 1, 2, 3].map(|i| layer(i, 0.0))),
+                (NormKind::Layer, true, [0, 1, 2, 3].map(|i| layer(i, 1.0))),
+                (NormKind::Rms, false, [0, 1, 2, 3].map(|i| rms(i, 0.0))),
+                (NormKind::Rms, true, [0, 1, 2, 3].map(|i| rms(i, 1.0))),
+            ] {
+                let norm = Norm {
+                    spec: NormSpec { kind, epsilon: 0.0, zero_centered },
+                    weight: tensor(weight),
+                    bias: (kind == NormKind::Layer).then(|| tensor(bias)),
+                };
+                let got = norm.forward(&tensor(x)).unwrap().to_dtype(DType::F64).unwrap();
+                let got: Vec<f64> = got.to_vec1().unwrap();
+                let near = got.iter().zip(want).all(|(got, want)| (got - want).abs() < 1e-6);
+                assert!(near, "{kind:?} {zero_centered} {dtype:?}: {got:?} is not {want:?}");
+            }
+        }
+    }
+}

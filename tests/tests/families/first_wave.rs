@@ -1,7 +1,7 @@
-//! Starcoder2, Nemotron, Phi-3, OLMoE, Gemma 2 and 3, GPT-OSS, Llama 4, GLM-4.5.
+//! Starcoder2, Nemotron, Phi-3, OLMo 2, OLMoE, Qwen2-MoE, Gemma 2 and 3, GPT-OSS, Llama 4, GLM-4.5.
 
 use crate::support::{imports, model_config, refusal};
-use connector_tests::{Bench, Model, config_of, export_options, options};
+use connector_tests::{Bench, Model, Tensor, config_of, export_options, options};
 use serde_json::{Value, json};
 
 fn changed(name: &str, changes: Value) -> Model {
@@ -32,6 +32,14 @@ fn what_they_compute_is_in_their_configs() {
             json!({
                 "qk_layernorm": true, "qk_layernorm_full_width": true, "moe_ffn_hidden_size": 96,
                 "moe_router_pre_softmax": true, "moe_aux_loss_coeff": 0.01,
+            }),
+        ),
+        ("olmo2", json!({"layernorm_position": "after", "qk_layernorm_full_width": true})),
+        (
+            "qwen2_moe",
+            json!({
+                "add_qkv_bias": true, "moe_router_pre_softmax": true, "moe_layer_freq": null,
+                "moe_shared_expert_intermediate_size": 28, "moe_shared_expert_gate": true,
             }),
         ),
         (
@@ -102,6 +110,8 @@ fn absent_fields_mean_what_transformers_means() {
             json!({"attention_temperature": {"scale": 0.1, "floor": 8192.0}}),
         ),
         ("llama4_text", "attention_chunk_size", json!({"attention_chunk_size": 8192})),
+        ("qwen2_moe", "qkv_bias", json!({"add_qkv_bias": true})),
+        ("qwen2_moe", "norm_topk_prob", json!({"moe_router_pre_softmax": true})),
         ("glm4_moe", "first_k_dense_replace", json!({"moe_layer_freq": [0, 1, 1]})),
         ("glm4_moe", "n_shared_experts", json!({"moe_shared_expert_intermediate_size": 20})),
     ] {
@@ -136,6 +146,8 @@ fn what_they_do_not_convert_is_refused_by_name() {
         ("phi3", json!({"rope_scaling": {"type": "longrope", "factor": 2.0}}), "longrope"),
         ("phi3", json!({"attention_bias": true}), "attention_bias"),
         ("olmoe", json!({"clip_qkv": 8.0}), "clip_qkv"),
+        ("olmo2", json!({"hidden_act": "relu"}), "hidden_act"),
+        ("qwen2_moe", json!({"use_sliding_window": true, "sliding_window": 4}), "sliding_window"),
         ("gemma2", json!({"hidden_act": "gelu"}), "hidden_act"),
         ("gemma2", mixed, "linear_attention"),
         ("gemma2", json!({"query_pre_attn_scalar": 0}), "query_pre_attn_scalar"),
@@ -151,10 +163,18 @@ fn what_they_do_not_convert_is_refused_by_name() {
         ("glm4_moe", json!({"topk_group": 2}), "topk_group"),
         // Megatron-core would score groups otherwise.
         ("glm4_moe", json!({"n_group": 4, "topk_group": 2}), "scores a group by its two best"),
-        ("glm4_moe", json!({"num_nextn_predict_layers": 1}), "num_nextn_predict_layers"),
         ("glm4_moe", json!({"first_k_dense_replace": 4}), "first_k_dense_replace"),
     ] {
         let text = refusal(&changed(name, changes.clone()));
         assert!(text.contains(says), "{name} {changes}: {text}");
     }
+}
+
+/// The layers that predict further tokens are not converted.
+#[test]
+fn tensors_of_another_prediction_are_refused() {
+    let mut model = Model::fixture("glm4_moe");
+    model.add(Tensor::noise("model.layers.3.eh_proj.weight", &[48, 96]));
+    let text = refusal(&model);
+    assert!(text.contains("model.layers.3.eh_proj.weight"), "{text}");
 }
