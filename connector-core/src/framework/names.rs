@@ -1,3 +1,4 @@
+use crate::checkpoint::Flavor;
 use crate::config::{Codec, Scalar};
 
 /// What frameworks for training call a model: a connector's
@@ -26,7 +27,8 @@ pub struct OwnField {
     pub name: &'static str,
     /// The field of the model's config that it says.
     pub model: &'static str,
-    /// How its values are translated; `None` leaves them as they are.
+    /// How its values are translated; `None` leaves them as they are. It is always written, as the
+    /// class may have another default than Megatron-core.
     pub via: Option<Codec>,
 }
 
@@ -88,6 +90,16 @@ impl BridgeNames {
 }
 
 impl Frameworks {
+    /// What is said of a family's own classes, if the framework that lays a checkpoint out so has any.
+    pub(super) fn own_of(&self, flavor: Flavor) -> Option<&Self> {
+        let has = match flavor {
+            Flavor::Nemo => self.nemo.model != NemoNames::GPT.model,
+            Flavor::MegatronBridge => !self.bridge.is_generic(),
+            Flavor::MegatronLm => false,
+        };
+        has.then_some(self)
+    }
+
     /// What the frameworks' own classes imply for a field of the model's config.
     pub(super) fn implies(&self, field: &str) -> Option<Scalar> {
         self.implied.iter().find(|(name, _)| *name == field).map(|(_, value)| *value)

@@ -1,11 +1,11 @@
 //! Columns that alternate become rows that do not, and back.
 
 use super::dims::{elements, exactly, moves};
-use super::matrix;
 use crate::transform::{LayOut, Move, Moves, Numbers, Repeat, Shape};
 
 #[cfg(feature = "candle")]
 use {
+    super::matrix,
     super::rows,
     crate::Tensor,
     crate::transform::{BoxError, TransformCtx},
