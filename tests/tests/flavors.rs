@@ -314,6 +314,32 @@ fn the_config_of_each_family_is_the_class_that_nemo_has_for_it() {
                 "share_embeddings_and_output_weights": true,
             }),
         ),
+        (
+            "gemma2",
+            "gemma2.Gemma2Model",
+            "gemma2.Gemma2Config",
+            // Fields that only this class has, and the scale that one of them says.
+            json!({
+                "query_pre_attn_scalar": 20, "attn_logit_softcapping": 50.0,
+                "final_logit_softcapping": 30.0, "softmax_scale": null,
+            }),
+        ),
+        (
+            "nemotron",
+            "nemotron.NemotronModel",
+            "nemotron.NemotronConfig",
+            json!({
+                "activation_func": "nemo.collections.llm.fn.activation.squared_relu",
+                "rotary_percent": 0.5, "gated_linear_unit": false, "normalization": "LayerNorm",
+            }),
+        ),
+        (
+            "starcoder2",
+            "starcoder2.Starcoder2Model",
+            "starcoder2.Starcoder2Config",
+            json!({"add_bias_linear": true}),
+        ),
+        ("phi3", "phi3mini.Phi3Model", "phi3mini.Phi3Config", json!({})),
     ] {
         let bench = imported(name, Flavor::Nemo);
         let context = io_json(&bench.out().join("context/io.json"));
@@ -326,6 +352,39 @@ fn the_config_of_each_family_is_the_class_that_nemo_has_for_it() {
         let yaml = yaml_file(&bench.out().join("context/model.yaml"));
         assert_eq!(yaml["_target_"], path(model));
     }
+}
+
+/// NeMo runs Llama 4 as a Llama with a config of its own, which says which layers do not rotate by a
+/// number, where they are so regular.
+#[test]
+fn a_class_for_another_config_says_what_it_can() {
+    let bench = imported("llama4_text", Flavor::Nemo);
+    let context = io_json(&bench.out().join("context/io.json"));
+    let config = &context["model"]["config"];
+    assert_eq!(config["call"], "nemo.collections.llm.gpt.model.llama.Llama4Config");
+    for (field, value) in [
+        ("nope_layer_interval", json!(4)),
+        ("no_rope_freq", Value::Null),
+        ("attention_chunk_size", json!(8)),
+        ("qk_l2_norm", json!(true)),
+        ("rotary_interleaved", json!(true)),
+        ("moe_apply_probs_on_input", json!(true)),
+        ("moe_layer_freq", json!([0, 1, 0, 1])),
+    ] {
+        assert_eq!(config[field], value, "{field}");
+    }
+    let mut model = Model::fixture("llama4_text");
+    model.config["no_rope_layers"] = json!([1, 0, 1, 1]);
+    model.config.as_object_mut().unwrap().shift_remove("layer_types");
+    model.config["use_qk_norm"] = json!(false);
+    let bench = Bench::new(&model);
+    let planned = PlannedImport::new(&bench.source(), for_framework(Flavor::Nemo)).unwrap();
+    let warnings = planned.warnings().join("\n");
+    assert!(warnings.contains("\"nope_layer_interval\" does not say it"), "{warnings}");
+    planned.run(&bench.out(), &NoProgress).unwrap();
+    let context = io_json(&bench.out().join("context/io.json"));
+    // The class has another default.
+    assert_eq!(context["model"]["config"]["qk_l2_norm"], false);
 }
 
 #[test]

@@ -117,7 +117,8 @@ fn cannot_say(name: &str, flavor: Flavor) -> bool {
         // The scaling of Llama 3.1 with other numbers.
         "llama3_tied" => flavor != Flavor::Nemo,
         // Norms of queries and keys over the whole width; two rotary embeddings; YaRN; chunks.
-        "olmo2" | "olmoe" | "gemma3_text" | "gpt_oss" | "llama4_text" => true,
+        "olmo2" | "olmoe" | "gemma3_text" | "gpt_oss" => true,
+        "llama4_text" => flavor != Flavor::Nemo,
         _ => false,
     }
 }

@@ -1,11 +1,12 @@
 //! Llama 4 without images, and whatever else calls itself `Llama4ForCausalLM`.
 
-use crate::config::ConfigMap;
+use crate::config::{Codec, ConfigMap};
 use crate::connector::ModelConnector;
-use crate::framework::Frameworks;
+use crate::framework::{Frameworks, OwnField};
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, ops, param_schema};
+use serde_json::{Value, json};
 
 param_schema! {
     /// Llama 4 as a Megatron-core GPT model: attention within chunks in layers that rotate, and in some
@@ -86,5 +87,29 @@ impl ModelConnector for HfLlama4 {
         carry ["output_router_logits"],
     }});
 
-    const FRAMEWORKS: Option<Frameworks> = Some(Frameworks::GENERIC);
+    const FRAMEWORKS: Option<Frameworks> = Some(
+        Frameworks::GENERIC
+            .nemo("nemo.collections.llm.gpt.model.llama", "LlamaModel", "Llama4Config")
+            .own_fields(&[
+                OwnField::new("attention_chunk_size", "attention_chunk_size"),
+                OwnField::new("nope_layer_interval", "no_rope_freq").via(INTERVAL),
+                OwnField::new("qk_l2_norm", "qk_l2_norm"),
+            ]),
+    );
 }
+
+/// NeMo says every how many layers one does not rotate. Megatron-core reads a number so too. Of layers
+/// that are not so regular there is none.
+const INTERVAL: Codec = Codec {
+    read: |interval| Ok(interval.clone()),
+    write: |layers| {
+        let layers = layers.as_array().map_or(&[][..], Vec::as_slice);
+        let first = layers.iter().position(|kind| *kind == json!(1));
+        let every = first.map(|first| first + 1).filter(|every| {
+            let is_last =
+                |(layer, kind): (usize, &Value)| (*kind == json!(1)) == ((layer + 1) % every == 0);
+            layers.iter().enumerate().all(is_last)
+        });
+        every.map_or(Value::Null, Value::from)
+    },
+};

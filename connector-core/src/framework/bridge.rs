@@ -23,7 +23,8 @@ pub(super) fn write(frameworks: &Frameworks, model: &Megatron<'_>, tokenizer: bo
     let provider = frameworks.bridge.provider;
     let mut fields = Map::from_iter([("_target_".to_string(), json!(provider))]);
     let mut put = |name: &str, value: Value| drop(fields.insert(name.into(), value));
-    for (name, value) in model.fields(Flavor::MegatronBridge, frameworks.own) {
+    let own = frameworks.own_of(Flavor::MegatronBridge).map_or(&[][..], |classes| classes.own);
+    for (name, value) in model.fields(Flavor::MegatronBridge, own) {
         put(name, value.yaml());
     }
     put("should_pad_vocab", json!(true));

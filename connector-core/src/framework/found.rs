@@ -123,8 +123,11 @@ fn settle(
     };
     let mut called: Vec<&Candidate<'_>> =
         candidates.iter().filter(|candidate| candidate.is_called(&class)).collect();
-    // Of families that would all do, one that has no class of its own there comes first.
-    called.sort_by_key(|candidate| !candidate.frameworks.bridge.is_generic());
+    // Of families that would all do, one that is called so itself comes first, then one that has no
+    // class of its own there.
+    let is_named = |candidate: &Candidate<'_>| class == Class::Nemo(candidate.model.into());
+    called
+        .sort_by_key(|candidate| (!is_named(candidate), !candidate.frameworks.bridge.is_generic()));
     let says = |candidate: &&&Candidate<'_>| {
         let (config, findings) = translated(Some(candidate));
         findings.is_empty() && (candidate.says)(&config)

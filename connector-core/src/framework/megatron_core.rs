@@ -106,11 +106,11 @@ impl<'a> Megatron<'a> {
             }
         }
         fields.extend(own.iter().map(|own| {
-            let value = self.config.get(own.model).unwrap_or(&Value::Null);
-            (
-                own.name,
-                Python::from(&own.via.map_or_else(|| value.clone(), |via| (via.write)(value))),
-            )
+            let declared = GptConfig::FIELDS.iter().find(|field| field.name == own.model);
+            let core = declared.and_then(|field| field.core).map_or(Value::Null, Scalar::value);
+            let value = self.get(own.model).unwrap_or(&core);
+            let value = own.via.map_or_else(|| value.clone(), |via| (via.write)(value));
+            (own.name, Python::from(&value))
         }));
         fields.push(("cp_comm_type", self.cp_comm_type()));
         if let Some(factor) = self.linear_rope() {
@@ -187,9 +187,9 @@ impl<'a> Megatron<'a> {
     }
 
     /// What a framework's config cannot say: what Megatron-core's cannot, and what its own classes do
-    /// otherwise, of which `frameworks` has the value. Of Megatron-LM there are no such classes.
+    /// otherwise, of which `frameworks` has the value.
     pub fn unsaid(&self, flavor: Flavor, frameworks: Option<&Frameworks>) -> Vec<String> {
-        let classes = frameworks.filter(|_| flavor != Flavor::MegatronLm);
+        let classes = frameworks.and_then(|frameworks| frameworks.own_of(flavor));
         let mut unsaid = Vec::new();
         if self.is("attention_bias") != self.is("mlp_bias") && self.get("mlp_bias").is_some() {
             let (with, without) =
@@ -203,9 +203,16 @@ impl<'a> Megatron<'a> {
         if self.rope("yarn").is_some() {
             unsaid.push("rotary scaling as YaRN".into());
         }
-        for field in GptConfig::FIELDS.iter().filter(|field| field.args == Args::Unsaid) {
-            if classes.is_some_and(|classes| classes.own.iter().any(|own| own.model == field.name))
+        let own = classes.map_or(&[][..], |classes| classes.own);
+        for OwnField { name, model, via } in own {
+            if let (Some(here), Some(via)) = (self.get(model), via)
+                && (via.write)(here).is_null()
             {
+                unsaid.push(format!("\"{model}\" is {here}, and \"{name}\" does not say it"));
+            }
+        }
+        for field in GptConfig::FIELDS.iter().filter(|field| field.args == Args::Unsaid) {
+            if own.iter().any(|own| own.model == field.name) {
                 continue;
             }
             let core = field.core.map_or(Value::Null, Scalar::value);

@@ -1,3 +1,4 @@
+use crate::checkpoint::Flavor;
 use crate::config::{Codec, Scalar};
 
 /// What frameworks for training call a model: a connector's
@@ -28,6 +29,8 @@ pub struct Frameworks {
 pub struct OwnField {
     pub(crate) name: &'static str,
     pub(crate) model: &'static str,
+    /// `None` leaves values as they are. It is always written, as the class may have another default
+    /// than Megatron-core.
     pub(crate) via: Option<Codec>,
 }
 
@@ -159,6 +162,16 @@ impl Frameworks {
     pub const fn own_fields(mut self, fields: &'static [OwnField]) -> Self {
         self.own = fields;
         self
+    }
+
+    /// What is said of a family's own classes, if the framework that lays a checkpoint out so has any.
+    pub(super) fn own_of(&self, flavor: Flavor) -> Option<&Self> {
+        let has = match flavor {
+            Flavor::Nemo => self.nemo.model != Self::GENERIC.nemo.model,
+            Flavor::MegatronBridge => !self.bridge.is_generic(),
+            Flavor::MegatronLm => false,
+        };
+        has.then_some(self)
     }
 
     /// What the frameworks' own classes imply for a field of the model's config.

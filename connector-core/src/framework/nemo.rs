@@ -57,7 +57,8 @@ pub(super) fn write(frameworks: &Frameworks, model: &Megatron<'_>, context: &Con
 fn config(frameworks: &Frameworks, model: &Megatron<'_>, context: &Context) -> Call {
     let names = &frameworks.nemo;
     let mut fields: Vec<(_, Node)> = Vec::new();
-    let all = model.fields(Flavor::Nemo, frameworks.own);
+    let own = frameworks.own_of(Flavor::Nemo).map_or(&[][..], |classes| classes.own);
+    let all = model.fields(Flavor::Nemo, own);
     fields.extend(all.into_iter().map(|(name, v)| (name, v.into())));
     for &(name, value) in names.also {
         let value = match value {

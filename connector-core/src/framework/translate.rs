@@ -38,15 +38,30 @@ pub(super) fn translate(
     subject: &str,
     findings: &mut Vec<Finding>,
 ) -> Map<String, Value> {
-    let mut translation = Translation { config, subject, findings, fields: Map::new() };
+    let mut config = config.clone();
+    for own in classes.map_or(&[][..], |classes| classes.own) {
+        rename(&mut config, own, subject, findings);
+    }
+    let mut translation = Translation { config: &config, subject, findings, fields: Map::new() };
     translation.run();
     for (name, value) in classes.map_or(&[][..], |classes| classes.implied) {
         translation.put(name, value.value());
     }
-    for own in classes.map_or(&[][..], |classes| classes.own) {
-        translation.own(own);
-    }
     translation.fields
+}
+
+/// Gives a field that only a framework's class for one family has the name that it has in a model's
+/// config.
+fn rename(config: &mut Value, own: &OwnField, subject: &str, findings: &mut Vec<Finding>) {
+    let Some(value) = config.get(own.name).filter(|value| !value.is_null()).cloned() else {
+        return;
+    };
+    match own.via.map_or_else(|| Ok(value.clone()), |via| (via.read)(&value)) {
+        Ok(read) => config[own.model] = read,
+        Err(problem) => {
+            findings.push(refusal(subject, format!("\"{}\" {problem}", own.name)));
+        }
+    }
 }
 
 struct Translation<'a> {
@@ -151,16 +166,6 @@ impl Translation<'_> {
         };
         if kinds.len() as u64 != layers || kinds.iter().any(|kind| *kind != usual) {
             self.put(name, kinds.into());
-        }
-    }
-
-    /// A field that only a framework's class for one family has.
-    fn own(&mut self, own: &OwnField) {
-        let Some(value) = self.get(own.name).cloned() else { return };
-        match own.via.map_or_else(|| Ok(value.clone()), |via| (via.read)(&value)) {
-            Ok(Value::Null) => {}
-            Ok(read) => self.put(own.model, read),
-            Err(problem) => self.refuse(format!("\"{}\" {problem}", own.name)),
         }
     }
 
