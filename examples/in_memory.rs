@@ -5,7 +5,7 @@
 #![allow(clippy::print_stdout, reason = "an example shows what it did")]
 
 use candle_core::Device;
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::{ModelConnector, ModelState, apply_transforms};
 use std::path::Path;
@@ -15,7 +15,7 @@ pub fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/llama/hf");
 
     // The connector reads the config; the tensors go to any device that candle has.
-    let checkpoint = Checkpoint::open(&path)?;
+    let checkpoint = HfCheckpoint::open(&path)?;
     let config = HfLlama::config(&checkpoint)?;
     let device = Device::cuda_if_available(0)?;
     let tensors = candle_core::safetensors::load(path.join("model.safetensors"), &device)?;

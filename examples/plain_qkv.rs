@@ -3,7 +3,7 @@
 //!
 //! `cargo run -p connector-examples --example plain_qkv -- import DIR --from hf-plain --output OUT`
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::gpt::{self, GptConfig};
 use connector_core::{
@@ -51,7 +51,7 @@ impl ModelConnector for HfPlainLlama {
     };
 
     // The config is that of any Llama.
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 }

@@ -9,7 +9,7 @@ pub use crate::checkpoint::fuzzing::{pickle, zip};
 
 use crate::checkpoint::fuzzing::archive;
 use crate::checkpoint::safetensors::{Header, HeaderErrorKind as Kind, InvalidTensor, header};
-use crate::checkpoint::{Checkpoint, torch_dist, torch_save};
+use crate::checkpoint::{HfCheckpoint, torch_dist, torch_save};
 use crate::connector::{Configuration, Registration, Registry};
 use crate::store::{Pieces, Source};
 use crate::{ExportOptions, ImportOptions, Planned, Result};
@@ -164,7 +164,7 @@ pub fn index(bytes: &[u8]) {
     const SHARD: &str = "model-00001-of-00003.safetensors";
     const FIXTURES: [(&str, &str); 1] = [(SHARD, "mixtral/hf/model-00001-of-00003.safetensors")];
     in_folder("index", &FIXTURES, "model.safetensors.index.json", bytes, |dir| {
-        if let Some(checkpoint) = told(Checkpoint::open(dir)) {
+        if let Some(checkpoint) = told(HfCheckpoint::open(dir)) {
             drop(checkpoint.findings().iter().map(ToString::to_string).collect::<String>());
             stays_inside(dir, checkpoint.source());
         }
@@ -188,12 +188,12 @@ pub fn config(bytes: &[u8]) {
     in_folder("config", &FIXTURES, "config.json", bytes, |dir| {
         for registration in registered() {
             let connector = registration.connector;
-            let Some(source) = told(Checkpoint::config_of(dir)) else { return };
+            let Some(source) = told(HfCheckpoint::config_of(dir)) else { return };
             let Some(read) = told(connector.configure(&source, &[])) else { continue };
             let Some(written) = told(connector.source_config(&read.model, source.config())) else {
                 continue;
             };
-            let again = connector.configure(&Checkpoint::of_config(written), &[]);
+            let again = connector.configure(&HfCheckpoint::of_config(written), &[]);
             let fields = |read: &Configuration| read.model.json().clone();
             assert_eq!(fields(&again.unwrap_or_else(|e| panic!("{e}"))), fields(&read));
         }

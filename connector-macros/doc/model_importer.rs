@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::{
     Mapping, ModelConnector, Result, mapping, model_exporter, model_importer, param_schema,
 };
@@ -16,7 +16,7 @@ struct HfSmall;
 impl ModelConnector for HfSmall {
     const MAPPING: Mapping = mapping! { "model.weight" => "weight" };
 
-    fn config(_source: &Checkpoint) -> Result<Config> {
+    fn config(_source: &HfCheckpoint) -> Result<Config> {
         Ok(Config { hidden: 8 })
     }
 }
@@ -27,7 +27,7 @@ struct ToHfSmall;
 impl ModelConnector for ToHfSmall {
     const MAPPING: Mapping = mapping! { "weight" => "model.weight" };
 
-    fn config(_source: &Checkpoint) -> Result<Config> {
+    fn config(_source: &HfCheckpoint) -> Result<Config> {
         Ok(Config { hidden: 8 })
     }
 }

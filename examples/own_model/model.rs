@@ -4,7 +4,7 @@
 //! let the compiler and `connector plan` say what is missing, fill in renames, write the one
 //! function that is special.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::{
     Mapping, ModelConnector, Result, Tensor, mapping, model_importer, ops, param_schema,
     state_transform,
@@ -94,7 +94,7 @@ impl ModelConnector for HfSparrow {
     };
 
     // 4. The config: every field that is read is accounted for, every one that is not is judged.
-    fn config(source: &Checkpoint) -> Result<SparrowConfig> {
+    fn config(source: &HfCheckpoint) -> Result<SparrowConfig> {
         let fields = source.fields();
         let config = SparrowConfig {
             num_layers: fields.required("n_layer"),

@@ -11,7 +11,7 @@ mod model;
 mod qkv;
 
 use candle_core::{Device, IndexOp, Tensor, safetensors};
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::Registry;
 use connector_core::scaffold::draft;
 use connector_core::{ImportOptions, import_ckpt};
@@ -85,7 +85,7 @@ fn own_model() {
 fn a_draft_like_the_own_model_takes_its_rules_over() {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("own_model/checkpoint");
     let like = Registry::get().unwrap().importer("hf", Some("sparrow"), &[]).unwrap();
-    let draft = draft(&Checkpoint::open(source).unwrap(), Some(like)).unwrap();
+    let draft = draft(&HfCheckpoint::open(source).unwrap(), Some(like)).unwrap();
     assert_eq!((draft.tensors, draft.understood), (19, 19));
     for want in [
         "axis expert = c.n_experts;",

@@ -1,7 +1,7 @@
 //! docs/tutorial.md says what is so: its snippets are in the files of its steps, its messages are
 //! what the compiler and the commands print, its commands run.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::scaffold::draft;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn crate_dir() -> tempfile::TempDir {
 
 #[test]
 fn the_draft_is_what_scaffold_prints() {
-    let draft = draft(&Checkpoint::open(checkpoint()).unwrap(), None).unwrap();
+    let draft = draft(&HfCheckpoint::open(checkpoint()).unwrap(), None).unwrap();
     assert!(draft.text == DRAFT, "examples/scaffolded/1-draft/model.rs should be:\n{}", draft.text);
     let counts = format!("{} of {} tensors understood", draft.understood, draft.tensors);
     assert!(TUTORIAL.contains(&counts), "{counts}");

@@ -1,7 +1,7 @@
 //! What a config may say, what it must say, and what is refused by name.
 
 use connector_core::Error;
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::Registry;
 use connector_core::plan::FindingKind;
 use connector_tests::{
@@ -338,7 +338,7 @@ fn fields_of_other_models_are_refused_or_declared() {
             changed[name] = value.clone();
             fs::write(&file, changed.to_string()).unwrap();
             let declared = every.contains(&name.as_str()) || own.contains(&name.as_str());
-            let checkpoint = Checkpoint::open(bench.source()).unwrap();
+            let checkpoint = HfCheckpoint::open(bench.source()).unwrap();
             let importer = registry.importer("hf", None, &checkpoint.architectures()).unwrap();
             let read = importer.connector.configure(&checkpoint, &[]);
             let taken = read.is_ok() && checkpoint.findings().is_empty();

@@ -1,6 +1,6 @@
 //! Quantised tensors with their scales, through the whole import and in memory.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::store::Dtype;
 use connector_core::{Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema};
 use connector_tests::{Bench, Fill, Model, Tensor as Made, options};
@@ -32,7 +32,7 @@ impl ModelConnector for HfQuantised {
         ("e.{e}.blocks", "e.{e}.scales") => "experts" via ops::dequantise_mxfp4 stack e,
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(Sizes { experts: 2 })
     }
 }

@@ -1,6 +1,6 @@
 //! A model without a schema carries every type that safetensors has, bit for bit.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::ModelConnector;
 use connector_core::mapping::Mapping;
 use connector_core::schema::Model as CoreModel;
@@ -32,7 +32,7 @@ impl ModelConnector for HfAnything {
         "merged.{i}" => "merged" stack i optional,
     };
 
-    fn config(_: &Checkpoint) -> Result<AnyConfig> {
+    fn config(_: &HfCheckpoint) -> Result<AnyConfig> {
         Ok(AnyConfig {})
     }
 }

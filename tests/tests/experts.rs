@@ -1,7 +1,7 @@
 //! A mixture of another crate, with a config of its own in names of its own: what its schema says of
 //! its experts and its vocabulary is enough for every way that a checkpoint goes.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{Experts, TorchDist, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::{
@@ -71,7 +71,7 @@ impl ModelConnector for HfFlock {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<Flock> {
+    fn config(source: &HfCheckpoint) -> Result<Flock> {
         let fields = source.fields();
         let [depth, width, birds, tokens] =
             ["depth", "width", "birds", "tokens"].map(|name| fields.required(name));
@@ -170,7 +170,7 @@ struct HfPlain;
 impl ModelConnector for HfPlain {
     const MAPPING: Mapping = mapping! { "birds.{bird}" => "moe.experts.fc.weight{bird}" };
 
-    fn config(source: &Checkpoint) -> Result<Plain> {
+    fn config(source: &HfCheckpoint) -> Result<Plain> {
         Ok(Plain { birds: source.fields().required("birds") })
     }
 }

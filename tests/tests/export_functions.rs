@@ -1,6 +1,6 @@
 //! Exports of a model with functions of its own: read backwards, written by hand, or impossible.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{
     ModelState, VerifyOptions, apply_transforms, revert_transforms, verify,
 };
@@ -22,7 +22,7 @@ struct Sizes {
     experts: usize,
 }
 
-fn sizes(source: &Checkpoint) -> Result<Sizes> {
+fn sizes(source: &HfCheckpoint) -> Result<Sizes> {
     let fields = source.fields();
     let sizes = Sizes { layers: fields.required("layers"), experts: fields.required("experts") };
     fields.finish()?;
@@ -98,7 +98,7 @@ struct HfBird;
 impl ModelConnector for HfBird {
     const MAPPING: Mapping = ROWS;
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 
@@ -120,7 +120,7 @@ impl ModelConnector for HfStone {
         }
     };
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 
@@ -136,7 +136,7 @@ struct HfFish;
 impl ModelConnector for HfFish {
     const MAPPING: Mapping = HfStone::MAPPING;
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 }
@@ -154,7 +154,7 @@ impl ModelConnector for FishToHf {
         }
     };
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 

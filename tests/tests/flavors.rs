@@ -378,7 +378,7 @@ fn a_class_for_another_config_says_what_it_can() {
     model.config.as_object_mut().unwrap().shift_remove("layer_types");
     model.config["use_qk_norm"] = json!(false);
     let bench = Bench::new(&model);
-    let planned = PlannedImport::new(&bench.source(), for_framework(Flavor::Nemo)).unwrap();
+    let planned = Planned::import(bench.source(), for_framework(Flavor::Nemo)).unwrap();
     let warnings = planned.warnings().join("\n");
     assert!(warnings.contains("\"nope_layer_interval\" does not say it"), "{warnings}");
     planned.run(&bench.out(), &NoProgress).unwrap();

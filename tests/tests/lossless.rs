@@ -1,7 +1,7 @@
 //! `testing::prove_lossless`: what it shows, what it does not, and what it finds.
 
 use candle_core::Result as CandleResult;
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::families::{HfGemma, HfLlama, HfMistral, HfMixtral};
 use connector_core::gpt::GptConfig;
 use connector_core::schema::Model;
@@ -22,7 +22,8 @@ fn config<C: ModelConnector<Model: Model<Config = GptConfig>>>(
     fixture: &str,
     change: &Value,
 ) -> GptConfig {
-    let checkpoint = Checkpoint::open(connector_tests::fixture(&format!("{fixture}/hf"))).unwrap();
+    let checkpoint =
+        HfCheckpoint::open(connector_tests::fixture(&format!("{fixture}/hf"))).unwrap();
     let mut config = serde_json::to_value(C::config(&checkpoint).unwrap()).unwrap();
     config.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
     serde_json::from_value(config).unwrap()
@@ -72,7 +73,7 @@ struct Config {
 
 const CONFIG: Config = Config { layers: 12, experts: 3 };
 
-fn no_config(_: &Checkpoint) -> Result<Config> {
+fn no_config(_: &HfCheckpoint) -> Result<Config> {
     Err(Error::Cancelled)
 }
 
@@ -92,7 +93,7 @@ macro_rules! importer {
             const MAPPING: Mapping = mapping! {
                 "h.{layer}" => "layers.{layer}" { $($rows)* }
             };
-            fn config(source: &Checkpoint) -> Result<Config> {
+            fn config(source: &HfCheckpoint) -> Result<Config> {
                 no_config(source)
             }
         }

@@ -1,7 +1,7 @@
 //! That memory is bounded, by the bound that a plan prints and whatever the size of the model,
 //! counted at the allocator.
 
-use connector_core::checkpoint::{Checkpoint, Tensors};
+use connector_core::checkpoint::{HfCheckpoint, Tensors};
 use connector_core::connector::{ConvertOptions, PlannedConvert, TorchDist};
 use connector_core::engine::{Io, NoProgress};
 use connector_core::families::{HfLlama, LlamaModel};
@@ -56,7 +56,7 @@ impl ModelConnector for HfWithFunction {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 }

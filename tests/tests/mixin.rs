@@ -27,7 +27,7 @@ struct Picky;
 impl ModelConnector for Picky {
     const MAPPING: Mapping = HfLlama::MAPPING;
 
-    fn config(source: &connector_core::checkpoint::Checkpoint) -> Result<GptConfig> {
+    fn config(source: &connector_core::checkpoint::HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 }

@@ -1,6 +1,6 @@
 //! What a connector does in its own way: `config`, `init`, `apply`, `convert_state`, `tokenizer`.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::cache::Cache;
 use connector_core::connector::{Direction, Job, Record, State, VerifyOptions, verify};
 use connector_core::engine::NoProgress;
@@ -24,7 +24,7 @@ struct Longer;
 impl ModelConnector for Longer {
     const MAPPING: Mapping = HfLlama::MAPPING;
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         let mut config = HfLlama::config(source)?;
         config.seq_length *= 4;
         Ok(config)
@@ -42,7 +42,7 @@ struct Picky;
 impl ModelConnector for Picky {
     const MAPPING: Mapping = HfLlama::MAPPING;
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 
@@ -95,7 +95,7 @@ impl Instance for OneMore {
 impl ModelConnector for Taller {
     const MAPPING: Mapping = HfLlama::MAPPING;
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 
@@ -116,7 +116,7 @@ struct Own;
 impl ModelConnector for Own {
     const MAPPING: Mapping = HfLlama::MAPPING;
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 

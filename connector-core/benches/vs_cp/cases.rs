@@ -1,6 +1,6 @@
 //! What is measured.
 
-use crate::generate::{Checkpoint, TINY_LLAMA, wide_llama};
+use crate::generate::{HfCheckpoint, TINY_LLAMA, wide_llama};
 use crate::measure::Program;
 use std::fmt;
 use std::fs;
@@ -76,7 +76,8 @@ impl Data {
         for solo in SOLO {
             all.extend((solo.programs)()?.iter().map(|(data, _)| *data));
         }
-        let llama = |shape, dtype, shards, filled| Checkpoint::llama(shape, dtype, shards, filled);
+        let llama =
+            |shape, dtype, shards, filled| HfCheckpoint::llama(shape, dtype, shards, filled);
         let wide = |gb: u64, dtype, filled| {
             llama(wide_llama(gb * GB, dtype), dtype, gb.max(2) as usize, filled)
         };
@@ -85,8 +86,8 @@ impl Data {
             Some(Data::LlamaF32) => llama(TINY_LLAMA, "F32", 5, true),
             Some(Data::Filled(gb)) => wide(gb, "BF16", true),
             Some(Data::Sparse(gb, dtype)) => wide(gb, dtype, false),
-            Some(Data::Mixtral) => Checkpoint::mixtral(),
-            Some(Data::DeepSeek) => Checkpoint::deepseek(),
+            Some(Data::Mixtral) => HfCheckpoint::mixtral(),
+            Some(Data::DeepSeek) => HfCheckpoint::deepseek(),
             Some(Data::Nothing) => return fs::create_dir_all(path),
             Some(Data::Imported | Data::Distributed) | None => {
                 return Err(io::Error::other(format!("no data {name}")));

@@ -9,7 +9,7 @@ use std::path::Path;
 type Tensor = (String, &'static str, Vec<usize>);
 
 /// A checkpoint to be written.
-pub struct Checkpoint {
+pub struct HfCheckpoint {
     config: Value,
     tensors: Vec<Tensor>,
     shards: usize,
@@ -90,10 +90,10 @@ fn llama_config(shape: Llama) -> Value {
     })
 }
 
-impl Checkpoint {
+impl HfCheckpoint {
     pub fn llama(shape: Llama, dtype: &str, shards: usize, filled: bool) -> Self {
         let tensors = llama_tensors(shape, dtype_of(dtype));
-        Checkpoint { config: llama_config(shape), tensors, shards, filled }
+        HfCheckpoint { config: llama_config(shape), tensors, shards, filled }
     }
 
     /// A mixture of 104 layers with 64 experts each: 19,968 matrices of 102,400 bytes, and what
@@ -131,7 +131,7 @@ impl Checkpoint {
             "num_local_experts": experts, "num_experts_per_tok": 2, "sliding_window": null,
             "router_aux_loss_coef": 0.02, "hidden_act": "silu", "attention_dropout": 0.0
         });
-        Checkpoint { config, tensors, shards: 5, filled: true }
+        HfCheckpoint { config, tensors, shards: 5, filled: true }
     }
 
     /// The experts of DeepSeek-V3 with their scales: 93,696 tensors, 656 GB, sparse.
@@ -156,7 +156,7 @@ impl Checkpoint {
             "architectures": ["BenchDeepSeek"], "num_hidden_layers": layers,
             "n_routed_experts": experts, "hidden_size": 7168, "moe_intermediate_size": 2048
         });
-        Checkpoint { config, tensors, shards: 163, filled: false }
+        HfCheckpoint { config, tensors, shards: 163, filled: false }
     }
 
     /// Writes it into the new directory `dir`.

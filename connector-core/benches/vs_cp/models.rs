@@ -1,7 +1,7 @@
 //! Models of the benchmark's own: Llama by way of a function on tensors, and experts as numerous as
 //! those of DeepSeek-V3.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::families::{HfLlama, LlamaModel};
 use connector_core::gpt::{self, GptConfig};
 use connector_core::{
@@ -44,7 +44,7 @@ impl ModelConnector for HfWithFunction {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<GptConfig> {
+    fn config(source: &HfCheckpoint) -> Result<GptConfig> {
         HfLlama::config(source)
     }
 }
@@ -85,7 +85,7 @@ impl ModelConnector for HfExperts {
         },
     };
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         let fields = source.fields();
         let sizes = Sizes {
             num_layers: fields.required("num_hidden_layers"),

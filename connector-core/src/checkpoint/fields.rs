@@ -14,8 +14,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// of them; [`Fields::finish`] then fails.
 ///
 /// ```no_run
-/// # use connector_core::checkpoint::Checkpoint;
-/// # fn config(source: &Checkpoint) -> connector_core::Result<(usize, f64)> {
+/// # use connector_core::checkpoint::HfCheckpoint;
+/// # fn config(source: &HfCheckpoint) -> connector_core::Result<(usize, f64)> {
 /// let fields = source.fields();
 /// let layers = fields.required("num_hidden_layers");
 /// let theta = fields.first(&["rope_parameters.rope_theta", "rope_theta"]).unwrap_or(10_000.0);

@@ -1,7 +1,7 @@
 //! What is at a path. Absent is only a name that is not there: a link that leads nowhere, and what
 //! the system refuses to look at, are errors. Whatever they stand for would be left out otherwise.
 
-use super::directory::Snapshot;
+use super::hf::Snapshot;
 use crate::store::{Error, Result};
 use std::fs::{self, FileType, Metadata};
 use std::io::{self, ErrorKind};

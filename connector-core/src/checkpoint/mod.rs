@@ -2,15 +2,15 @@
 
 mod checksums;
 mod container;
-mod directory;
 mod error;
 mod fields;
 pub mod files;
 mod flavor;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod hf;
 pub(crate) mod look;
-mod nemo;
+mod megatron;
 pub mod safetensors;
 mod sidecar;
 mod small;
@@ -24,18 +24,18 @@ pub(crate) use checksums::Checking;
 pub use checksums::{Checked, Damage};
 pub use container::Container;
 pub(crate) use container::Layout;
-pub use directory::Checkpoint;
-#[cfg(feature = "cli")]
-pub(crate) use directory::Snapshot;
-pub(crate) use directory::hub_revision;
 pub use error::{Error, Result};
 pub(crate) use fields::shown;
 pub use fields::{FieldReport, Fields};
 pub(crate) use files::Form;
 pub use flavor::Flavor;
 pub(crate) use flavor::{Directory, Home, TRACKER};
-pub use nemo::NemoCheckpoint;
-pub(crate) use nemo::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
+pub use hf::HfCheckpoint;
+#[cfg(feature = "cli")]
+pub(crate) use hf::Snapshot;
+pub(crate) use hf::hub_revision;
+pub use megatron::MegatronCheckpoint;
+pub(crate) use megatron::{CONFIG_JSON, CONTEXT, IO_JSON, MODEL_YAML, WEIGHTS};
 #[cfg(feature = "hub")]
 pub(crate) use sidecar::holds_weights;
 pub(crate) use sidecar::{Sidecar, Sidecars, is_tokenizer};

@@ -1,4 +1,4 @@
-use super::directory::Snapshot;
+use super::hf::Snapshot;
 use super::look;
 use crate::base::Cancel;
 use crate::checkpoint::Result;

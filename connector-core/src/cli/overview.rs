@@ -2,7 +2,7 @@
 
 use super::page::Page;
 use super::text::{self, JOINED};
-use crate::checkpoint::{Checkpoint, NemoCheckpoint};
+use crate::checkpoint::{HfCheckpoint, MegatronCheckpoint};
 use crate::connector::{Direction, Planned, Registration};
 use crate::key::Pattern;
 use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
@@ -40,8 +40,8 @@ impl<'a> From<&'a Planned> for About<'a> {
     }
 }
 
-impl<'a> From<&'a NemoCheckpoint> for About<'a> {
-    fn from(checkpoint: &'a NemoCheckpoint) -> Self {
+impl<'a> From<&'a MegatronCheckpoint> for About<'a> {
+    fn from(checkpoint: &'a MegatronCheckpoint) -> Self {
         About {
             path: checkpoint.path(),
             hub_revision: None,
@@ -52,8 +52,8 @@ impl<'a> From<&'a NemoCheckpoint> for About<'a> {
     }
 }
 
-impl<'a> From<&'a Checkpoint> for About<'a> {
-    fn from(checkpoint: &'a Checkpoint) -> Self {
+impl<'a> From<&'a HfCheckpoint> for About<'a> {
+    fn from(checkpoint: &'a HfCheckpoint) -> Self {
         About {
             path: checkpoint.path(),
             hub_revision: checkpoint.hub_revision(),

@@ -5,7 +5,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::text;
 use crate::checkpoint::files::{Found, OpenErrorKind};
-use crate::checkpoint::{self, CONTEXT, Checkpoint, NemoCheckpoint, Tensors, WEIGHTS, look};
+use crate::checkpoint::{self, CONTEXT, HfCheckpoint, MegatronCheckpoint, Tensors, WEIGHTS, look};
 use crate::connector::{ExportOptions, Planned};
 use crate::key::{distance, similar};
 use crate::plan::{Finding, FindingKind};
@@ -28,7 +28,7 @@ pub(super) fn plan_export(source: &Path, options: ExportOptions) -> Result<Plann
 /// wrote.
 pub(super) fn plan_either(selection: &Selection, trained: &Trained) -> Result<Planned, Failure> {
     let source = &selection.source;
-    if NemoCheckpoint::is_at(source)? {
+    if MegatronCheckpoint::is_at(source)? {
         let options = ExportOptions { trained: trained.options(), ..selection.export_options()? };
         return plan_export(source, options);
     }
@@ -48,8 +48,8 @@ fn planned(source: &Path, planned: crate::Result<Planned>) -> Result<Planned, Fa
 
 /// Where the tensors are: in `weights/` of an output of `import`, in an iteration of Megatron-LM.
 pub(super) fn weights(path: &Path, iteration: &Iteration) -> Result<PathBuf, Failure> {
-    match NemoCheckpoint::weights(path, iteration.iteration) {
-        Ok(weights) if NemoCheckpoint::is_at(path)? => return Ok(weights),
+    match MegatronCheckpoint::weights(path, iteration.iteration) {
+        Ok(weights) if MegatronCheckpoint::is_at(path)? => return Ok(weights),
         Err(error) if iteration.iteration.is_some() || error.is_io() => return Err(error.into()),
         _ => {}
     }
@@ -67,8 +67,8 @@ pub(super) fn weights(path: &Path, iteration: &Iteration) -> Result<PathBuf, Fai
 }
 
 /// Opens a Hugging Face directory without planning.
-pub(super) fn checkpoint(source: &Path) -> Result<Checkpoint, Failure> {
-    Checkpoint::open(source).map_err(|error| explain(source, error))
+pub(super) fn checkpoint(source: &Path) -> Result<HfCheckpoint, Failure> {
+    HfCheckpoint::open(source).map_err(|error| explain(source, error))
 }
 
 /// Opens a file or directory of tensors.
@@ -131,7 +131,7 @@ fn part(path: &Path) -> Option<String> {
     }
     let whole = folder.parent()?;
     let whole = if whole.as_os_str().is_empty() { Path::new(".") } else { whole };
-    NemoCheckpoint::is_at(whole).unwrap_or(false).then(|| {
+    MegatronCheckpoint::is_at(whole).unwrap_or(false).then(|| {
         let (part, whole) = (text::quoted(path), text::quoted(whole));
         format!("{part} is a part of a checkpoint: name the whole, {whole}")
     })

@@ -1,7 +1,7 @@
 use super::scalar::same;
 use super::{Absent, ConfigMap, Field, FieldRow, Part, Row, Scalar};
 use crate::checkpoint::Result;
-use crate::checkpoint::{Checkpoint, Fields, shown};
+use crate::checkpoint::{Fields, HfCheckpoint, shown};
 use serde_json::{Map, Value};
 
 /// A config that is being read.
@@ -21,7 +21,7 @@ impl ConfigMap {
     /// [`Error::Refused`](crate::Error::Refused) if a field without which there is no config is
     /// missing or malformed. Fields that change what the model computes, and that are not
     /// understood, are recorded in `source` and refused by the plan.
-    pub fn read(&self, source: &Checkpoint) -> Result<Map<String, Value>> {
+    pub fn read(&self, source: &HfCheckpoint) -> Result<Map<String, Value>> {
         let mut reading =
             Reading { fields: source.fields(), model: Map::new(), map: self, rows: self.flat() };
         for row in reading.rows.clone() {

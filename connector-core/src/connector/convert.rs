@@ -8,7 +8,7 @@ use super::trained::spell_experts;
 use super::{ExportOptions, Planned, Record, Registry, TorchDist, TrainedOptions};
 use crate::base::{Cancel, options};
 use crate::checkpoint::{
-    Container, Flavor, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars, is_tokenizer, look,
+    Container, Flavor, IO_JSON, MODEL_YAML, MegatronCheckpoint, Sidecars, is_tokenizer, look,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
 use crate::framework::{Described, Surroundings};
@@ -44,7 +44,7 @@ pub struct ConvertOptions {
 
 /// A conversion to another container that is planned and checked; nothing is written yet.
 pub struct PlannedConvert {
-    checkpoint: NemoCheckpoint,
+    checkpoint: MegatronCheckpoint,
     conversion: Conversion,
     same: SameNames,
     files: Files,
@@ -103,7 +103,7 @@ impl PlannedConvert {
     pub fn new(path: impl AsRef<Path>, options: ConvertOptions) -> Result<Self> {
         let path = path.as_ref();
         let open = || options.trained.open(path, &options.format, options.model.as_deref());
-        let mut checkpoint = settled(open, NemoCheckpoint::source)?;
+        let mut checkpoint = settled(open, MegatronCheckpoint::source)?;
         if !checkpoint.findings().is_empty() {
             return Err(Error::refused(checkpoint.findings().to_vec()));
         }
@@ -129,7 +129,7 @@ impl PlannedConvert {
     }
 
     /// The checkpoint.
-    pub fn checkpoint(&self) -> &NemoCheckpoint {
+    pub fn checkpoint(&self) -> &MegatronCheckpoint {
         &self.checkpoint
     }
 
@@ -231,7 +231,7 @@ fn check_described(path: &Path, options: &ConvertOptions) -> Result<()> {
 ///
 /// Those in `context/` stay as they are where the output has such a folder too, and all are there
 /// that belong in it. Otherwise they are made and put as an import does.
-fn beside(checkpoint: &NemoCheckpoint, options: &ConvertOptions) -> Result<(Files, Container)> {
+fn beside(checkpoint: &MegatronCheckpoint, options: &ConvertOptions) -> Result<(Files, Container)> {
     let (model, config) =
         (checkpoint.model().unwrap_or_default(), checkpoint.config().unwrap_or(&Value::Null));
     let dist = options.torch_dist;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 /// [`planned`](State::planned) has the plan, both configs and the source.
 ///
 /// ```
-/// use connector_core::checkpoint::Checkpoint;
+/// use connector_core::checkpoint::HfCheckpoint;
 /// use connector_core::connector::State;
 /// use connector_core::gpt::GptConfig;
 /// use connector_core::families::{HfLlama, LlamaModel};
@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 /// impl ModelConnector for WithoutNorm {
 ///     const MAPPING: Mapping = HfLlama::MAPPING;
 ///
-///     fn config(source: &Checkpoint) -> Result<GptConfig> {
+///     fn config(source: &HfCheckpoint) -> Result<GptConfig> {
 ///         HfLlama::config(source)
 ///     }
 ///

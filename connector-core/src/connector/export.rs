@@ -9,7 +9,9 @@ use super::{Configuration, Connect, Direction, Planned, Record, Registration, Re
 use crate::base::panics::catch;
 use crate::base::stage::stage;
 use crate::base::{Cancel, DeviceChoice, json, options};
-use crate::checkpoint::{CONFIG_JSON, Container, IO_JSON, MODEL_YAML, NemoCheckpoint, Sidecars};
+use crate::checkpoint::{
+    CONFIG_JSON, Container, IO_JSON, MODEL_YAML, MegatronCheckpoint, Sidecars,
+};
 use crate::engine::{EngineOptions, NoProgress};
 use crate::mapping::FlatMapping;
 use crate::plan::PlanOptions;
@@ -107,7 +109,7 @@ fn export(path: &Path, options: ExportOptions) -> Result<Planned> {
         stage!("open");
         let model = options.model.as_deref();
         let open = || options.trained.open(path, &options.format, model);
-        settled(open, NemoCheckpoint::source)?
+        settled(open, MegatronCheckpoint::source)?
     };
     let (Some(model), Some(fields), []) =
         (checkpoint.model(), checkpoint.config(), checkpoint.findings())

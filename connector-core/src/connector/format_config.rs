@@ -1,7 +1,7 @@
 //! The format's config that an export writes: what the model's config says, on top of the original.
 
 use super::{Configuration, Connect, Erased, ModelConnector};
-use crate::checkpoint::{CONFIG_JSON, Checkpoint, FieldReport};
+use crate::checkpoint::{CONFIG_JSON, FieldReport, HfCheckpoint};
 use crate::plan::{Finding, FindingKind};
 use crate::schema::{Model, Schema};
 use crate::transform::Config;
@@ -23,12 +23,12 @@ const FORMAT_DTYPES: [&str; 2] = ["dtype", "torch_dtype"];
 ///
 /// ```
 /// use connector_core::ModelConnector;
-/// use connector_core::checkpoint::Checkpoint;
+/// use connector_core::checkpoint::HfCheckpoint;
 /// use connector_core::connector::export_config;
 /// use connector_core::families::HfLlama;
 /// # let fixture = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf"));
 ///
-/// let checkpoint = Checkpoint::open(fixture)?;
+/// let checkpoint = HfCheckpoint::open(fixture)?;
 /// let config = HfLlama::config(&checkpoint)?;
 /// assert_eq!(&export_config::<HfLlama>(&config, checkpoint.config())?, checkpoint.config().unwrap());
 /// # Ok::<(), connector_core::Error>(())
@@ -145,8 +145,8 @@ impl Translation<'_> {
     }
 
     /// A checkpoint of which there is only a config.
-    fn checkpoint(&self, config: Map<String, Value>) -> Checkpoint {
-        let checkpoint = Checkpoint::of_config(Value::Object(config));
+    fn checkpoint(&self, config: Map<String, Value>) -> HfCheckpoint {
+        let checkpoint = HfCheckpoint::of_config(Value::Object(config));
         checkpoint.carry(self.carry);
         checkpoint
     }
@@ -167,7 +167,7 @@ impl Translation<'_> {
     fn imported(
         &self,
         importer: &dyn Connect,
-        original: &Checkpoint,
+        original: &HfCheckpoint,
         model: &Config,
     ) -> Result<Configuration> {
         let advice = format!("without this file config.json is made from {} alone", self.file);
@@ -225,7 +225,7 @@ impl Translation<'_> {
 /// Reads a model's config, every field of the format's settled.
 pub(crate) fn read_config(
     importer: &dyn Connect,
-    checkpoint: &Checkpoint,
+    checkpoint: &HfCheckpoint,
 ) -> Result<Configuration> {
     let config = importer.configure(checkpoint, &[])?;
     checkpoint.fields().settle_rest(&[]);

@@ -10,7 +10,7 @@ use crate::base::stage::stage;
 use crate::base::{Cancel, DeviceChoice, options};
 use crate::checkpoint::torch_dist::{self, DistOptions, LayerLayout};
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, Flavor, IO_JSON, MODEL_YAML, Sidecars, look,
+    CONFIG_JSON, Container, Flavor, HfCheckpoint, IO_JSON, MODEL_YAML, Sidecars, look,
 };
 use crate::engine::{EngineOptions, NoProgress};
 use crate::framework::{Described, Surroundings};
@@ -221,11 +221,11 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
         stage!("open");
         let open = || {
             Ok(match options.weights {
-                Weights::Auto => Checkpoint::open(source)?,
-                Weights::Pytorch => Checkpoint::open_torch_save(source)?,
+                Weights::Auto => HfCheckpoint::open(source)?,
+                Weights::Pytorch => HfCheckpoint::open_torch_save(source)?,
             })
         };
-        settled(open, Checkpoint::source)?
+        settled(open, HfCheckpoint::source)?
     };
     checkpoint.carry(&options.plan.carry);
     // A shard that cannot be read, or no config: what follows from that is no news.

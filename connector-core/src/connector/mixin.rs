@@ -213,7 +213,7 @@ fn read(
     path: &Path,
     device: &candle_core::Device,
 ) -> Result<std::collections::BTreeMap<String, candle_core::Tensor>> {
-    let checkpoint = crate::checkpoint::NemoCheckpoint::open(path)?;
+    let checkpoint = crate::checkpoint::MegatronCheckpoint::open(path)?;
     let source = checkpoint.source();
     let tensors = source.tensors().iter().map(|tensor| {
         let loaded = crate::engine::read_tensor(source, tensor, device)?;

@@ -55,7 +55,7 @@ pub(crate) use {planned::MAX_SHARD_SIZE, record::TOOL, state::convert};
 #[cfg(feature = "candle")]
 pub use state::{ModelState, apply_transforms, revert_transforms};
 
-use crate::checkpoint::{Checkpoint, is_tokenizer};
+use crate::checkpoint::{HfCheckpoint, is_tokenizer};
 use crate::config::ConfigMap;
 use crate::framework::Frameworks;
 use crate::mapping::Mapping;
@@ -90,12 +90,12 @@ pub trait ModelConnector: Send + Sync + 'static {
 
     /// The model's config, from the format's. The default reads [`CONFIG`](Self::CONFIG).
     ///
-    /// A connector that translates its config by hand reads the fields through [`Checkpoint::fields`],
+    /// A connector that translates its config by hand reads the fields through [`HfCheckpoint::fields`],
     /// which collects everything that is missing or not understood and reports it at once.
     ///
     /// # Errors
     /// If a field without which there is no config is missing or malformed.
-    fn config(source: &Checkpoint) -> Result<<Self::Model as Model>::Config> {
+    fn config(source: &HfCheckpoint) -> Result<<Self::Model as Model>::Config> {
         let Some(map) = Self::CONFIG else {
             let reason = format!("{} has neither `CONFIG` nor `config`", type_name::<Self>());
             return Err(Error::ModelConfig { reason });

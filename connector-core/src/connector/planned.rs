@@ -7,8 +7,8 @@ use crate::base::panics::catch;
 use crate::base::stage::stage;
 use crate::base::{Cancel, DeviceChoice};
 use crate::checkpoint::{
-    CONFIG_JSON, Checkpoint, Container, FieldReport, Flavor, NemoCheckpoint, Sidecar, Sidecars,
-    look,
+    CONFIG_JSON, Container, FieldReport, Flavor, HfCheckpoint, MegatronCheckpoint, Sidecar,
+    Sidecars, look,
 };
 use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
 use crate::mapping::FlatMapping;
@@ -45,8 +45,8 @@ pub struct Planned {
 
 /// What is converted.
 pub(super) enum Input {
-    Format(Box<Checkpoint>),
-    Model(Box<NemoCheckpoint>),
+    Format(Box<HfCheckpoint>),
+    Model(Box<MegatronCheckpoint>),
 }
 
 /// The options that both directions have.

@@ -1,5 +1,5 @@
 use super::{Configuration, Job, ModelConnector, Record, State};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::HfCheckpoint;
 use crate::config::ConfigMap;
 use crate::framework::Frameworks;
 use crate::gpt::GptConfig;
@@ -81,7 +81,7 @@ pub trait Connect: Send + Sync {
     /// # Errors
     /// As [`ModelConnector::config`]; [`Error::ModelConfig`] if the model's config has no such
     /// field.
-    fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration>;
+    fn configure(&self, source: &HfCheckpoint, wishes: &[Wish]) -> Result<Configuration>;
     /// Takes the model's config over from the fields of a `model.yaml`, or of whatever `file` said
     /// which model it is.
     ///
@@ -144,7 +144,7 @@ impl<C: ModelConnector> Connect for Erased<C> {
         const { C::Model::SCHEMA.as_ref() }
     }
 
-    fn configure(&self, source: &Checkpoint, wishes: &[Wish]) -> Result<Configuration> {
+    fn configure(&self, source: &HfCheckpoint, wishes: &[Wish]) -> Result<Configuration> {
         let mut config = C::config(source)?;
         if !wishes.is_empty() {
             config = grant(&config, wishes)?;
@@ -392,7 +392,7 @@ mod tests {
         fn frameworks(&self) -> Option<&'static Frameworks> {
             None
         }
-        fn configure(&self, _: &Checkpoint, _: &[Wish]) -> Result<Configuration> {
+        fn configure(&self, _: &HfCheckpoint, _: &[Wish]) -> Result<Configuration> {
             Err(Error::Cancelled)
         }
         fn restore(&self, _: &Value, _: &str) -> Result<Configuration> {

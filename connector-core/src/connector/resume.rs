@@ -1,7 +1,7 @@
 //! NeMo's `AutoResume`: where training begins.
 
 use super::{AutoModel, ImportOptions};
-use crate::checkpoint::{NemoCheckpoint, look};
+use crate::checkpoint::{MegatronCheckpoint, look};
 use crate::plan::{Finding, FindingKind};
 use crate::store;
 use crate::{Error, Result};
@@ -124,7 +124,7 @@ impl AutoResume {
 /// # Errors
 /// As [`AutoModel::import_ckpt`].
 pub(crate) fn imported(source: &Path, options: ImportOptions) -> Result<PathBuf> {
-    match NemoCheckpoint::is_at(source)? {
+    match MegatronCheckpoint::is_at(source)? {
         true => Ok(source.into()),
         false => AutoModel::import_ckpt(source, None, options),
     }
@@ -143,7 +143,7 @@ pub(crate) fn last_of_run(path: PathBuf) -> Result<PathBuf> {
     let checkpoints = path.join(CHECKPOINTS);
     let is_run = look::is_dir(&checkpoints)?
         && !look::exists(&path.join(crate::checkpoint::CONFIG_JSON))?
-        && !NemoCheckpoint::is_at(&path)?;
+        && !MegatronCheckpoint::is_at(&path)?;
     let resume = AutoResume {
         resume_from_directory: is_run.then_some(checkpoints),
         resume_past_end: true,

@@ -4,7 +4,7 @@ use super::planned::{Input, name_subject};
 use super::{Direction, Registration, Registry, format_config};
 use crate::base::options;
 use crate::base::panics::catch;
-use crate::checkpoint::{CONFIG_JSON, Checkpoint, NemoCheckpoint};
+use crate::checkpoint::{CONFIG_JSON, HfCheckpoint, MegatronCheckpoint};
 use crate::framework::{self, Candidate};
 use crate::schema::Schema;
 use crate::{Error, Result};
@@ -26,15 +26,15 @@ impl TrainedOptions {
     /// Opens the checkpoint at `path`. What is wrong with it is among its findings.
     ///
     /// # Errors
-    /// As [`NemoCheckpoint::open`]; with [`hf_config`](Self::hf_config) [`Error::Refused`] with what
+    /// As [`MegatronCheckpoint::open`]; with [`hf_config`](Self::hf_config) [`Error::Refused`] with what
     /// is wrong with that, [`Error::NoImporter`].
     pub(crate) fn open(
         &self,
         path: &Path,
         format: &str,
         model: Option<&str>,
-    ) -> Result<NemoCheckpoint> {
-        let checkpoint = NemoCheckpoint::open_iteration(path, self.iteration)?;
+    ) -> Result<MegatronCheckpoint> {
+        let checkpoint = MegatronCheckpoint::open_iteration(path, self.iteration)?;
         match &self.hf_config {
             Some(dir) => described(checkpoint, dir, format, model),
             None => Ok(framework::describe(checkpoint, &candidates(format)?)?),
@@ -44,7 +44,7 @@ impl TrainedOptions {
 
 /// The schema of the model that a checkpoint is of.
 pub(super) fn schema_of(
-    checkpoint: &NemoCheckpoint,
+    checkpoint: &MegatronCheckpoint,
     format: &str,
 ) -> Result<Option<&'static Schema>> {
     let Some(model) = checkpoint.model() else { return Ok(None) };
@@ -53,7 +53,7 @@ pub(super) fn schema_of(
 }
 
 /// Names the experts of a checkpoint as its config says, and returns whether as grouped ones.
-pub(super) fn spell_experts(checkpoint: &mut NemoCheckpoint, format: &str) -> Result<bool> {
+pub(super) fn spell_experts(checkpoint: &mut MegatronCheckpoint, format: &str) -> Result<bool> {
     let experts = schema_of(checkpoint, format)?.and_then(|schema| schema.experts);
     let config = checkpoint.config();
     let grouped = experts.zip(config).is_some_and(|(experts, config)| experts.are_grouped(config));
@@ -83,12 +83,12 @@ fn candidates(format: &str) -> Result<Vec<Candidate<'static>>> {
 
 /// The checkpoint as the model that the `config.json` in `dir` describes.
 fn described(
-    checkpoint: NemoCheckpoint,
+    checkpoint: MegatronCheckpoint,
     dir: &Path,
     format: &str,
     model: Option<&str>,
-) -> Result<NemoCheckpoint> {
-    let config = Checkpoint::config_of(dir)?;
+) -> Result<MegatronCheckpoint> {
+    let config = HfCheckpoint::config_of(dir)?;
     let Some(original) = config.config().cloned() else {
         return Err(of_file(Error::refused(config.findings()), dir));
     };

@@ -10,7 +10,7 @@ use super::{Frameworks, bridge, megatron_lm, translate};
 use crate::base::{Advice, Finding, FindingKind};
 use crate::checkpoint::Result;
 use crate::checkpoint::torch_dist::{self, Arguments};
-use crate::checkpoint::{NemoCheckpoint, Small};
+use crate::checkpoint::{MegatronCheckpoint, Small};
 use crate::config::ConfigMap;
 use crate::gpt;
 use crate::schema::ParamSchema;
@@ -63,9 +63,9 @@ impl Candidate<'_> {
 /// # Errors
 /// If the system refuses to read.
 pub(crate) fn describe(
-    mut checkpoint: NemoCheckpoint,
+    mut checkpoint: MegatronCheckpoint,
     candidates: &[Candidate<'_>],
-) -> Result<NemoCheckpoint> {
+) -> Result<MegatronCheckpoint> {
     if let Some((target, config)) = checkpoint.own_description() {
         // NeMo's config names its own class.
         if config.get("_target_").is_some() {
@@ -97,7 +97,7 @@ pub(crate) fn describe(
 }
 
 /// Makes a config say how many rows the checkpoint has: training on several ranks pads to more.
-fn fit_vocabulary(config: &mut Value, checkpoint: &NemoCheckpoint) {
+fn fit_vocabulary(config: &mut Value, checkpoint: &MegatronCheckpoint) {
     let vocabulary = <gpt::ENDS as ParamSchema>::PARAMETERS.vocabulary;
     if let (Some(vocabulary), Some(rows)) = (vocabulary, checkpoint.vocab_rows()) {
         vocabulary.fit(config, rows);
@@ -136,6 +136,15 @@ fn settle(
         (Class::Nemo(_) | Class::Bridge(_), [one]) => Some(*one),
         (_, several) => several.iter().find(says).or(several.first()).copied(),
     };
+    let own = chosen.filter(|_| class != Class::Any).map(|candidate| candidate.frameworks);
+    let unknown = translate::unknown(&config, own);
+    // The command line of Megatron-LM says how a run goes, not only what is trained.
+    if class != Class::Any && !unknown.is_empty() {
+        tracing::warn!(
+            fields = unknown.join(", "),
+            "{subject} has fields that connector does not know; they are not converted"
+        );
+    }
     let (config, findings) = translated(chosen);
     let model = match (chosen, class) {
         (Some(candidate), _) => candidate.model.into(),

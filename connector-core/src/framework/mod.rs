@@ -28,6 +28,7 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod without_effect;
 
 pub(crate) use found::{Candidate, describe};
 pub(crate) use names::NemoNames;

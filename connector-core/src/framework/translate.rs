@@ -2,9 +2,10 @@
 //! by their paths. From it, the fields of [`GptConfig`].
 
 use super::found::refusal;
+use super::without_effect::is_without_effect;
 use super::{Frameworks, OwnField, activation};
 use crate::base::Finding;
-use crate::config::{ConfigFields, Field};
+use crate::config::{ConfigFields, Field, Scalar};
 use crate::gpt::{ELSEWHERE, GptConfig, is_of_experts};
 use serde_json::{Map, Value, json};
 
@@ -28,6 +29,39 @@ const ALWAYS_SAID: [&str; 6] = [
 /// Llama 3.1's fields of rotary scaling, which NeMo's `Llama31Config` adds.
 const LLAMA3: [&str; 4] =
     ["scale_factor", "low_freq_factor", "high_freq_factor", "old_context_len"];
+
+/// Fields that change what a model computes and that only classes of frameworks have, or that stand in
+/// no argument of Megatron-LM, with their values in a model that has no use of them.
+const OF_CLASSES: [(&str, Scalar); 7] = [
+    ("interleaved_attn_pattern", Scalar::Null),
+    ("is_vision_language", Scalar::Bool(false)),
+    ("moe_expert_capacity_factor", Scalar::Null),
+    ("moe_router_topk_limited_devices", Scalar::Null),
+    ("moe_token_dropping", Scalar::Bool(false)),
+    ("mrope_section", Scalar::Null),
+    ("yarn_rotary_scaling_factor", Scalar::Null),
+];
+
+/// Fields that others of the model's config are read from.
+const READ_FROM: [&str; 2] = ["add_bias_linear", "seq_len_interpolation_factor"];
+
+/// The fields of a framework's config that no list knows, but for those that say nothing.
+pub(super) fn unknown<'a>(config: &'a Value, classes: Option<&Frameworks>) -> Vec<&'a str> {
+    let own = classes.map_or(&[][..], |classes| classes.own);
+    let also = classes.map_or(&[][..], |classes| classes.nemo.also);
+    let is_known = |name: &str| {
+        GptConfig::FIELDS.iter().any(|field| field.name == name)
+            || ELSEWHERE.iter().chain(&OF_CLASSES).any(|(other, _)| *other == name)
+            || own.iter().any(|own| own.name == name)
+            || also.iter().any(|(other, _)| *other == name)
+            || LLAMA3.contains(&name)
+            || READ_FROM.contains(&name)
+            || is_without_effect(name)
+    };
+    let fields = config.as_object().into_iter().flatten();
+    let said = fields.filter(|(name, value)| !value.is_null() && !name.starts_with('_'));
+    said.map(|(name, _)| name.as_str()).filter(|name| !is_known(name)).collect()
+}
 
 /// The config of the families from the fields of a framework's config. What cannot be translated is
 /// noted in `findings` with `subject`. `classes` says what the framework's own class for the model
@@ -125,7 +159,7 @@ impl Translation<'_> {
                 name => self.copy(field, name),
             }
         }
-        for (name, neutral) in ELSEWHERE {
+        for (name, neutral) in ELSEWHERE.into_iter().chain(OF_CLASSES) {
             if let Some(value) = self.get(name).filter(|value| !neutral.is(value)) {
                 let problem = format!("\"{name}\" is {value}; connector knows {}", neutral.value());
                 self.refuse(problem);
@@ -352,5 +386,35 @@ mod tests {
                 "{problems}"
             );
         }
+    }
+
+    /// What NeMo's and Megatron-Bridge's own importers made of the fixtures has no field that is in no
+    /// list; one that is in none is found.
+    #[test]
+    fn every_field_of_a_real_config_is_known() {
+        let registry = crate::connector::Registry::get().unwrap();
+        let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures");
+        let mut seen = 0;
+        for entry in std::fs::read_dir(fixtures).unwrap() {
+            let dir = entry.unwrap().path();
+            let read = |name: &str| -> Option<Value> {
+                serde_json::from_slice(&std::fs::read(dir.join(name)).ok()?).ok()
+            };
+            for name in ["nemo_config.json", "bridge_config.json"] {
+                let (Some(mut config), Some(hf)) = (read(name), read("hf/config.json")) else {
+                    continue;
+                };
+                let architecture = hf["architectures"][0].as_str().unwrap();
+                let importer = registry.importer("hf", None, &[architecture]).unwrap();
+                let fields = config.as_object_mut().unwrap();
+                // What the script that wrote the file says of it, and what the generic class has not.
+                fields.retain(|name, _| name != "provider" && !name.starts_with("yarn_"));
+                let classes = importer.connector.frameworks();
+                fields.insert("num_recurrent_steps".into(), json!(8));
+                seen += 1;
+                assert_eq!(unknown(&config, classes), ["num_recurrent_steps"], "{}", dir.display());
+            }
+        }
+        assert!(seen > 10, "{seen}");
     }
 }

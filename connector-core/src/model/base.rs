@@ -2,7 +2,7 @@
 
 use super::refused;
 use crate::base::parallel::{cores, in_parallel};
-use crate::checkpoint::{NemoCheckpoint, Small, Tensors};
+use crate::checkpoint::{MegatronCheckpoint, Small, Tensors};
 use crate::connector::{ImportOptions, hash, imported};
 use crate::store::{self, Source, TRAINING_JSON};
 use crate::{Cancel, Error, Result};
@@ -27,7 +27,7 @@ impl Base {
     /// # Errors
     /// As [`Tensors::open`]; [`Error::Refused`] if its files are damaged; [`Error::Cancelled`].
     pub fn of(path: &Path, cancel: &Cancel) -> Result<Self> {
-        let dir = NemoCheckpoint::weights(path, None)?;
+        let dir = MegatronCheckpoint::weights(path, None)?;
         let source = Tensors::open(&dir)?;
         let findings = source.findings(&dir.display().to_string());
         if !findings.is_empty() {

@@ -4,7 +4,7 @@ use super::adapter::{AdapterMetadata, LoadedAdapter};
 use super::refuse::refuse;
 use super::{GPTModel, ModelError, Parameters, Tokenizer, refused};
 use crate::base::{json, options};
-use crate::checkpoint::{NemoCheckpoint, look};
+use crate::checkpoint::{MegatronCheckpoint, look};
 use crate::connector::{
     ImportOptions, Planned, Pretrained, Registration, Registry, TrainedOptions,
 };
@@ -157,7 +157,7 @@ impl Loaded {
     }
 
     fn open_model(path: &Path, options: &LoadOptions) -> Result<Self> {
-        match NemoCheckpoint::is_at(path)? {
+        match MegatronCheckpoint::is_at(path)? {
             true => Self::open_checkpoint(path, options),
             false => Self::import(path, options),
         }

@@ -2,7 +2,7 @@
 //! its own code.
 
 use super::ModelError;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::HfCheckpoint;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Result as CandleResult, Tensor};
 use candle_nn::VarBuilder;
@@ -20,7 +20,7 @@ use std::path::Path;
 /// [`Open`](crate::checkpoint::Error::Open), [`Error::Candle`].
 pub fn oracle_logits(source: impl AsRef<Path>, tokens: &Tensor, device: &Device) -> Result<Tensor> {
     let source = source.as_ref();
-    let checkpoint = Checkpoint::open(source)?;
+    let checkpoint = HfCheckpoint::open(source)?;
     let Some(config) = checkpoint.config().and_then(Value::as_object) else {
         return Err(Error::refused(checkpoint.findings()));
     };
@@ -42,7 +42,7 @@ pub fn oracle_logits(source: impl AsRef<Path>, tokens: &Tensor, device: &Device)
 }
 
 /// All tensors in f32, read by candle.
-fn weights(checkpoint: &Checkpoint, device: &Device) -> Result<VarBuilder<'static>> {
+fn weights(checkpoint: &HfCheckpoint, device: &Device) -> Result<VarBuilder<'static>> {
     let source = checkpoint.source();
     let mut tensors: HashMap<String, Tensor> = HashMap::new();
     for file in 0..source.file_count() {

@@ -28,7 +28,7 @@ mod source;
 mod write;
 
 use crate::base::panics::catch;
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::HfCheckpoint;
 use crate::connector::{Direction, Registration, Registry, read_config};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -68,11 +68,11 @@ pub struct Draft {
 /// this checkpoint does not is left to decide.
 ///
 /// ```
-/// use connector_core::checkpoint::Checkpoint;
+/// use connector_core::checkpoint::HfCheckpoint;
 /// use connector_core::scaffold::draft;
 /// # let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/llama/hf");
 ///
-/// let draft = draft(&Checkpoint::open(fixture)?, None)?;
+/// let draft = draft(&HfCheckpoint::open(fixture)?, None)?;
 /// assert_eq!((draft.tensors, draft.understood), (21, 21));
 /// assert!(draft.text.contains("param_schema! {"));
 /// # Ok::<(), connector_core::Error>(())
@@ -81,7 +81,7 @@ pub struct Draft {
 /// # Errors
 /// [`Error::Refused`] if the files are not whole, if there is no `config.json` or no tensor: a
 /// draft from a part would miss the rest.
-pub fn draft(checkpoint: &Checkpoint, like: Option<&Registration>) -> Result<Draft> {
+pub fn draft(checkpoint: &HfCheckpoint, like: Option<&Registration>) -> Result<Draft> {
     let findings = checkpoint.findings();
     let json = match checkpoint.config() {
         Some(json) if findings.is_empty() => json,
@@ -164,7 +164,7 @@ fn form(source: &Source<'_>, json: &Value) -> Form {
     };
     let known = importers.clone().filter(|it| json.get("model_type").is_some() && model_type(it));
     for importer in known {
-        let checkpoint = Checkpoint::of_config(json.clone());
+        let checkpoint = HfCheckpoint::of_config(json.clone());
         let reads = catch(|| read_config(importer.connector, &checkpoint));
         if reads.is_ok_and(|read| read.is_ok()) && fits(&[importer]) && source.is_gpt(true) {
             return Form::Known(importer);
@@ -259,7 +259,7 @@ struct Names {
 
 impl Names {
     /// Names that no linked importer has: two for one model or one architecture cannot be linked.
-    fn new(checkpoint: &Checkpoint, linked: &[&Registration]) -> Self {
+    fn new(checkpoint: &HfCheckpoint, linked: &[&Registration]) -> Self {
         let architectures = checkpoint.architectures();
         let importers =
             || linked.iter().filter(|c| c.direction == Direction::Import && c.format == "hf");

@@ -1,4 +1,4 @@
-use crate::checkpoint::{Checkpoint, shown};
+use crate::checkpoint::{HfCheckpoint, shown};
 use crate::connector::{Registration, read_config, translate_config};
 use crate::plan::{Finding, FindingKind};
 use crate::{Error, Result};
@@ -87,7 +87,7 @@ impl Proof<'_> {
 
     fn show(&mut self, path: &str, to: &str, changed: Value) -> Result<()> {
         let connector = self.importer.connector;
-        let checkpoint = Checkpoint::of_config(changed.clone());
+        let checkpoint = HfCheckpoint::of_config(changed.clone());
         let model = match read_config(connector, &checkpoint) {
             Ok(read) => read.model,
             Err(Error::Refused(_)) => {

@@ -9,7 +9,7 @@
 
 use super::Lora;
 use crate::checkpoint::safetensors::{Layout, OutputTensor, Writer};
-use crate::checkpoint::{CONTEXT, MODEL_YAML, NemoCheckpoint, Sidecars, Small, WEIGHTS, look};
+use crate::checkpoint::{CONTEXT, MODEL_YAML, MegatronCheckpoint, Sidecars, Small, WEIGHTS, look};
 use crate::connector::{MAX_SHARD_SIZE, TOOL};
 use crate::engine::{from_candle_dtype, tensor_bytes, to_candle_dtype};
 use crate::framework::model_yaml;
@@ -146,7 +146,7 @@ pub(super) struct Context {
 
 impl Context {
     /// That of the checkpoint `opened`, which was loaded.
-    pub fn of(opened: &NemoCheckpoint, loaded: &Loaded) -> Result<Self> {
+    pub fn of(opened: &MegatronCheckpoint, loaded: &Loaded) -> Result<Self> {
         let from = opened.context().map(Path::to_path_buf);
         let has_it = match &from {
             Some(dir) => {

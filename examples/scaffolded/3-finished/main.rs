@@ -12,7 +12,7 @@ pub fn main() -> std::process::ExitCode {
 #[cfg(test)]
 mod tests {
     use super::model::HfKestrel;
-    use connector_core::checkpoint::Checkpoint;
+    use connector_core::checkpoint::HfCheckpoint;
     use connector_core::testing::prove_lossless;
     use connector_core::{ModelConnector, Result};
 
@@ -20,7 +20,7 @@ mod tests {
 
     #[test]
     fn nothing_is_lost() -> Result<()> {
-        let config = HfKestrel::config(&Checkpoint::open(CHECKPOINT)?)?;
+        let config = HfKestrel::config(&HfCheckpoint::open(CHECKPOINT)?)?;
         let shown = prove_lossless::<HfKestrel>(&config)?;
         assert!(shown.computed.is_empty());
         Ok(())
@@ -28,7 +28,7 @@ mod tests {
 
     #[test]
     fn the_tutorial_shows_what_is_printed() -> Result<()> {
-        let config = HfKestrel::config(&Checkpoint::open(CHECKPOINT)?)?;
+        let config = HfKestrel::config(&HfCheckpoint::open(CHECKPOINT)?)?;
         let shown = prove_lossless::<HfKestrel>(&config)?.to_string();
         let shown = shown.replace("examples/scaffolded/3-finished/", "src/");
         assert!(include_str!("../../../docs/tutorial.md").contains(&shown), "{shown}");

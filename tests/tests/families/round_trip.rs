@@ -1,7 +1,7 @@
 //! `config.json` → the model's config → `config.json`.
 
 use crate::support::fields;
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::export_config;
 use connector_core::families::{HfGemma, HfLlama, HfMistral, HfMixtral};
 use connector_core::gpt::GptConfig;
@@ -15,7 +15,7 @@ struct Family {
     fixture: &'static str,
     /// The other spelling of the fixture's config.
     variant: &'static str,
-    config: fn(&Checkpoint) -> Result<GptConfig>,
+    config: fn(&HfCheckpoint) -> Result<GptConfig>,
     export_config: fn(&GptConfig, Option<&Value>) -> Result<Value>,
 }
 
@@ -54,7 +54,7 @@ impl Family {
             ..Model::default()
         };
         let bench = Bench::new(&model);
-        let checkpoint = Checkpoint::open(bench.source()).unwrap();
+        let checkpoint = HfCheckpoint::open(bench.source()).unwrap();
         let read = (self.config)(&checkpoint).unwrap_or_else(|e| panic!("{config}: {e}"));
         assert!(checkpoint.findings().is_empty(), "{config}: {:?}", checkpoint.findings());
         read

@@ -1,6 +1,6 @@
 //! Operations one after the other.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::testing::prove_lossless;
@@ -60,7 +60,7 @@ impl ModelConnector for HfChained {
         },
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(SIZES)
     }
 
@@ -148,7 +148,7 @@ impl ModelConnector for HfPacked {
             => "experts.{e}" via (ops::dequantise_mxfp4, ops::deinterleave_rows) unstack e,
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(SIZES)
     }
 }
@@ -173,7 +173,7 @@ impl ModelConnector for HfByHand {
         ("blocks", "scales") => "experts.{e}" via dequantise_gate_up unstack e,
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(SIZES)
     }
 }

@@ -1,7 +1,7 @@
 //! Tensors that a checkpoint holds several times: the embedding and the head of layers that predict
 //! further tokens.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::testing::prove_lossless;
@@ -46,7 +46,7 @@ impl ModelConnector for HfFurther {
         copy "layers.{num_layers + mtp}.head" == "head" when !tied,
     };
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         let fields = source.fields();
         let sizes = Sizes {
             num_layers: fields.required("num_layers"),

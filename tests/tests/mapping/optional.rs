@@ -1,6 +1,6 @@
 //! Blocks that a checkpoint has whole, or not at all.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
 use connector_core::testing::prove_lossless;
@@ -42,7 +42,7 @@ impl ModelConnector for HfAdapted {
         },
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(Sizes { layers: 3 })
     }
 
@@ -115,7 +115,7 @@ impl ModelConnector for HfHalf {
         },
     };
 
-    fn config(_: &Checkpoint) -> Result<Sizes> {
+    fn config(_: &HfCheckpoint) -> Result<Sizes> {
         Ok(Sizes { layers: 3 })
     }
 

@@ -1,6 +1,6 @@
 //! A function over tensors of several types.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::store::Dtype;
 use connector_core::transform::BoxError;
 use connector_core::{
@@ -42,7 +42,7 @@ impl ModelConnector for HfMixed {
         ("v", "t") => "turned" via (scaled, ops::transpose),
     };
 
-    fn config(_: &Checkpoint) -> Result<Nothing> {
+    fn config(_: &HfCheckpoint) -> Result<Nothing> {
         Ok(Nothing {})
     }
 }

@@ -1,7 +1,7 @@
 //! A model with functions of its own, with a schema (`Proven`) and without (`Loose`), and one with
 //! the built-in operation in the place of the first function (`Merged`).
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::ModelConnector;
 use connector_core::mapping::Mapping;
 use connector_core::schema::Model as CoreModel;
@@ -32,7 +32,7 @@ pub const SIZES: Sizes = Sizes {
     experts: 3,
 };
 
-fn sizes(source: &Checkpoint) -> Result<Sizes> {
+fn sizes(source: &HfCheckpoint) -> Result<Sizes> {
     source.fields().settle_rest(&["trouble"]);
     Ok(SIZES)
 }
@@ -149,7 +149,7 @@ struct HfProven;
 impl ModelConnector for HfProven {
     const MAPPING: Mapping = ROWS;
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 }
@@ -160,7 +160,7 @@ struct HfLoose;
 impl ModelConnector for HfLoose {
     const MAPPING: Mapping = ROWS;
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 }
@@ -181,7 +181,7 @@ impl ModelConnector for HfMerged {
             => "layers.{layer}.qkv.weight" via ops::merge_qkv,
     };
 
-    fn config(source: &Checkpoint) -> Result<Sizes> {
+    fn config(source: &HfCheckpoint) -> Result<Sizes> {
         sizes(source)
     }
 }

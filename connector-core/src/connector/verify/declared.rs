@@ -2,7 +2,7 @@
 
 use super::compare::Compared;
 use super::{Difference, Verification, VerifyOptions};
-use crate::checkpoint::NemoCheckpoint;
+use crate::checkpoint::MegatronCheckpoint;
 use crate::connector::format_config::differing;
 use crate::connector::planned::Planned;
 use crate::connector::{ImportOptions, Recorded, Registration, Registry};
@@ -51,7 +51,7 @@ impl Declared {
         let mut configs = Vec::new();
         for path in [source, checkpoint] {
             declared.record(path)?;
-            if NemoCheckpoint::is_at(path)? {
+            if MegatronCheckpoint::is_at(path)? {
                 configs.extend(model_config(path, options)?);
                 continue;
             }
@@ -185,7 +185,7 @@ fn model_config(
 ) -> Result<Option<(Config, Option<&'static Schema>)>> {
     let model = options.model.as_deref();
     let opened = fits(options.trained.open(path, &options.format, model))?;
-    let known = |checkpoint: NemoCheckpoint| {
+    let known = |checkpoint: MegatronCheckpoint| {
         let model = model.or(checkpoint.model())?;
         let connector = Registry::get().ok()?.exporter(&options.format, model).ok()?.connector;
         let restored = connector.restore(checkpoint.config()?, &checkpoint.config_file());

@@ -10,7 +10,7 @@ use super::same_names::SameNames;
 use super::trained::{schema_of, spell_experts};
 use super::{Experts, ImportOptions, Registration, TrainedOptions};
 use crate::base::{Cancel, DeviceChoice, options};
-use crate::checkpoint::{NemoCheckpoint, Tensors, torch_dist};
+use crate::checkpoint::{MegatronCheckpoint, Tensors, torch_dist};
 use crate::engine::{EngineOptions, Progress};
 use crate::plan::{Finding, FindingKind, PlanOptions};
 use crate::store::Source;
@@ -213,7 +213,7 @@ pub fn verify(
     progress: &dyn Progress,
 ) -> Result<Verification> {
     let (source, checkpoint) = (source.as_ref(), checkpoint.as_ref());
-    match [NemoCheckpoint::is_at(source)?, NemoCheckpoint::is_at(checkpoint)?] {
+    match [MegatronCheckpoint::is_at(source)?, MegatronCheckpoint::is_at(checkpoint)?] {
         [false, true] => mapped(source, checkpoint, false, options, progress),
         [true, false] => mapped(checkpoint, source, true, options, progress),
         [_, _] => {
@@ -349,8 +349,8 @@ fn named(
 
 /// The tensors of a directory of either kind, or of a file.
 fn reader(path: &Path, iteration: Option<u64>) -> Result<Tensors> {
-    let is_model = NemoCheckpoint::is_at(path)?;
-    let path = if is_model { NemoCheckpoint::weights(path, iteration)? } else { path.into() };
+    let is_model = MegatronCheckpoint::is_at(path)?;
+    let path = if is_model { MegatronCheckpoint::weights(path, iteration)? } else { path.into() };
     let mut tensors = Tensors::open(&path)?;
     if is_model {
         // A mixture's experts have two names, and torch_dist does not say which.

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::ModelConnector;
 use connector_core::mapping::Mapping;
 use connector_core::{Result, mapping, model_importer, param_schema};
@@ -20,7 +20,7 @@ struct HfMyModel;
 impl ModelConnector for HfMyModel {
     const MAPPING: Mapping = mapping! { "w" => "weight" };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(connector_core::Error::Cancelled)
     }
 }

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::mapping::Mapping;
 use connector_core::{Result, mapping, model_importer, param_schema};
 
@@ -19,7 +19,7 @@ struct HfMyModel;
 impl HfMyModel {
     pub const MAPPING: Mapping = mapping! { "w" => "weight" };
 
-    pub fn config(_: &Checkpoint) -> Result<Config> {
+    pub fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(connector_core::Error::Cancelled)
     }
 }

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::ModelConnector;
 use connector_core::{Result, model_importer, param_schema};
 
@@ -17,7 +17,7 @@ struct HfMyModel;
 
 #[model_importer(MyModel, "hf")]
 impl ModelConnector for HfMyModel {
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(connector_core::Error::Cancelled)
     }
 }

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
 use serde::{Deserialize, Serialize};
 
@@ -42,7 +42,7 @@ struct HfFinch;
 impl ModelConnector for HfFinch {
     const MAPPING: Mapping = ROWS;
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(Error::Cancelled)
     }
 }

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
 use serde::{Deserialize, Serialize};
 
@@ -41,7 +41,7 @@ impl ModelConnector for HfFinch {
         "head2" => "output.weight" when bias,
     };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(Error::Cancelled)
     }
 }

@@ -1,4 +1,4 @@
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
 use serde::{Deserialize, Serialize};
 
@@ -40,7 +40,7 @@ impl ModelConnector for HfFinch {
         },
     };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(Error::Cancelled)
     }
 }

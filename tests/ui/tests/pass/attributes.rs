@@ -60,7 +60,7 @@ impl ModelConnector for Hf {
         ..MAPPING,
     };
 
-    fn config(_: &connector_core::checkpoint::Checkpoint) -> connector_core::Result<Config> {
+    fn config(_: &connector_core::checkpoint::HfCheckpoint) -> connector_core::Result<Config> {
         Ok(Config { n: 1 })
     }
 }

@@ -1,7 +1,7 @@
 #![deny(warnings, clippy::all, missing_docs, unused_qualifications)]
 //! Blocks in schemas, in every place; attributes on entries.
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::schema::{Model, ParamSchema};
 use connector_core::{
     Error, Mapping, ModelConnector, Result, mapping, model_importer, param_block, param_schema,
@@ -107,7 +107,7 @@ impl ModelConnector for HfSixteen {
         "z" => "last",
     };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Err(Error::Cancelled)
     }
 }

@@ -5,7 +5,7 @@ mod facade {
     pub use connector_core as core;
 }
 
-use facade::core::checkpoint::Checkpoint;
+use facade::core::checkpoint::HfCheckpoint;
 use facade::core::connector::ModelConnector;
 use facade::core::mapping::Mapping;
 use facade::core::{Result, Tensor, mapping, model_importer, param_schema, state_transform};
@@ -31,7 +31,7 @@ struct HfMyModel;
 impl ModelConnector for HfMyModel {
     const MAPPING: Mapping = mapping! { crate = facade::core, keep };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Ok(Config { hidden: 1 })
     }
 }

@@ -1,6 +1,6 @@
 #![deny(warnings, clippy::all, unused_qualifications)]
 
-use connector_core::checkpoint::Checkpoint;
+use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{ModelConnector, State};
 use connector_core::mapping::Mapping;
 use connector_core::{Result, mapping, model_exporter, model_importer, param_schema};
@@ -19,7 +19,7 @@ struct HfMyModel;
 impl ModelConnector for HfMyModel {
     const MAPPING: Mapping = mapping! { "w" => "weight" };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Ok(Config { hidden: 1 })
     }
 
@@ -37,7 +37,7 @@ impl ModelConnector for ToHfMyModel {
     type Model = MyModel;
     const MAPPING: Mapping = mapping! { "weight" => "w" };
 
-    fn config(_: &Checkpoint) -> Result<Config> {
+    fn config(_: &HfCheckpoint) -> Result<Config> {
         Ok(Config { hidden: 1 })
     }
 }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 /// A Hugging Face checkpoint on disk: a directory with `config.json`, tokenizer files and weights.
-pub struct Checkpoint {
+pub struct HfCheckpoint {
     path: PathBuf,
     config: Option<Value>,
     /// `config.json` as it was read.
@@ -22,26 +22,26 @@ pub struct Checkpoint {
     log: Mutex<FieldLog>,
 }
 
-impl Checkpoint {
+impl HfCheckpoint {
     /// Opens the checkpoint at `path`, a directory or a single file of tensors: safetensors, or where
     /// there are none a `pytorch_model.bin`, as transformers does. Headers and `config.json` are
     /// read, tensors are not.
     ///
-    /// What is wrong with the files does not stop it and is among [`Checkpoint::findings`].
+    /// What is wrong with the files does not stop it and is among [`HfCheckpoint::findings`].
     ///
     /// # Errors
     /// If there is no checkpoint of either kind, or the system refuses to read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
-        Checkpoint::open_in(form_at(path)?, path)
+        HfCheckpoint::open_in(form_at(path)?, path)
     }
 
     /// Opens the checkpoint whose weights `torch.save` wrote, whatever else is there.
     ///
     /// # Errors
-    /// As [`open`](Checkpoint::open).
+    /// As [`open`](HfCheckpoint::open).
     pub fn open_torch_save(path: impl AsRef<Path>) -> Result<Self> {
-        Checkpoint::open_in(&torch_save::FORM, path.as_ref())
+        HfCheckpoint::open_in(&torch_save::FORM, path.as_ref())
     }
 
     fn open_in(form: &Form, path: &Path) -> Result<Self> {
@@ -58,12 +58,12 @@ impl Checkpoint {
         };
         let revision = hub_revision(path)?;
         let (path, source, log) = (path.to_path_buf(), Box::new(tensors), Mutex::new(log));
-        Ok(Checkpoint { path, config, config_text, source, revision, log })
+        Ok(HfCheckpoint { path, config, config_text, source, revision, log })
     }
 
     /// A checkpoint of which there is only a config, to read its fields.
     pub(crate) fn of_config(config: Value) -> Self {
-        Checkpoint {
+        HfCheckpoint {
             path: PathBuf::new(),
             config: Some(config),
             config_text: Vec::new(),
@@ -80,8 +80,8 @@ impl Checkpoint {
     pub(crate) fn config_of(dir: &Path) -> Result<Self> {
         let (mut log, mut config_text) = (FieldLog::default(), Vec::new());
         let config = read_config(dir, &mut config_text, &mut log)?;
-        let empty = Checkpoint::of_config(Value::Null);
-        Ok(Checkpoint { path: dir.into(), config, config_text, log: Mutex::new(log), ..empty })
+        let empty = HfCheckpoint::of_config(Value::Null);
+        Ok(HfCheckpoint { path: dir.into(), config, config_text, log: Mutex::new(log), ..empty })
     }
 
     /// Where it is.

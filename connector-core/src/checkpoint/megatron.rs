@@ -1,7 +1,7 @@
 //! The directory that import writes: NeMo 2's `weights/` and `context/`; and what training
 //! frameworks write.
 
-use super::directory::json_object;
+use super::hf::json_object;
 use super::small::Small;
 use super::{Home, Tensors, flavor, look, torch_dist};
 use crate::base::{Finding, FindingKind, json};
@@ -28,7 +28,7 @@ pub(crate) const CONFIG_JSON: &str = "config.json";
 /// torch_dist, `context/model.yaml` with the model's config, and beside it the files of the
 /// original. In a directory of Megatron-LM or Megatron-Bridge they are in the folder `tokenizer` of
 /// an iteration.
-pub struct NemoCheckpoint {
+pub struct MegatronCheckpoint {
     path: PathBuf,
     /// The directory of the tensors.
     weights: PathBuf,
@@ -70,7 +70,7 @@ impl ModelYaml {
     }
 }
 
-impl NemoCheckpoint {
+impl MegatronCheckpoint {
     /// Whether the directory `path` is laid out so.
     ///
     /// # Errors
@@ -87,20 +87,20 @@ impl NemoCheckpoint {
     /// [`TrainedOptions::open`]: crate::connector::TrainedOptions
     ///
     /// What is wrong with the files does not stop it and is among
-    /// [`findings`](NemoCheckpoint::findings).
+    /// [`findings`](MegatronCheckpoint::findings).
     ///
     /// # Errors
     /// If there are no tensors where the layout of the directory has them, or the system refuses to
     /// read.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
-        NemoCheckpoint::open_iteration(path, None)
+        MegatronCheckpoint::open_iteration(path, None)
     }
 
-    /// As [`open`](NemoCheckpoint::open): of a directory of several iterations this one, and not the
+    /// As [`open`](MegatronCheckpoint::open): of a directory of several iterations this one, and not the
     /// newest.
     ///
     /// # Errors
-    /// As [`open`](NemoCheckpoint::open); [`NoSuchIteration`](super::Error::NoSuchIteration).
+    /// As [`open`](MegatronCheckpoint::open); [`NoSuchIteration`](super::Error::NoSuchIteration).
     pub fn open_iteration(path: impl AsRef<Path>, iteration: Option<u64>) -> Result<Self> {
         let path = path.as_ref();
         let Home { weights, beside, name } = Home::of(path, iteration)?;
@@ -110,7 +110,7 @@ impl NemoCheckpoint {
         let model = read(at, MODEL_YAML, &mut findings, model_yaml)?;
         let original = read(at, CONFIG_JSON, &mut findings, json_object)?;
         let context = look::is_dir(&beside)?.then_some(beside);
-        Ok(NemoCheckpoint {
+        Ok(MegatronCheckpoint {
             path: path.into(),
             weights,
             tensors,
@@ -145,7 +145,7 @@ impl NemoCheckpoint {
         let model = ModelYaml { target: model.into(), config, tokenizer: Value::Null };
         let path = dir.join(CONFIG_JSON);
         let is_about_files = |finding: &Finding| finding.kind == FindingKind::Files;
-        NemoCheckpoint {
+        MegatronCheckpoint {
             context: Some(dir.into()),
             model: Some(Text { path: path.clone(), bytes: Vec::new(), value: model }),
             original: Some(Text { path, bytes: original.0, value: original.1 }),
@@ -278,7 +278,7 @@ impl NemoCheckpoint {
         self.original.as_ref().map(|original| &original.value)
     }
 
-    /// The bytes of [`original`](NemoCheckpoint::original).
+    /// The bytes of [`original`](MegatronCheckpoint::original).
     pub(crate) fn original_bytes(&self) -> &[u8] {
         self.original.as_ref().map_or(&[], |original| &original.bytes)
     }
