@@ -75,6 +75,25 @@ fn mistakes_of_the_caller_end_with_2() {
     assert!(tree(bench.dir()) == before);
 }
 
+/// What people type out of habit is taken, or told how it is said here.
+#[test]
+fn habits_of_other_tools_are_met() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let (code, text) = import(&bench, &["--dtype", "bfloat16", "--dry-run"]);
+    assert_eq!(code, Some(0), "{text}");
+    for (args, want) in [
+        (&["out"][..], "tip: the output is given as '--output out'"),
+        (&["--device", "cuda"], "built without CUDA"),
+    ] {
+        let (code, text) = import(&bench, args);
+        assert!(code != Some(0) && text.contains(want), "{text}");
+    }
+    let config = bench.source().join("config.json");
+    let ended = Child::import(PROGRAM, &config, &bench.out()).run();
+    let want = format!("name the directory of the checkpoint: {}", bench.source().display());
+    assert!(ended.text.contains(&want), "{}", ended.text);
+}
+
 #[test]
 fn a_source_that_is_not_there_ends_with_4() {
     let bench = Bench::empty();

@@ -23,7 +23,15 @@ impl DeviceChoice {
     /// [`CandleError`] if the build has no such device or the machine none.
     #[cfg(feature = "candle")]
     pub fn open(self) -> Result<candle_core::Device, CandleError> {
+        let built_without = |name: &str| {
+            candle_core::Error::msg(format!(
+                "this program is built without {name}: build it with the feature `{}`",
+                name.to_lowercase()
+            ))
+        };
         Ok(match self {
+            DeviceChoice::Cuda(_) if cfg!(not(feature = "cuda")) => Err(built_without("CUDA"))?,
+            DeviceChoice::Metal(_) if cfg!(not(feature = "metal")) => Err(built_without("Metal"))?,
             DeviceChoice::Cpu => candle_core::Device::Cpu,
             DeviceChoice::Cuda(number) => candle_core::Device::new_cuda(number)?,
             DeviceChoice::Metal(number) => candle_core::Device::new_metal(number)?,

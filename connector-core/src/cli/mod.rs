@@ -69,6 +69,7 @@ mod verify;
 
 use args::{Cli, Command};
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use exit::Exit;
 use failure::Failure;
 use screen::Screen;
@@ -87,9 +88,10 @@ fn run(args: Vec<OsString>) -> Exit {
     let program = args.first().and_then(|path| Path::new(path).file_stem()?.to_str());
     let program = program.unwrap_or("connector").to_string();
     let json = args.iter().any(|arg| arg == "--json");
+    let command = args.get(1).and_then(|arg| arg.to_str()).unwrap_or_default().to_string();
     let mut cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error, json),
+        Err(error) => return not_parsed(&with_tip(error, &command), json),
     };
     // Not for what allocates the same again and again: training, comparing.
     if let Command::Import(_) | Command::Export(_) | Command::Convert(_) = cli.command {
@@ -154,6 +156,24 @@ fn dispatch(command: &Command, program: &str, screen: &mut Screen) -> Result<Exi
 }
 
 /// Help and versions, which clap takes for errors, and mistakes in the command line.
+/// Says where the output of a command belongs, if it was given as `cp` takes it.
+fn with_tip(mut error: clap::Error, command: &str) -> clap::Error {
+    let writes = ["import", "export", "convert", "finetune", "merge"];
+    let output = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(given))
+            if error.kind() == ErrorKind::UnknownArgument
+                && !given.starts_with('-')
+                && writes.contains(&command) =>
+        {
+            given.clone()
+        }
+        _ => return error,
+    };
+    let tip = format!("the output is given as '--output {output}'");
+    error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+    error
+}
+
 fn not_parsed(error: &clap::Error, json: bool) -> Exit {
     let text = error.to_string();
     if error.exit_code() == 0 || !json {

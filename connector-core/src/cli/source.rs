@@ -115,8 +115,11 @@ fn unopened(path: &Path, kind: &OpenErrorKind) -> Option<String> {
             ))
         }
         OpenErrorKind::Missing => missing(path),
+        OpenErrorKind::NoCheckpoint(found @ Found::Gguf { .. }) => instead(found).map(Into::into),
         OpenErrorKind::NoCheckpoint(_) if path.is_file() => {
-            Some("give a `.safetensors` file, or the directory that holds them".into())
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = text::quoted(folder.unwrap_or(Path::new(".")));
+            Some(format!("name the directory of the checkpoint: {folder}"))
         }
         OpenErrorKind::NoCheckpoint(found) => instead(found).map(Into::into),
         _ => None,

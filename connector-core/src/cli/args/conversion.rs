@@ -145,8 +145,11 @@ impl What {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Cast {
     Auto,
+    #[value(alias = "bfloat16")]
     Bf16,
+    #[value(alias = "float16", alias = "half")]
     F16,
+    #[value(alias = "float32", alias = "float")]
     F32,
 }
 

@@ -44,7 +44,13 @@ pub(in crate::cli) struct Generate {
     #[arg(short, long, value_name = "TEXT", help_heading = "What")]
     pub prompt: String,
     /// The most tokens that are added
-    #[arg(long, value_name = "N", default_value = "128", help_heading = "What")]
+    #[arg(
+        long,
+        alias = "max-new-tokens",
+        value_name = "N",
+        default_value = "128",
+        help_heading = "What"
+    )]
     pub max_tokens: u32,
     /// Divide the logits by this and draw a token; 0 takes the most likely one
     #[arg(
