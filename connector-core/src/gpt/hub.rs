@@ -206,3 +206,22 @@ fn divisor(model: &Map<String, Value>) -> Value {
     let tokens = model.get("vocab_size").and_then(Value::as_u64).unwrap_or(1);
     usize::try_from(tokens).map_or(1, vocab_divisor).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_scalar_comes_back_from_its_root() {
+        let whole = (1..2000u64).map(Value::from);
+        let others = [json!(0.5), json!(40.5), json!(1e-3), json!(224.0625), json!(1.1)];
+        for scalar in whole.chain(others) {
+            let scale = (PRE_ATTENTION_SCALAR.read)(&scalar).unwrap();
+            assert_eq!((PRE_ATTENTION_SCALAR.write)(&scale), scalar, "{scale}");
+        }
+        for none in [json!(0), json!(-1), json!("x")] {
+            assert!((PRE_ATTENTION_SCALAR.read)(&none).is_err(), "{none}");
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Linear projections, and what may be added to one.
 
 use super::kernels::project;
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 use std::fmt;
 use std::sync::Arc;
 
@@ -42,6 +42,12 @@ impl Linear {
     /// A projection with a weight of `[out, in]` and a bias of `[out]`.
     pub(super) fn new(weight: Tensor, bias: Option<Tensor>) -> Self {
         Linear { weight, bias, adapter: None }
+    }
+
+    /// The same in another type, without an adapter.
+    pub(super) fn to_dtype(&self, dtype: DType) -> Result<Self> {
+        let bias = self.bias.as_ref().map(|bias| bias.to_dtype(dtype)).transpose()?;
+        Ok(Linear::new(self.weight.to_dtype(dtype)?, bias))
     }
 
     /// The weight, `[out, in]`.

@@ -8,19 +8,24 @@ use crate::schema::{Instance, existing, names};
 use crate::store::Source;
 use crate::{Error, Result};
 use candle_core::{DType, Device, Tensor, Var};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// The parameters of a model under a config, each by the first name that the schema has for it. All
-/// are there, with their shapes, on one device and of one type.
+/// are there, with their shapes, on one device and of one type; but of those that a schema keeps in a
+/// type none is rounded to half precision, as biases of experts, which differ by little.
 #[derive(Clone, Debug)]
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
+    /// Those that are never rounded to half precision.
+    kept: BTreeSet<String>,
 }
 
 /// A parameter that is wanted.
 struct Wanted {
     name: String,
     shape: Vec<usize>,
+    /// Whether it is never rounded to half precision.
+    kept: bool,
 }
 
 /// What a schema wants under a config.
@@ -47,11 +52,13 @@ impl Parameters {
         let order = declared.settle(tensors.iter().map(|(name, t)| (name.as_str(), t.dims())))?;
         // Each is let go once it is cast, so that not all are there twice.
         let mut tensors: Vec<Option<Tensor>> = tensors.into_iter().map(|(_, t)| Some(t)).collect();
+        let kept = declared.kept();
         let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
             let tensor = tensors[at].take().expect("each is one parameter's");
+            let dtype = spared(dtype, wanted.kept);
             Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
         });
-        Ok(Parameters { tensors: named.collect::<Result<_>>()? })
+        Ok(Parameters { tensors: named.collect::<Result<_>>()?, kept })
     }
 
     /// Reads the parameters of `instance` from a checkpoint that has them under any of their names,
@@ -67,17 +74,19 @@ impl Parameters {
         device: &Device,
     ) -> Result<Self> {
         let declared = Declared::of(instance);
+        let kept = declared.kept();
         let infos = source.tensors();
         let order = declared.settle(infos.iter().map(|i| (i.name.as_str(), i.shape.as_slice())))?;
         let tensors = checked(source, (parallel::cores(), &Cancel::default()), |source| {
             let named = order.into_iter().zip(declared.wanted).map(|(at, wanted)| {
                 let tensor = read_tensor(source, &infos[at], device)?;
+                let dtype = spared(dtype, wanted.kept);
                 Ok((wanted.name, tensor.to_dtype(dtype).map_err(Error::candle)?))
             });
             named.collect()
         })?;
         source.check_unchanged()?;
-        Ok(Parameters { tensors })
+        Ok(Parameters { tensors, kept })
     }
 
     /// The tensors by name.
@@ -92,16 +101,18 @@ impl Parameters {
     /// [`Error::Candle`].
     #[cfg(feature = "train")]
     pub fn to_dtype(&self, dtype: DType) -> Result<Self> {
-        let cast = |(name, tensor): (&String, &Tensor)| Ok((name.clone(), tensor.to_dtype(dtype)?));
+        let cast = |(name, tensor): (&String, &Tensor)| {
+            Ok((name.clone(), tensor.to_dtype(spared(dtype, self.kept.contains(name)))?))
+        };
         let tensors = self.tensors.iter().map(cast).collect::<candle_core::Result<_>>();
-        Ok(Parameters { tensors: tensors.map_err(Error::candle)? })
+        Ok(Parameters { tensors: tensors.map_err(Error::candle)?, kept: self.kept.clone() })
     }
 
     /// The same parameters, without gradients.
     #[cfg(feature = "train")]
     pub(crate) fn detach(&self) -> Self {
-        let tensors = self.tensors.iter();
-        Parameters { tensors: tensors.map(|(name, t)| (name.clone(), t.detach())).collect() }
+        let tensors = self.tensors.iter().map(|(name, t)| (name.clone(), t.detach()));
+        Parameters { tensors: tensors.collect(), kept: self.kept.clone() }
     }
 
     /// Makes variables of the parameters whose names `which` picks, so that what is computed with
@@ -121,6 +132,14 @@ impl Parameters {
     }
 }
 
+/// The type for a parameter of a model in `dtype`.
+fn spared(dtype: DType, kept: bool) -> DType {
+    match dtype {
+        DType::BF16 | DType::F16 if kept => DType::F32,
+        dtype => dtype,
+    }
+}
+
 impl Declared {
     fn of(instance: &dyn Instance) -> Self {
         let (mut wanted, mut by_name) = (Vec::new(), HashMap::new());
@@ -129,9 +148,15 @@ impl Declared {
             let Some(name) = spellings.first().cloned() else { continue };
             by_name.extend(spellings.into_iter().map(|spelling| (spelling, wanted.len())));
             let shape = instance.shape(parameter.number, &parameter.at);
-            wanted.push(Wanted { name, shape });
+            let kept = instance.schema().parameters[parameter.number].keep.is_some();
+            wanted.push(Wanted { name, shape, kept });
         }
         Declared { wanted, by_name }
+    }
+
+    /// The names of those that are never rounded to half precision.
+    fn kept(&self) -> BTreeSet<String> {
+        self.wanted.iter().filter(|wanted| wanted.kept).map(|wanted| wanted.name.clone()).collect()
     }
 
     /// Which tensor each parameter is.

@@ -24,7 +24,7 @@ pub(super) fn refuse(config: &GptConfig) -> Result<Activation> {
         refuse("activation_func", only(&config.activation_func, &known));
     }
     let rotated = config.kv_channels as f64 * config.rotary_percent.unwrap_or(1.0);
-    if !(rotated as usize).is_multiple_of(2) {
+    if rotated < 2.0 || !(rotated as usize).is_multiple_of(2) {
         let (field, what) = match config.rotary_percent {
             Some(share) => {
                 ("rotary_percent", format!("{share} of heads of {}", config.kv_channels))

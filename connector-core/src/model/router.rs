@@ -26,7 +26,12 @@ pub(super) struct Routed {
 impl Router {
     /// `rows` are `[tokens, hidden]`.
     pub fn route(&self, rows: &Tensor) -> Result<Routed> {
-        let scores = self.linear.forward(rows)?.to_dtype(wide(rows.dtype()))?;
+        let wide = wide(rows.dtype());
+        let scores = match self.choice_bias {
+            // Where shares differ by so little that biases decide, transformers rounds nothing.
+            Some(_) => self.linear.to_dtype(wide)?.forward(&rows.to_dtype(wide)?)?,
+            None => self.linear.forward(rows)?.to_dtype(wide)?,
+        };
         let scores = match self.spec.score {
             Score::SoftmaxOfAll => softmax(&scores)?,
             Score::SoftmaxOfChosen => scores,

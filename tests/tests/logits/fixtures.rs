@@ -153,6 +153,21 @@ fn half_precision_is_close() {
     }
 }
 
+/// The biases by which GLM-4.5 chooses experts differ by less than bf16 can tell.
+#[test]
+fn what_a_schema_keeps_is_not_rounded() {
+    let path = fixture("glm4_moe/hf");
+    for (dtype, kept) in
+        [(DType::BF16, DType::F32), (DType::F16, DType::F32), (DType::F64, DType::F64)]
+    {
+        let loaded = Loaded::open(&path, &options(dtype)).unwrap();
+        for (name, tensor) in loaded.parameters.tensors() {
+            let want = if name.ends_with(".expert_bias") { kept } else { dtype };
+            assert_eq!(tensor.dtype(), want, "{name}");
+        }
+    }
+}
+
 /// What NeMo's own importer wrote for the fixture `llama`, with its pickles, is that model.
 #[test]
 fn nemos_own_checkpoint_computes_the_same() {

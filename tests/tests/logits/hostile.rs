@@ -126,6 +126,7 @@ fn configs_that_make_no_model_are_refused() {
         ("softmax_scale", json!(0.0), "above 0"),
         ("rotary_percent", json!(1.5), "1 or less"),
         ("rotary_percent", json!(0.4), "rotations take pairs"),
+        ("rotary_percent", json!(1e-9), "rotations take pairs"),
         ("window_attn_skip_freq", json!([1, 2]), "0, no window, or 1, a window"),
         ("no_rope_freq", json!([1]), "for 1 layers; there are 2"),
         ("window_size", json!([3, 1]), "causal"),
