@@ -74,6 +74,8 @@ impl ModelConnector for HfGemma2 {
             .implied(&[
                 ("apply_embedding_scaling", Scalar::Bool(true)),
                 ("layernorm_position", Scalar::Text("both")),
+                // The last of every two layers has no window.
+                ("window_attn_skip_freq", Scalar::Int(2)),
             ])
             .own_fields(&[
                 OwnField::new("query_pre_attn_scalar", "softmax_scale")

@@ -50,7 +50,8 @@ impl Candidate<'_> {
     /// Whether a framework's class is one of this model.
     fn is_called(&self, class: &Class) -> bool {
         match class {
-            Class::Nemo(name) => self.frameworks.nemo.model == name,
+            // As NeMo calls it, or connector where NeMo has no class of its own for it.
+            Class::Nemo(name) => [self.frameworks.nemo.model, self.model].contains(&name.as_str()),
             Class::Bridge(name) => self.frameworks.bridge.classes.contains(&name.as_str()),
             Class::Any => true,
         }

@@ -76,11 +76,14 @@ pub(super) fn translate(
     for own in classes.map_or(&[][..], |classes| classes.own) {
         rename(&mut config, own, subject, findings);
     }
+    for (name, value) in classes.map_or(&[][..], |classes| classes.implied) {
+        let said = config.get(name).is_some_and(|said| !said.is_null());
+        if let (false, Some(fields)) = (said, config.as_object_mut()) {
+            fields.insert((*name).into(), value.value());
+        }
+    }
     let mut translation = Translation { config: &config, subject, findings, fields: Map::new() };
     translation.run();
-    for (name, value) in classes.map_or(&[][..], |classes| classes.implied) {
-        translation.put(name, value.value());
-    }
     translation.fields
 }
 
