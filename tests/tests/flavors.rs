@@ -381,7 +381,7 @@ fn a_class_for_another_config_says_what_it_can() {
     let planned = Planned::import(bench.source(), for_framework(Flavor::Nemo)).unwrap();
     let warnings = planned.warnings().join("\n");
     assert!(warnings.contains("\"nope_layer_interval\" does not say it"), "{warnings}");
-    planned.run(&bench.out(), &NoProgress).unwrap();
+    planned.run(bench.out(), &NoProgress).unwrap();
     let context = io_json(&bench.out().join("context/io.json"));
     // The class has another default.
     assert_eq!(context["model"]["config"]["qk_l2_norm"], false);

@@ -75,7 +75,7 @@ fn it_computes_what_transformers_does() {
     let mut options = LoadOptions::default();
     options.dtype = Some(candle_core::DType::F32);
     options.device = DeviceChoice::Cpu;
-    let loaded = Loaded::open(&fixture(&format!("{FIXTURE}/hf")), &options).unwrap();
+    let loaded = Loaded::open(fixture(&format!("{FIXTURE}/hf")), &options).unwrap();
     assert_eq!(loaded.registration.model, "Glm4Model");
     let file = fixture(&format!("{FIXTURE}/logits.safetensors"));
     let device = candle_core::Device::Cpu;
@@ -93,7 +93,7 @@ fn it_goes_every_way_and_frameworks_say_what_they_cannot() {
         let options = options(|o| {
             o.torch_dist = flavor.map(|flavor| TorchDist::default().flavor(flavor));
         });
-        let planned = Planned::import(&bench.source(), options.clone()).unwrap();
+        let planned = Planned::import(bench.source(), options.clone()).unwrap();
         let warned = planned.warnings().iter().any(|w| w.contains("layernorm_position"));
         assert_eq!(warned, flavor.is_some(), "{flavor:?}: {:?}", planned.warnings());
         bench.import(options);
@@ -101,7 +101,7 @@ fn it_goes_every_way_and_frameworks_say_what_they_cannot() {
         let same = verify(&source, &out, &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(same.is_equal(), "{flavor:?}: {same:?}");
         bench.export(export_options(|_| {}));
-        let same = diff(&source, &bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
+        let same = diff(&source, bench.back(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(same.is_equal(), "{flavor:?}: {same:?}");
     }
 }

@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 pub struct Parameters {
     tensors: BTreeMap<String, Tensor>,
     /// Those that are never rounded to half precision.
+    #[cfg_attr(not(feature = "train"), expect(dead_code, reason = "training alone casts again"))]
     kept: BTreeSet<String>,
 }
 

@@ -1,14 +1,14 @@
 //! Every row of every importer in `families/`, left out, misspelt and written twice: none of them
 //! compiles, and what the compiler says names the row.
 //!
-//! Each mutation is a module with copies of the family and of the rows that families share; all of
-//! them are one crate, checked once.
+//! Each mutation is a module with a copy of the family, or of the rows that families share and of one
+//! family that has the row; all of them are one crate, checked once.
 
 mod source;
 
 use serde_json::Value;
 use source::{Row, Source};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
@@ -69,10 +69,13 @@ fn no_mutated_importer_compiles() {
     let src = scratch.path().join("src");
 
     let mut mutants = Vec::new();
+    let mut shared = BTreeSet::new();
     for (family, rows) in source::importers(&sources) {
         assert!(rows.len() > 4, "{}: few rows were found", family.display());
         add(&src, &sources, &family, None, &mut mutants, "as it is".into(), Vec::new());
-        for row in &rows {
+        let of_another =
+            |row: &&Row| row.file == family || shared.insert((row.file.clone(), row.range.start));
+        for row in rows.iter().filter(of_another) {
             for mutation in Mutation::ALL {
                 let text = mutation.apply(row, &sources[&row.file].text);
                 let what = format!("{mutation:?}: {} in {}", row.name, family.display());
@@ -104,7 +107,7 @@ fn no_mutated_importer_compiles() {
     assert!(wrong.is_empty(), "{wrong}");
 }
 
-/// Writes the next module: the family and the rows that families share, one file of them changed.
+/// Writes the next module: the family, and the rows that families share if they are what is changed.
 /// All else is the core's.
 fn add(
     src: &Path,
@@ -118,7 +121,9 @@ fn add(
     let module = src.join(format!("m{}", mutants.len()));
     let mut root = String::from("#![allow(dead_code, unused_imports)]\n");
     let rows = sources.iter().filter(|(_, source)| !source.mappings.is_empty());
-    for (file, source) in rows.filter(|(file, source)| !source.is_importer || *file == family) {
+    let changes = |file: &PathBuf| changed.as_ref().is_some_and(|(of, _)| *of == file);
+    let has_shared = changed.as_ref().is_some_and(|(of, _)| of.as_path() != family);
+    for (file, source) in rows.filter(|(file, _)| file.as_path() == family || changes(file)) {
         let text = match &changed {
             Some((of, text)) if *of == file => text,
             _ => &source.text,
@@ -126,7 +131,8 @@ fn add(
         let path = module.join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         // What families share is the mutant's own.
-        let text = text.replace("crate::gpt", "super::gpt").replace("crate::", "connector_core::");
+        let text = if has_shared { text.replace("crate::gpt", "super::gpt") } else { text.clone() };
+        let text = text.replace("crate::", "connector_core::");
         fs::write(path, text).unwrap();
         let name = |part: Option<&OsStr>| part.unwrap().to_str().unwrap().to_string();
         let own = name(file.file_stem());
