@@ -25,7 +25,7 @@ pub(super) fn run(screen: &mut Screen) -> Result<Exit, Failure> {
     }
     page.field(
         "flavors",
-        "NeMo, Megatron-LM and Megatron-Bridge build the model from what is written for them",
+        "checkpoints for NeMo, Megatron-LM and Megatron-Bridge; import warns of what one cannot say",
     );
     page.field("computes", "`generate`, `logits` and `finetune` run the model");
     screen.show(&page);
