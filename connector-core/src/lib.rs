@@ -29,7 +29,7 @@
 //!
 //! # And back
 //!
-//! [`export_ckpt`] reads the importer's mapping backwards and writes a Hugging Face directory;
+//! [`export_ckpt`] applies the importer's mapping in reverse and writes a Hugging Face directory;
 //! [`Planned::export`] looks before anything is written.
 //!
 //! # Writing an importer

@@ -257,7 +257,7 @@ pub fn config_map(tokens: TokenStream) -> TokenStream {
 /// |---|---|
 /// | `architectures = ["…"]` | the names in `architectures` of a `config.json` that it is for |
 /// | `source_schema = MyModelOnHub` | the parameters of the other side, declared with [`param_schema!`]: the compiler also proves that each is read |
-/// | `export` | the mapping read backwards is the exporter; every row needs an inverse |
+/// | `export` | export applies the mapping in reverse; every row needs an inverse |
 /// | `dynamic` | its rows are not proven; a `convert_state` of its own needs it |
 /// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
 ///

@@ -57,8 +57,8 @@ pub struct ExportOptions {
 /// into the new directory `output`: NeMo's `export_ckpt(path, target, output_path)`. Returns what its
 /// `conversion.json` says.
 ///
-/// The model is found by its type in `context/model.yaml`. Its importer's mapping is read
-/// backwards, unless an exporter is registered. The output is a Hugging Face directory:
+/// The model is found by its type in `context/model.yaml`. Its importer's mapping is applied
+/// in reverse, unless an exporter is registered. The output is a Hugging Face directory:
 /// `model.safetensors` or shards with their index, `config.json`, every other file of `context/`
 /// as it is, and `conversion.json`, the record.
 ///

@@ -16,18 +16,18 @@ pub struct FlatMapping {
     pub direction: Direction,
 }
 
-/// A [`Rule`] with its whole keys, perhaps read backwards.
+/// A [`Rule`] with its whole keys, as it is or reversed for export.
 #[derive(Clone, Debug)]
 pub struct FlatRule {
     /// The rule as it is written.
     pub rule: &'static Rule,
-    /// What happens to the numbers, one after the other: the rule's operations, or read backwards their
-    /// inverses from the last to the first.
+    /// What happens to the numbers, step by step: the rule's operations. In a reversed rule, their
+    /// inverses, from the last to the first.
     pub operations: Vec<Operation>,
-    /// The axis that only one side has; read backwards the other side.
+    /// The axis that only one side has. In a reversed rule it is the other side.
     pub fold: Fold,
-    /// Whether the rule can be carried out. Not if it is read backwards and one of its operations has
-    /// no inverse; `operations` are then those without.
+    /// Whether the rule can be applied. A reversed rule cannot if one of its operations has no inverse;
+    /// `operations` then lists those without.
     pub possible: bool,
     /// The whole source keys.
     pub sources: Vec<Pattern<'static>>,
@@ -148,8 +148,8 @@ impl FlatMapping {
         flat
     }
 
-    /// An importer's mapping read backwards: every rule from its targets to its sources with the
-    /// inverse of its operation. Of a `one_of` the first branch is written; `a == b` without `copy` and
+    /// The mapping in reverse, for export: every rule goes from its targets to its sources, with the
+    /// inverses of its operations. Of a `one_of` the first branch is written; `a == b` without `copy` and
     /// `ignore` rows name tensors that are not.
     #[must_use]
     pub fn reversed(&self) -> Self {

@@ -135,7 +135,9 @@ fn verify_compares_what_is_computed() {
         let verify = ["verify", "--logits", text(&source), text(&out)];
         let (code, told) = json(&[&verify[..], &["--reference", text(&file)]].concat());
         assert_eq!((code, &told["is_equal"]), (Some(0), &true.into()), "{name}: {told}");
-        assert!(told["largest"].as_f64().unwrap() < 1e-4, "{name}: {told}");
+        // Gemma 3 is 2.8e-5 from transformers.
+        let most = if name == "gemma3_text" { 5e-5 } else { 2e-5 };
+        assert!(told["largest"].as_f64().unwrap() < most, "{name}: {told}");
         let (code, told) = json(&verify);
         match name.as_str() {
             "llama" | "mistral" | "mixtral" | "gemma" | "qwen2" | "qwen3" | "qwen3_moe" => {

@@ -134,11 +134,13 @@ fn others_compute_the_same() {
     }
 }
 
-/// Rounded to 8 or 11 bits in every operation, logits stay close to what they were: in the mean, as a
-/// token may go to another expert.
+/// Rounded to 8 or 11 bits in every operation, logits stay close to what they were.
 #[test]
 fn half_precision_is_close() {
-    for (dtype, share) in [(DType::BF16, 0.02), (DType::F16, 0.003)] {
+    // In 8 bits a token of GPT-OSS goes to another expert, and twice as many norms and soft caps round
+    // what Gemma 2 and 3 compute: a few of their logits are further off, the mean is not.
+    let far = ["gemma2", "gemma3_text", "gpt_oss"];
+    for (dtype, most, mean) in [(DType::BF16, 0.05, 0.02), (DType::F16, 0.01, 0.003)] {
         for name in &fixtures() {
             let (tokens, want) = reference(name);
             let path = fixture(&format!("{name}/hf"));
@@ -146,9 +148,11 @@ fn half_precision_is_close() {
             let logits = model.forward(&tokens).unwrap();
             assert_eq!(logits.dtype(), dtype);
             let apart = LogitDistance::between(&logits, &want).unwrap();
-            let apart = apart.mean / apart.scale;
-            println!("{name} {dtype:?}: {apart:.1e} of the largest logit");
-            assert!(apart < share, "{name} {dtype:?}: {apart:e}");
+            let shares = [apart.largest / apart.scale, apart.mean / apart.scale];
+            println!("{name} {dtype:?}: {shares:?} of the largest logit, at most and in the mean");
+            assert!(shares[1] < mean, "{name} {dtype:?}: {shares:?}");
+            let is_far = dtype == DType::BF16 && far.contains(&name.as_str());
+            assert!(is_far || shares[0] < most, "{name} {dtype:?}: {shares:?}");
         }
     }
 }

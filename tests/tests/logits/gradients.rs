@@ -64,8 +64,10 @@ fn gradients_are_slopes() {
             let element = number * 37 % variable.elem_count();
             let got = gradient.flatten_all().unwrap().to_vec1::<f64>().unwrap()[element];
             let want = slope(&model, &tokens, variable, element);
-            // Slopes between norms, which curve, are measured no better.
-            let near = (got - want).abs() <= 1e-5 * (1.0 + want.abs());
+            // Slopes between two norms, which curve, are measured to fewer digits.
+            let curved = loaded.config.layernorm_position.is_some();
+            let most = if curved { 1e-5 } else { 1e-6 };
+            let near = (got - want).abs() <= most * (1.0 + want.abs());
             assert!(near, "{name}: {parameter}[{element}]: {got} is not {want}");
         }
     }

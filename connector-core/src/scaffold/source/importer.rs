@@ -63,8 +63,8 @@ impl Source<'_> {
         page.close("}");
     }
 
-    /// Whether the draft can be read backwards: not with a function, whose way back only its author
-    /// knows, or with a config whose objects have fields beside those of the language model.
+    /// Whether the draft can declare `export`. It cannot if a row applies a function, whose inverse only
+    /// its author knows, or if objects of the config have fields beside the language model's.
     fn exports(&self) -> bool {
         let mut vias = self.recognised.entries.iter().map(|entry| &entry.via);
         vias.all(|via| via.is_empty() || via.starts_with("ops::"))
