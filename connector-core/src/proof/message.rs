@@ -32,19 +32,33 @@ impl Message {
     pub const fn pattern(mut self, pattern: &Pattern<'_>) -> Self {
         let mut i = 0;
         while let Some(part) = pattern.part(i) {
-            self = match part {
-                Part::Text(text) => self.text(text),
-                Part::Word { name } if name.is_empty() => self.text("*"),
-                Part::Word { name } => self.text("{").text(name).text(":word}"),
-                Part::Index { name, offset: Offset::None } => self.text("{").text(name).text("}"),
-                Part::Index { name, offset: Offset::Field(field) } => {
-                    self.text("{").text(field).text(" + ").text(name).text("}")
-                }
-                Part::Index { name, offset: Offset::Constant(n) } => {
-                    self.text("{").number(n as usize).text(" + ").text(name).text("}")
-                }
-                _ => self.text("**"),
-            };
+            self = self.part(part);
+            i += 1;
+        }
+        self
+    }
+
+    const fn part(self, part: Part<'_>) -> Self {
+        match part {
+            Part::Text(text) => self.text(text),
+            Part::Word { name } if name.is_empty() => self.text("*"),
+            Part::Word { name } => self.text("{").text(name).text(":word}"),
+            Part::Index { name, offset: Offset::None } => self.text("{").text(name).text("}"),
+            Part::Index { name, offset: Offset::Field(field) } => {
+                self.text("{").text(field).text(" + ").text(name).text("}")
+            }
+            Part::Index { name, offset: Offset::Constant(n) } => {
+                self.text("{").number(n as usize).text(" + ").text(name).text("}")
+            }
+            _ => self.text("**"),
+        }
+    }
+
+    /// Adds a pattern with 0 for the index that is part number `zero`.
+    pub(super) const fn pattern_with_zero(mut self, pattern: &Pattern<'_>, zero: usize) -> Self {
+        let mut i = 0;
+        while let Some(part) = pattern.part(i) {
+            self = if i == zero { self.text("0") } else { self.part(part) };
             i += 1;
         }
         self

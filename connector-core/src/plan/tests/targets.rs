@@ -263,6 +263,7 @@ const ODD: Schema = Schema {
     }],
     experts: None,
     vocabulary: None,
+    depends: &[],
     outer: Outer { axes: &[], flags: &[] },
     at: HERE,
 };
