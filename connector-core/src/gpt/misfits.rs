@@ -21,7 +21,10 @@ const CHOICES: [(&str, Text, &[&str]); 4] = [
 ];
 
 /// Numbers that are above 0 where they are there.
-const POSITIVE: [(&str, Number); 9] = [
+const POSITIVE: [(&str, Number); 12] = [
+    ("embedding_multiplier", |c| c.embedding_multiplier),
+    ("residual_multiplier", |c| c.residual_multiplier),
+    ("logits_scaling", |c| c.logits_scaling),
     ("softmax_scale", |c| c.softmax_scale),
     ("attn_logit_softcapping", |c| c.attn_logit_softcapping),
     ("final_logit_softcapping", |c| c.final_logit_softcapping),

@@ -1,5 +1,6 @@
 //! Rotary embeddings: their base and their scaling, in every spelling of `config.json`.
 
+use super::partial::SHARE;
 use crate::checkpoint::Fields;
 use crate::config::Part;
 use serde::{Deserialize, Serialize};
@@ -96,6 +97,45 @@ pub(super) const SAID: Part = Part {
     ..ROPE
 };
 
+/// [`SAID`], which is YaRN, with `llama_4_scaling_beta`: how queries grow after every so many tokens, as
+/// many as in the sequences before stretching.
+pub(super) const TEMPERED: Part = Part {
+    model: &["rotary_base", "rope_scaling", "attention_temperature"],
+    read: |reading| {
+        let fields = &reading.fields;
+        for object in ["rope_parameters", "rope_scaling"] {
+            // Kept beside it; the computation does not look at it.
+            fields.optional::<Value>(&format!("{object}.max_position_embeddings"));
+        }
+        let beta: Option<f64> = ["rope_parameters", "rope_scaling"]
+            .iter()
+            .find_map(|object| fields.optional(&format!("{object}.{BETA}")));
+        (SAID.read)(reading);
+        let scaling = &reading.model["rope_scaling"];
+        let floor = scaling.get("old_context_len").filter(|_| scaling["rope_type"] == "yarn");
+        let (Some(beta), Some(floor)) = (beta, floor.and_then(Value::as_f64)) else {
+            let problem = "are needed together; this importer knows no other scaling";
+            reading.fields.refuse("rope_parameters", format!("YaRN and \"{BETA}\" {problem}"));
+            return;
+        };
+        let grown =
+            (beta != 0.0).then(|| json!({"scale": beta, "floor": floor, "everywhere": true}));
+        reading.put("attention_temperature", grown);
+    },
+    write: |writing| {
+        (ROPE.write)(writing);
+        let beta = writing.get("attention_temperature").get("scale").cloned().unwrap_or(json!(0.0));
+        for object in ["rope_parameters", "rope_scaling"] {
+            if writing.fields.get(object).is_some_and(Value::is_object) {
+                writing.put(&format!("{object}.{BETA}"), beta.clone());
+            }
+        }
+    },
+    ..SAID
+};
+
+const BETA: &str = "llama_4_scaling_beta";
+
 /// Two rotary embeddings, one for layers with a window: `rope_theta` and `rope_scaling` with
 /// `rope_local_base_freq`, or `rope_parameters` of an object for each kind of layer.
 pub(super) const TWO: Part = Part {
@@ -167,37 +207,6 @@ fn only_the_new(fields: &Fields<'_>) {
         }
     }
 }
-
-const SHARE: &str = "partial_rotary_factor";
-
-/// How much of a head is rotated, in either spelling. Before [`ROPE`], which moves it to where
-/// transformers 5 has it.
-pub(super) const PARTIAL: Part = Part {
-    names: &[SHARE],
-    model: &["rotary_percent"],
-    read: |reading| {
-        let fields = &reading.fields;
-        let places = [SHARE.to_string(), format!("rope_parameters.{SHARE}")];
-        let mut found = places.iter().filter_map(|place| fields.optional::<f64>(place));
-        let first = found.next();
-        if let (Some(first), Some(other)) = (first, found.next())
-            && first != other
-        {
-            fields.refuse(&places[1], format!("is {other}, but \"{SHARE}\" is {first}"));
-        }
-        let absent = reading.absent(SHARE).and_then(|share| share.value().as_f64());
-        let share = first.unwrap_or_else(|| {
-            let share = absent.unwrap_or(1.0);
-            fields.defaulted(SHARE, &share);
-            share
-        });
-        reading.put("rotary_percent", if share == 1.0 { Value::Null } else { share.into() });
-    },
-    write: |writing| {
-        let share = writing.get("rotary_percent").as_f64().unwrap_or(1.0);
-        writing.put(SHARE, share);
-    },
-};
 
 /// The base of a file that does not say it, in most families.
 const BASE: f64 = 10_000.0;

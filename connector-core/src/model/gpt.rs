@@ -125,6 +125,10 @@ impl GPTModel {
     /// [`Error::Candle`].
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = self.output.forward(hidden);
+        let logits = match self.config.logits_scaling {
+            Some(divisor) => logits.and_then(|logits| logits / divisor),
+            None => logits,
+        };
         let logits = match self.config.final_logit_softcapping {
             Some(most) => logits.and_then(|logits| soft_cap(&logits, most)),
             None => logits,
@@ -157,6 +161,9 @@ impl GPTModel {
         let mut x = self.embedding.index_select(&tokens, 0)?;
         if self.config.apply_embedding_scaling {
             x = (x * self.embedding_scale())?;
+        }
+        if let Some(factor) = self.config.embedding_multiplier {
+            x = (x * factor)?;
         }
         let mut x = x.reshape((batch, len, self.config.hidden_size))?;
         let whole = cache.is_none() && self.has_gradients();
