@@ -58,6 +58,7 @@ pub fn golden(name: &str) -> Option<BTreeMap<String, Stored>> {
             "minimax_m2",
             "ministral3",
             "olmo2",
+            "phi4_mini",
             "qwen2_moe",
             "seed_oss",
             "smollm3",

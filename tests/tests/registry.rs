@@ -119,8 +119,9 @@ fn cannot_say(name: &str, flavor: Flavor) -> bool {
         "gemma" | "gemma2" => flavor == Flavor::MegatronLm,
         // The scaling of Llama 3.1 with other numbers.
         "llama3_tied" => flavor != Flavor::Nemo,
-        // Norms of queries and keys over the whole width; two rotary embeddings; YaRN; chunks.
-        "olmo2" | "olmoe" | "minimax_m2" | "gemma3_text" | "gpt_oss" | "ministral3" => true,
+        // Norms of queries and keys over the whole width; two rotary embeddings; YaRN, LongRoPE; chunks.
+        "olmo2" | "olmoe" | "minimax_m2" | "gemma3_text" | "gpt_oss" | "ministral3"
+        | "phi4_mini" => true,
         // Norms after; factors; biases for the choice of experts beside a softmax.
         "glm4" | "exaone4" | "granite" | "ernie4_5_moe" => true,
         "llama4_text" => flavor != Flavor::Nemo,

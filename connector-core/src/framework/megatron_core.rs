@@ -203,6 +203,9 @@ impl<'a> Megatron<'a> {
         if self.rope("yarn").is_some() {
             unsaid.push("rotary scaling as YaRN".into());
         }
+        if self.rope("longrope").is_some() {
+            unsaid.push("rotary scaling as LongRoPE".into());
+        }
         if self.is("moe_router_enable_expert_bias")
             && self.text("moe_router_score_function") != Some("sigmoid")
         {

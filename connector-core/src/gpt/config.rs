@@ -248,7 +248,7 @@ pub(crate) const ELSEWHERE: [(&str, Scalar); 9] = [
 
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
-pub(crate) const MOST_LAYERS: usize = 1 << 12;
+pub const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
 pub(super) const MOST_EXPERTS: usize = 1 << 12;

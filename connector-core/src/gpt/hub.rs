@@ -1,7 +1,7 @@
 //! What `config.json` of a decoder-only model says, and how.
 
 use super::config::{GptConfig, vocab_divisor};
-use super::{layers, partial, rope, rotation, routing, sparse, window};
+use super::{layers, longrope, partial, rope, rotation, routing, sparse, window};
 use crate::checkpoint::WITHOUT_EFFECT;
 use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
 use crate::config_map;
@@ -73,6 +73,9 @@ pub const ROPE_SAID: ConfigMap = part(const { &[Row::Part(rope::SAID)] });
 /// Rotary embeddings of a part of each head, `partial_rotary_factor`, before [`ROPE`].
 /// `absent "partial_rotary_factor" = …` says what the class means by its absence.
 pub const PARTIAL_ROPE: ConfigMap = part(const { &[Row::Part(partial::PARTIAL)] });
+
+/// [`ROPE`] in files that may stretch it by LongRoPE, `original_max_position_embeddings`.
+pub const LONG_ROPE: ConfigMap = part(const { &[Row::Part(longrope::LONG_ROPE)] });
 
 /// [`PARTIAL_ROPE`] in files that may say how many elements of a head are rotated, `rotary_dim`.
 pub const ROTARY_DIM: ConfigMap = part(const { &[Row::Part(partial::ROTARY_DIM)] });

@@ -1,5 +1,6 @@
 //! Rotary embeddings: their base and their scaling, in every spelling of `config.json`.
 
+use super::longrope::Longrope;
 use super::partial::SHARE;
 use crate::checkpoint::Fields;
 use crate::config::Part;
@@ -30,6 +31,9 @@ pub enum RopeScaling {
     /// YaRN: low frequencies divided by a factor, high ones kept, a ramp between; and all of queries
     /// and keys multiplied by what follows from the factor.
     Yarn(Yarn),
+    /// LongRoPE: each frequency divided by its own number, another in long sequences; and all of
+    /// queries and keys multiplied by what follows from how much longer they may be.
+    Longrope(Longrope),
 }
 
 /// YaRN's numbers, as transformers names them.
@@ -209,7 +213,7 @@ fn only_the_new(fields: &Fields<'_>) {
 }
 
 /// The base of a file that does not say it, in most families.
-const BASE: f64 = 10_000.0;
+pub(super) const BASE: f64 = 10_000.0;
 
 /// The rotary embedding's base and scaling, from either spelling: `rope_theta` and `rope_scaling`
 /// (transformers 4), or `rope_parameters` (transformers 5, which also takes `rope_scaling` for it).
@@ -299,7 +303,7 @@ pub(super) fn scaling(fields: &Fields<'_>, object: &str) -> Option<RopeScaling> 
 }
 
 /// `rope_theta`, which may stand in three places and must be the same in all of them.
-fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
+pub(super) fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
     let places = ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
     base_in(fields, &places, default_base)
 }
@@ -322,7 +326,7 @@ fn base_in(fields: &Fields<'_>, places: &[&str], default_base: f64) -> f64 {
 }
 
 /// A config may have both spellings, for old and new readers, as long as they say the same.
-fn settle_other_spelling(fields: &Fields<'_>) {
+pub(super) fn settle_other_spelling(fields: &Fields<'_>) {
     let Some(new) = fields.raw("rope_parameters").and_then(Value::as_object) else { return };
     let old = fields.raw("rope_scaling").and_then(Value::as_object);
     for field in old.into_iter().flat_map(|old| old.keys()) {
@@ -372,6 +376,18 @@ fn rope_scaling(scaling: &Option<RopeScaling>) -> Value {
                 if let Some(value) = value {
                     fields[name] = json!(value);
                 }
+            }
+            fields
+        }
+        // Transformers 4 wants these three, and the length beside them.
+        Some(RopeScaling::Longrope(long)) => {
+            let mut fields = json!({
+                "type": "longrope",
+                "short_factor": long.short_factor,
+                "long_factor": long.long_factor,
+            });
+            if let Some(factor) = long.attention_factor {
+                fields["attention_factor"] = json!(factor);
             }
             fields
         }

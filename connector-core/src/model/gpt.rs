@@ -168,7 +168,10 @@ impl GPTModel {
         let mut x = x.reshape((batch, len, self.config.hidden_size))?;
         let whole = cache.is_none() && self.has_gradients();
         let tokens = Tokens::new((seen, len), packed, whole, self.device());
-        let angles = self.rotary.iter().map(|rotary| rotary.angles(seen, len, self.dtype()));
+        let longest = packed.and_then(|rows| rows.iter().flatten().max().copied());
+        let longest = longest.unwrap_or(seen + len);
+        let angles =
+            self.rotary.iter().map(|rotary| rotary.angles(seen, len, longest, self.dtype()));
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
         let mut spans: Vec<Span> = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {

@@ -128,6 +128,13 @@ fn what_they_compute_is_in_their_configs() {
             "ministral3",
             json!({"attention_temperature": {"scale": 0.3, "floor": 5.0, "everywhere": true}}),
         ),
+        (
+            "phi4_mini",
+            json!({"rope_scaling": {
+                "rope_type": "longrope", "short_factor": [1.0, 1.1], "long_factor": [1.5, 4.0],
+                "old_context_len": 8, "scale_factor": 32.0,
+            }}),
+        ),
     ] {
         imports(&Model::fixture(name), &want);
     }
@@ -189,11 +196,20 @@ fn what_they_do_not_convert_is_refused_by_name() {
     let mixed = json!({"layer_types": ["full_attention", "linear_attention", "x", "x"]});
     let scaled = json!({"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4});
     let local = json!({"rope_parameters": {"sliding_attention": scaled}, "rope_theta": null});
+    let whole = json!({
+        "rope_type": "longrope", "short_factor": [1.0, 1.1], "long_factor": [1.5, 4.0],
+    });
     let plain = json!({"rope_type": "default", "rope_theta": 1e4});
     for (name, changes, says) in [
         ("starcoder2", json!({"hidden_act": "tanh"}), "hidden_act"),
         ("nemotron", json!({"partial_rotary_factor": 1.5}), "partial_rotary_factor"),
-        ("phi3", json!({"rope_scaling": {"type": "longrope", "factor": 2.0}}), "longrope"),
+        ("phi3", json!({"rope_scaling": {"type": "longrope"}}), "short_factor\" is missing"),
+        ("phi4_mini", json!({"original_max_position_embeddings": 9}), "is 8"),
+        (
+            "phi4_mini",
+            json!({"partial_rotary_factor": null, "rope_parameters": whole}),
+            "2 numbers",
+        ),
         ("phi3", json!({"attention_bias": true}), "attention_bias"),
         ("olmoe", json!({"clip_qkv": 8.0}), "clip_qkv"),
         ("olmo2", json!({"hidden_act": "relu"}), "hidden_act"),

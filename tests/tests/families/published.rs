@@ -187,6 +187,25 @@ fn published_configs_are_read() {
             })),
         ),
         (
+            "Phi-4-mini-instruct",
+            config(json!({
+                "architectures": ["Phi3ForCausalLM"], "model_type": "phi3",
+                "attention_bias": false, "bos_token_id": 199_999, "embd_pdrop": 0.0,
+                "eos_token_id": 199_999, "full_attn_mod": 1, "hidden_size": 3072,
+                "intermediate_size": 8192, "interpolate_factor": 1, "lm_head_bias": false,
+                "max_position_embeddings": 131_072, "mlp_bias": false,
+                "num_attention_heads": 24, "num_hidden_layers": 32, "num_key_value_heads": 8,
+                "original_max_position_embeddings": 4096, "pad_token_id": 199_999,
+                "partial_rotary_factor": 0.75, "resid_pdrop": 0.0, "rms_norm_eps": 1e-5,
+                "rope_scaling": {
+                    "long_factor": vec![1.5; 48], "short_factor": vec![1.0; 48],
+                    "type": "longrope",
+                },
+                "rope_theta": 10_000.0, "sliding_window": 262_144, "tie_word_embeddings": true,
+                "vocab_size": 200_064,
+            })),
+        ),
+        (
             "Mistral-Small-24B-Instruct-2501",
             config(json!({
                 "architectures": ["MistralForCausalLM"], "model_type": "mistral",
