@@ -47,7 +47,9 @@ pub(super) fn ignores(builder: &Builder<'_>, name: &str) -> bool {
 
 /// The source pattern of a rule that `key` matches.
 fn takes<'a>(builder: &Builder<'a>, rule: usize, key: &str) -> Option<&'a Pattern<'static>> {
-    builder.rule(rule).sources.iter().find(|source| source.matches(key))
+    let at = vec![0; builder.request.instance.map_or(0, |instance| instance.schema().axes.len())];
+    let field = builder.field(&at);
+    builder.rule(rule).sources.iter().find(|source| source.captures_with(key, &field).is_some())
 }
 
 /// Why no step reads `key`, and the rule that it may be meant for.

@@ -6,7 +6,7 @@ use super::{Finding, FindingKind};
 use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Condition, Pattern, Truth};
 use crate::mapping::FlatRule;
-use crate::schema::{self, Existing, Instance, Parameter};
+use crate::schema::{self, Exclusive, Existing, Instance, Parameter};
 use crate::transform::Shape;
 use foldhash::{HashMap, HashMapExt};
 
@@ -138,9 +138,40 @@ pub(super) fn conditions(
     for row in &mapping.ignore {
         truth(&row.when, row.pattern.to_string(), None);
     }
+    exclude(builder, instance);
     match builder.findings.len() > before {
         true => Err(finding::group(std::mem::take(&mut builder.findings))),
         false => Ok(truths),
+    }
+}
+
+/// Refuses a config under which flags hold together that the schema says exclude each other: what the
+/// compiler has shown of the mapping rests on that.
+fn exclude(builder: &mut Builder<'_>, instance: &dyn Instance) {
+    let schema = instance.schema();
+    for Exclusive { flags, exhaustive } in schema.one_of {
+        let number = |name: &&str| schema.flags.iter().position(|flag| flag == name);
+        let numbers: Vec<usize> = flags.iter().filter_map(number).collect();
+        let places = schema
+            .parameters
+            .iter()
+            .flat_map(|parameter| schema::expand(instance, &parameter.pattern));
+        let wrong = places.into_iter().find_map(|(captures, at)| {
+            let holds = numbers.iter().filter(|flag| instance.flag(**flag, &at));
+            let holds: Vec<&str> = holds.map(|flag| schema.flags[*flag]).collect();
+            let fits = holds.len() == 1 || holds.is_empty() && !exhaustive;
+            (!fits).then_some((captures, holds))
+        });
+        let Some((captures, holds)) = wrong else { continue };
+        let place = if captures.is_empty() { String::new() } else { format!(" at {captures}") };
+        let found = if holds.is_empty() { "none".into() } else { holds.join(" and ") };
+        let said = if *exhaustive { "one of" } else { "at most one of" };
+        let note = format!(
+            "{} declares `{said} {}`, but under this config {found} holds{place}",
+            schema.model,
+            flags.join(", ")
+        );
+        builder.finding(FindingKind::Config, Problem::Unable, flags[0], None, vec![note]);
     }
 }
 

@@ -94,6 +94,11 @@ impl<'a, const N: usize> Proof<'a, N> {
 
     /// When a parameter exists.
     const fn condition(&self, side: Side, parameter: usize) -> Truth {
+        self.flags.possible(self.declared(side, parameter), 0)
+    }
+
+    /// When a parameter exists, as its declaration says it.
+    const fn declared(&self, side: Side, parameter: usize) -> Truth {
         self.flags.truth(&self.schema(side).parameters[parameter].when)
     }
 
@@ -158,6 +163,7 @@ impl<'a, const N: usize> Proof<'a, N> {
             let exists = self.condition(side, parameter);
             let it = &schema.parameters[parameter];
             let made = Producers::find(flat, &index, parameter, it, exists, &mut keys);
+            let exists = self.flags.possible(exists, made.flags());
             let made = made.made(flat, exists);
             let there = if is_model { made.certain } else { made.possible };
             let gap = exists.and(there.not());

@@ -152,7 +152,7 @@ impl<const N: usize> Proof<'_, N> {
     }
 
     const fn idle(&self, text: Message, key: &Key, parameter: usize) -> Message {
-        let (names, exists) = (self.flags.names(), self.condition(Side::Model, parameter));
+        let (names, exists) = (self.flags.names(), self.declared(Side::Model, parameter));
         let text = text.text("this row never applies: its condition is `");
         let text = text.condition(key.when, names).text("`, but ");
         let text = self.name(text, Side::Model, parameter).text(" exists only where `");

@@ -90,6 +90,9 @@ impl<'a> Parameters<'a> {
             );
             errors.at(flag.name.span(), message);
         }
+        for flag in declaration.one_of.iter().flat_map(|of| &of.flags) {
+            declared("flag", flag, flags, errors);
+        }
         let mut resolver = Resolver { declaration, errors, list: Vec::new() };
         resolver.entries(&declaration.entries, &Scope::default());
         Parameters { list: resolver.list }
@@ -245,10 +248,17 @@ impl<'a> Resolver<'a, '_> {
             }
         };
         let mut found = Some(Vec::new());
-        let captures = key.pattern();
-        let captures = captures.parts().iter().filter(|part| part.is_capture());
+        let pattern = key.pattern();
+        for part in pattern.parts() {
+            if let Part::Field { name } = part
+                && !fields.iter().any(|declared| declared.name == name)
+            {
+                report(usize::MAX, "field", name, fields);
+            }
+        }
+        let captures = pattern.parts().iter().filter(|part| part.is_capture());
         for (number, part) in captures.enumerate() {
-            let Part::Index { name, offset } = part else {
+            let Part::Index { name, offset, .. } = part else {
                 let message = "a parameter's name has named axes only\nwrite `{layer}` with \
                                `axis layer = …;` declared, not `*`, `**` or `{name:word}`";
                 if number >= seen {

@@ -251,6 +251,7 @@ const ODD: Schema = Schema {
     model: "Odd",
     axes: &[],
     fields: &[],
+    one_of: &[],
     flags: &[],
     parameters: &[Parameter {
         pattern: Pattern::new("d.{layer}"),
