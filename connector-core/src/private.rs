@@ -7,7 +7,7 @@ pub use crate::config::{
     check_config, check_field, check_only,
 };
 pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
-pub use crate::key::{Condition, Pattern, Term};
+pub use crate::key::{Below, Condition, Pattern, Term};
 pub use crate::mapping::{
     Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
 };

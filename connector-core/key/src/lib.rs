@@ -59,7 +59,7 @@ mod pattern;
 
 pub use captures::{Capture, Captures};
 pub use choice::{Choice, choices, expand, substitute};
-pub use condition::{Condition, MAX_FLAGS, MAX_MET, Term, Truth};
+pub use condition::{Below, Condition, MAX_FLAGS, MAX_MET, Term, Truth};
 pub use distance::{MAX_COMPARED, distance, same, similar};
 pub use parse::{SyntaxError, SyntaxErrorKind};
 pub use pattern::{JoinError, MAX_PARTS, Offset, Part, Pattern};

@@ -109,8 +109,11 @@ impl Message {
         while flag < names.len() {
             if cube.named >> flag & 1 == 1 {
                 self = if begun { self.text(" && ") } else { self };
-                self = if cube.bits >> flag & 1 == 1 { self } else { self.text("!") };
-                self = self.text(names[flag]);
+                self = match (cube.bits >> flag & 1 == 1, contains(names[flag], b'<')) {
+                    (true, _) => self.text(names[flag]),
+                    (false, false) => self.text("!").text(names[flag]),
+                    (false, true) => self.text("!(").text(names[flag]).text(")"),
+                };
                 begun = true;
             }
             flag += 1;
@@ -175,6 +178,17 @@ impl Message {
             },
         }
     }
+}
+
+pub(super) const fn contains(text: &str, byte: u8) -> bool {
+    let (bytes, mut i) = (text.as_bytes(), 0);
+    while i < bytes.len() {
+        if bytes[i] == byte {
+            return true;
+        }
+        i += 1;
+    }
+    false
 }
 
 #[cfg(test)]

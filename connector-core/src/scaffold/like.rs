@@ -3,9 +3,9 @@
 use super::idioms::meaning;
 use super::recognise::{Place, Rule, around, outside};
 use crate::connector::Registration;
-use crate::key::{Offset, Part, Pattern, Truth};
+use crate::key::{Offset, Part, Pattern};
 use crate::mapping::{FlatMapping, Fold, Mapping};
-use crate::schema::{Instance, expand, flags_at};
+use crate::schema::{Instance, expand, holds};
 use crate::transform::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -158,11 +158,10 @@ pub fn wanted(instance: &dyn Instance) -> Vec<Wanted> {
         let Some(Relative { place, layer, text, .. }) = relative(&parameter.pattern) else {
             continue;
         };
-        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
         let mut layers = BTreeSet::new();
         let mut shape = None;
         for (captures, at) in expand(instance, &parameter.pattern) {
-            if truth.holds(flags_at(instance, &at)) {
+            if holds(instance, &parameter.when, &at) {
                 layers.insert(captures.index(&layer).unwrap_or(0));
                 shape.get_or_insert_with(|| instance.shape(number, &at));
             }

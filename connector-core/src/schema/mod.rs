@@ -11,7 +11,7 @@ pub use assemble::{
     Declared, Sizes, count, exclusive, experts as experts_of, names as names_of,
     parameters as list, sizes, spellings, terms, vocabulary as vocabulary_of,
 };
-pub use instance::{Configured, Instance, expand, flags_at};
+pub use instance::{Configured, Instance, expand, holds};
 pub(crate) use instance::{Existing, existing, names, parameters};
 
 use crate::Location;

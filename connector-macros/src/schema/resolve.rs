@@ -317,11 +317,27 @@ impl<'a> Resolver<'a, '_> {
         for flag in condition.flags() {
             declared("flag", flag, &self.declaration.flags, self.errors);
         }
+        for (axis, field) in condition.compared() {
+            declared("axis", axis, &self.declaration.axes, self.errors);
+            if let Some(field) = field {
+                declared("field", field, &self.declaration.fields, self.errors);
+            }
+        }
     }
 
     /// Refuses a condition that asks for the layer of a parameter without layers.
     fn indices_of_flags(&self, name: &str, when: &Condition, axes: &[usize]) {
         let Declaration { axes: all, flags, .. } = self.declaration;
+        for (axis, _) in when.compared() {
+            let bound = axes.iter().any(|number| all[*number].name == *axis);
+            if !bound && all.iter().any(|other| other.name == *axis && !self.is_outer(other)) {
+                let message = format!(
+                    "this compares `{axis}`, but the name `{name}` has no `{{{axis}}}`\n\
+                     write it there, or a flag without an axis here"
+                );
+                self.errors.at(axis.span(), message);
+            }
+        }
         for used in when.flags() {
             let Some(flag) = flags.iter().find(|flag| flag.name == *used) else { continue };
             for axis in &flag.of {

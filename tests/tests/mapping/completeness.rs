@@ -399,6 +399,33 @@ right! {
     }
 }
 
+right! {
+    /// The first layer has another name, and all others that of the layer before.
+    conditions_on_an_index, ByIndex, "ByIndex",
+    [
+        "m.0.a: 4", "m.1.b: 4", "m.2.b: 4", "first.x: 4", "m.0.x: 4", "m.1.x: 4", "m.0.last: 4",
+        "m.2.y: 4",
+    ],
+    |c| {
+        axis layer = c.layers;
+        field dense = c.dense;
+        "d.{layer}" {
+            "w": [4];
+            "x": [4];
+            "last": [4] if layer < dense;
+            "y": [4] if layer > dense;
+        }
+    },
+    {
+        "m.{layer}.a" => "d.{layer}.w" when layer == 0,
+        "m.{layer}.b" => "d.{layer}.w" when layer > 0,
+        "first.x" => "d.{layer}.x" repeat layer when layer == 0,
+        "m.{layer - 1}.x" => "d.{layer}.x" when layer != 0,
+        "m.{layer}.last" => "d.{layer}.last",
+        "m.{layer}.y" => "d.{layer}.y",
+    }
+}
+
 mod quantised {
     use super::*;
 
