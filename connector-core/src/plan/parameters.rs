@@ -119,19 +119,19 @@ pub(super) fn conditions(
     let mut check = |when: &[Condition], key: String, rule: Option<usize>| {
         for term in when.iter().flat_map(|when| when.0) {
             let (name, what, known) = match term {
-                Term::Flag(name) if !schema.flags.contains(name) => (name, "flag", schema.flags),
+                Term::Flag(name) if !schema.flags.contains(name) => (name, "a flag", schema.flags),
                 Term::Below(Below { axis, .. }) if !schema.axes.contains(axis) => {
-                    (axis, "axis", schema.axes)
+                    (axis, "an axis", schema.axes)
                 }
                 Term::Below(Below { field, .. })
                     if !field.is_empty() && !schema.fields.contains(field) =>
                 {
-                    (field, "field", schema.fields)
+                    (field, "a field", schema.fields)
                 }
                 _ => continue,
             };
             let known = known.join(", ");
-            let note = format!("`{name}` is not a {what} of {}: {known}", schema.model);
+            let note = format!("`{name}` is not {what} of {}: {known}", schema.model);
             builder.finding(FindingKind::Rule, Problem::Unable, &key, rule, vec![note]);
         }
     };
@@ -172,9 +172,10 @@ fn exclude(builder: &mut Builder<'_>, instance: &dyn Instance) {
         let Some((captures, holds)) = wrong else { continue };
         let place = if captures.is_empty() { String::new() } else { format!(" at {captures}") };
         let found = if holds.is_empty() { "none".into() } else { holds.join(" and ") };
+        let hold = if holds.len() > 1 { "hold" } else { "holds" };
         let said = if *exhaustive { "one of" } else { "at most one of" };
         let note = format!(
-            "{} declares `{said} {}`, but under this config {found} holds{place}",
+            "{} declares `{said} {}`, but under this config {found} {hold}{place}",
             schema.model,
             flags.join(", ")
         );

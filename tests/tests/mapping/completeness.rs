@@ -12,6 +12,7 @@ use connector_tests::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::fs;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Kind {
@@ -66,13 +67,19 @@ fn config() -> Config {
     }
 }
 
-/// Imports these tensors, exports what came of them, and compares.
-fn comes_back(architecture: &str, config: &Config, tensors: Vec<Tensor>) {
-    let config = json!({"architectures": [architecture], "config": config});
+/// Imports these tensors.
+fn imported(architecture: &str, tensors: Vec<Tensor>) -> Bench {
+    let config = json!({"architectures": [architecture], "config": config()});
     let mut model = Model { config, ..Model::default() };
     tensors.into_iter().for_each(|tensor| model.add(tensor));
     let bench = Bench::new(&model);
     bench.import(options(|_| {}));
+    bench
+}
+
+/// Imports these tensors, exports what came of them, and compares.
+fn comes_back(architecture: &str, tensors: Vec<Tensor>) {
+    let bench = imported(architecture, tensors);
     bench.export(export_options(|_| {}));
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
     for source in [bench.source(), bench.back()] {
@@ -137,7 +144,7 @@ macro_rules! right {
             $(#[$doc])*
             #[test]
             fn comes_back() {
-                super::comes_back($architecture, &config(), tensors(&[$($tensor),*]));
+                super::comes_back($architecture, tensors(&[$($tensor),*]));
             }
         }
     };
@@ -358,6 +365,21 @@ right! {
         }
         "m.{layer}.own" => "d.{layer}.own",
     }
+}
+
+#[test]
+fn what_all_layers_share_must_be_the_same_in_all() {
+    let names = ["shared.w: 4 4", "shared.q: 2 4", "shared.k: 2 4"];
+    let own = ["m.0.own: 4", "m.1.own: 4", "m.2.own: 4"];
+    let bench = imported("Shared", tensors(&[&names[..], &own].concat()));
+    // The last tensor of the file is that of the last layer.
+    let file = bench.out().join("weights/model.safetensors");
+    let mut bytes = fs::read(&file).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let text = bench.refuse_export(export_options(|_| {})).to_string();
+    assert!(text.contains("d.2.w"), "{text}");
+    assert!(text.contains("it must hold the same bytes as d.0.w"), "{text}");
 }
 
 right! {
