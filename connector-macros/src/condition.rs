@@ -1,8 +1,8 @@
-use proc_macro2::{Ident, TokenStream, TokenTree};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
-use syn::{Token, parenthesized, token};
+use syn::{LitInt, Token, parenthesized, token};
 
 /// How many values the core keeps while it evaluates a condition.
 const MAX_DEPTH: usize = 16;
@@ -14,6 +14,12 @@ pub struct Condition(Vec<Term>);
 #[derive(Clone)]
 enum Term {
     Flag(Ident),
+    /// `axis < field + plus`
+    Below {
+        axis: Ident,
+        field: Option<Ident>,
+        plus: u64,
+    },
     Not,
     And,
     Or,
@@ -24,6 +30,14 @@ impl Condition {
     pub fn flags(&self) -> impl Iterator<Item = &Ident> {
         self.0.iter().filter_map(|term| match term {
             Term::Flag(name) => Some(name),
+            _ => None,
+        })
+    }
+
+    /// The axes that it compares, and the fields that it compares them with.
+    pub fn compared(&self) -> impl Iterator<Item = (&Ident, Option<&Ident>)> {
+        self.0.iter().filter_map(|term| match term {
+            Term::Below { axis, field, .. } => Some((axis, field.as_ref())),
             _ => None,
         })
     }
@@ -47,7 +61,7 @@ impl Condition {
         let (mut now, mut most) = (0usize, 0);
         for term in &self.0 {
             match term {
-                Term::Flag(_) => now += 1,
+                Term::Flag(_) | Term::Below { .. } => now += 1,
                 Term::Not => {}
                 Term::And | Term::Or => now -= 1,
             }
@@ -66,11 +80,28 @@ impl Condition {
                 let name = name.unraw().to_string();
                 quote!(#private::Term::Flag(#name))
             }
+            Term::Below { axis, field, plus } => {
+                let (axis, text) = (axis.unraw().to_string(), below(axis, field.as_ref(), *plus));
+                let field = field.as_ref().map_or(String::new(), |field| field.unraw().to_string());
+                quote!(#private::Term::Below(#private::Below {
+                    text: #text, axis: #axis, field: #field, plus: #plus
+                }))
+            }
             Term::Not => quote!(#private::Term::Not),
             Term::And => quote!(#private::Term::And),
             Term::Or => quote!(#private::Term::Or),
         });
         quote!(#private::Condition(&[#(#terms),*]))
+    }
+}
+
+/// `axis < 3`, `axis < field`, `axis < field + 1`
+fn below(axis: &Ident, field: Option<&Ident>, plus: u64) -> String {
+    let axis = axis.unraw();
+    match (field.map(IdentExt::unraw), plus) {
+        (None, plus) => format!("{axis} < {plus}"),
+        (Some(field), 0) => format!("{axis} < {field}"),
+        (Some(field), plus) => format!("{axis} < {field} + {plus}"),
     }
 }
 
@@ -124,7 +155,10 @@ fn one(input: ParseStream<'_>, terms: &mut Vec<Term>) -> syn::Result<()> {
         };
     }
     if !input.peek(syn::Ident) {
-        return Err(input.error("expected a flag of the schema, as in `tied && !moe`"));
+        return Err(input.error(
+            "expected a flag of the schema, or an axis that is compared, as in `tied && !moe`, \
+             `layer == 0`",
+        ));
     }
     let start = input.cursor();
     let flag: Ident = input.parse()?;
@@ -133,7 +167,94 @@ fn one(input: ParseStream<'_>, terms: &mut Vec<Term>) -> syn::Result<()> {
         let message = format!("a condition names a flag without its axis: write `{flag}`");
         return Err(syn::Error::new_range(start..input.cursor(), message));
     }
-    terms.push(Term::Flag(flag));
+    match comparison(input)? {
+        Some((operator, bound)) => compare(flag, operator, bound, terms),
+        None => {
+            terms.push(Term::Flag(flag));
+            Ok(())
+        }
+    }
+}
+
+/// How an index is compared.
+#[derive(Clone, Copy)]
+enum Operator {
+    Equal,
+    Unequal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+/// What an index is compared with.
+enum Bound {
+    Number(u64, Span),
+    Field(Ident),
+}
+
+fn comparison(input: ParseStream<'_>) -> syn::Result<Option<(Operator, Bound)>> {
+    let operator = if input.parse::<Option<Token![==]>>()?.is_some() {
+        Operator::Equal
+    } else if input.parse::<Option<Token![!=]>>()?.is_some() {
+        Operator::Unequal
+    } else if input.parse::<Option<Token![<=]>>()?.is_some() {
+        Operator::LessOrEqual
+    } else if input.parse::<Option<Token![>=]>>()?.is_some() {
+        Operator::GreaterOrEqual
+    } else if input.parse::<Option<Token![<]>>()?.is_some() {
+        Operator::Less
+    } else if input.parse::<Option<Token![>]>>()?.is_some() {
+        Operator::Greater
+    } else {
+        return Ok(None);
+    };
+    if input.peek(LitInt) {
+        let number: LitInt = input.parse()?;
+        let value = number.base10_parse::<u32>()?;
+        return Ok(Some((operator, Bound::Number(value.into(), number.span()))));
+    }
+    if !input.peek(syn::Ident) {
+        let message = "an index is compared with a number or a field of the schema, as in \
+                       `layer == 0`, `layer >= first_moe`";
+        return Err(input.error(message));
+    }
+    Ok(Some((operator, Bound::Field(input.parse()?))))
+}
+
+/// Every comparison is one with what is below a bound, so that what they have to do with each other
+/// is known.
+fn compare(
+    axis: Ident,
+    operator: Operator,
+    bound: Bound,
+    terms: &mut Vec<Term>,
+) -> syn::Result<()> {
+    use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, Unequal};
+    let is_zero = matches!(bound, Bound::Number(0, _));
+    if let (Less | GreaterOrEqual, Bound::Number(0, span)) = (operator, &bound) {
+        let message = "an index is 0 or more: this comparison always has the same result";
+        return Err(syn::Error::new(*span, message));
+    }
+    let (field, number) = match bound {
+        Bound::Number(number, _) => (None, number),
+        Bound::Field(field) => (Some(field), 0),
+    };
+    let mut below = |more: u64| {
+        let (axis, field) = (axis.clone(), field.clone());
+        terms.push(Term::Below { axis, field, plus: number + more });
+    };
+    match operator {
+        Less | GreaterOrEqual => below(0),
+        LessOrEqual | Greater | Equal | Unequal => below(1),
+    }
+    if matches!(operator, Equal | Unequal) && !is_zero {
+        below(0);
+        terms.extend([Term::Not, Term::And]);
+    }
+    if matches!(operator, GreaterOrEqual | Greater | Unequal) {
+        terms.push(Term::Not);
+    }
     Ok(())
 }
 
@@ -145,6 +266,9 @@ mod tests {
         let condition: Condition = syn::parse_str(text).map_err(|error| error.to_string())?;
         let terms = condition.0.iter().map(|term| match term {
             Term::Flag(name) => name.to_string(),
+            Term::Below { axis, field, plus } => {
+                below(axis, field.as_ref(), *plus).replace(' ', "")
+            }
             Term::Not => "!".into(),
             Term::And => "&".into(),
             Term::Or => "|".into(),
@@ -161,6 +285,13 @@ mod tests {
             ("a && b || c", "a b & c |"),
             ("a || b && c", "a b c & |"),
             ("tied && !(moe || bias)", "tied moe bias | ! &"),
+            ("l == 0", "l<1"),
+            ("l != 0 && a", "l<1 ! a &"),
+            ("l == 2", "l<3 l<2 ! &"),
+            ("l < 2 || l > 2", "l<2 l<3 ! |"),
+            ("l <= n", "l<n+1"),
+            ("l >= n", "l<n !"),
+            ("l != n", "l<n+1 l<n ! & !"),
         ] {
             assert_eq!(postfix(text).as_deref(), Ok(want), "{text}");
         }
@@ -172,6 +303,8 @@ mod tests {
             ("", "expected a flag"),
             ("a &&", "expected a flag"),
             ("(a b)", "expected `&&`, `||`"),
+            ("l < 0", "always has the same result"),
+            ("l == \"a\"", "compared with a number or a field"),
             ("moe(layer)", "without its axis: write `moe`"),
         ] {
             assert!(postfix(text).is_err_and(|error| error.contains(want)), "{text}");

@@ -1,5 +1,5 @@
 use super::Side;
-use crate::key::Truth;
+use crate::key::{Below, Truth};
 
 /// A mistake in a mapping. Keys and parameters are numbers in their lists.
 #[derive(Clone, Copy)]
@@ -8,6 +8,10 @@ pub(super) enum Finding {
     Unformed { key: usize },
     /// A condition that names no flag.
     UnknownFlag { key: usize, flag: &'static str },
+    /// A key without the index that its row's condition compares.
+    Unbound { key: usize, below: Below },
+    /// A key that shows an index less a number where the index may be smaller.
+    Negative { key: usize, axis: &'static str, least: u64 },
     /// A key that is no parameter of its side; which one may have been meant.
     Stranger { side: Side, key: usize, near: Option<usize> },
     /// A row whose condition never holds where its parameter exists.
@@ -27,6 +31,8 @@ impl Finding {
         match *self {
             Finding::Unformed { key }
             | Finding::UnknownFlag { key, .. }
+            | Finding::Unbound { key, .. }
+            | Finding::Negative { key, .. }
             | Finding::Stranger { key, .. }
             | Finding::Idle { key, .. }
             | Finding::OneWay { key }

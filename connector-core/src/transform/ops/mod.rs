@@ -48,6 +48,7 @@ macro_rules! operation {
                 targets: $targets,
                 kernel: $crate::transform::Kernel::Moves(&$name {}),
                 inverse: Some(|| <$inverse as $crate::transform::Transform>::OPERATION),
+                each: false,
             };
         }
     };
