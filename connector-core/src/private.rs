@@ -7,15 +7,15 @@ pub use crate::config::{
     check_config, check_field, check_only,
 };
 pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
-pub use crate::key::{Condition, Pattern, Term};
+pub use crate::key::{Below, Condition, Pattern, Term};
 pub use crate::mapping::{
     Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
 };
 pub use crate::proof::{Flags, Flat, Proof, check_include, count, flatten};
 pub use crate::schema::{
-    Configured, Declared, Depends, Entry, Experts, Included, Instance, Model, ModelConfig, Outer,
-    ParamSchema, Parameter, Schema, Sizes, Vocabulary, count as count_names, depends_of,
-    experts_of, list, names_of, sizes, spellings, terms, vocabulary_of,
+    Configured, Declared, Depends, Entry, Exclusive, Experts, Included, Instance, Model,
+    ModelConfig, Outer, ParamSchema, Parameter, Schema, Sizes, Vocabulary, count as count_names,
+    depends_of, exclusive, experts_of, list, names_of, sizes, spellings, terms, vocabulary_of,
 };
 pub use crate::store::Dtype;
 pub use crate::transform::{
@@ -69,16 +69,20 @@ pub const fn fingerprint(text: u64, version: Option<&str>) -> u64 {
 /// that only one side has.
 #[track_caller]
 pub const fn check_row(operations: &[Operation], sources: usize, targets: usize, fold: Fold) {
-    let mut i = 0;
+    let [first, ..] = operations else { return };
+    let operation = &first.over(sources);
+    let (mut last, mut i) = (*operation, 0);
     while i < operations.len() {
         if i > 0 {
-            check_next(&operations[i - 1], &operations[i]);
+            let next = operations[i].over(last.targets);
+            check_next(&last, &next);
+            last = next;
         }
+        check_each(&operations[i]);
         check_not_keyed(&operations[i]);
         i += 1;
     }
-    let [operation, ..] = operations else { return };
-    let [.., last] = operations else { return };
+    let last = &last;
     let group = operation.takes_group();
     let spread = last.targets == SPREAD;
     let name = Message::EMPTY.text("`").text(operation.name).text("` ");
@@ -121,7 +125,7 @@ pub const fn check_row(operations: &[Operation], sources: usize, targets: usize,
                 .text("` if one tensor becomes those along `{")
                 .text(axis)
                 .text("}`, or use an operation that returns `Vec<Tensor>`"),
-            Fold::None | Fold::Stack(_) | Fold::Unstack(_) if group => name
+            Fold::None | Fold::Stack(_) | Fold::Unstack(_) | Fold::Repeat(_) if group => name
                 .text("takes a group of tensors, but the ")
                 .text(which)
                 .text(" captures no axis that the target does not")
@@ -151,6 +155,21 @@ const fn check_next(before: &Operation, next: &Operation) {
         .text(LINE)
         .text("each operation of a `via` takes what the one before it gives");
     panic!("{}", message.as_str());
+}
+
+/// Refuses `each` of an operation that decides itself how many tensors it takes or gives.
+#[track_caller]
+const fn check_each(operation: &Operation) {
+    if operation.each && (operation.takes_group() || operation.targets == SPREAD) {
+        let name = Message::EMPTY.text("`").text(operation.name).text("` takes ").takes(operation);
+        let message = name
+            .text(" and gives ")
+            .gives(operation)
+            .text(", so that `each` does not say how many groups there are")
+            .text(LINE)
+            .text("leave out `each`, or use an operation on single tensors");
+        panic!("{}", message.as_str());
+    }
 }
 
 /// Refuses an operation that is a row of its own.

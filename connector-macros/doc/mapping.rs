@@ -27,7 +27,16 @@ const MAPPING: Mapping = mapping! {
         "mlp.experts.{e}.w2.weight" => "mlp.experts.w2.weight" stack e when moe,
         "mlp.packed.weight" => "mlp.experts.{e}.weight" unstack e when moe,
         "mlp.table" => "mlp.table" via (ops::transpose, ops::deinterleave_rows),
+        ("fp8.gate", "fp8.gate_scale", "fp8.up", "fp8.up_scale") => "fp8.fc1"
+            via (ops::dequantise_fp8 each, ops::merge_fc1),
+        "first_norm" => "norm" when layer == 0,
+        "norm" => "norm" when layer > 0,
         ignore "self_attn.rotary_emb.inv_freq",
+    }
+
+    // One block that all layers share.
+    "model.shared" => "decoder.layers.{layer}" {
+        "weight" => "shared.weight" repeat layer,
     }
 
     // A checkpoint has all of these, or none.
@@ -45,5 +54,5 @@ const MAPPING: Mapping = mapping! {
 };
 
 fn main() {
-    assert_eq!(MAPPING.rows.len(), 9);
+    assert_eq!(MAPPING.rows.len(), 10);
 }

@@ -25,13 +25,16 @@ param_schema! {
         field num_layers = c.num_layers;
         flag tied = c.tied;
         flag moe(layer) = c.is_moe(layer);
+        flag dense(layer) = !c.is_moe(layer);
+        one of moe, dense;
         flag apart = c.apart;
 
         "embedding.weight": [c.vocab, c.hidden];
         "output_layer.weight": [c.vocab, c.hidden] if !tied;
         "final_norm.{p:weight|bias}": [c.hidden] keep f32 aka "norm.{p}";
         "layers.{layer}" {
-            "mlp.weight": [4 * c.hidden, c.hidden] if !moe;
+            "mlp.weight": [4 * c.hidden, c.hidden] if dense;
+            "first_norm.weight": [c.hidden] if layer == 0;
             "mlp" if moe {
                 "router.weight": [c.num_experts, c.hidden];
                 "experts.weight{e}": [c.hidden, c.hidden] aka "experts.{e}.weight" when apart;

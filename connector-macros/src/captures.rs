@@ -227,8 +227,10 @@ fn unstack(place: Place, axis: &str) -> String {
         Place::Attribute => ", or return them as `Vec<Tensor>`",
         _ => "",
     };
-    let say = fold(place, "unstack", axis);
-    format!("say {say} if one tensor becomes those along `{{{axis}}}`{spread}")
+    let [say, repeat] = ["unstack", "repeat"].map(|verb| fold(place, verb, axis));
+    format!(
+        "say {say} if one tensor becomes those along `{{{axis}}}`{spread}, {repeat} if it is each of them"
+    )
 }
 
 fn fold(place: Place, verb: &str, axis: &str) -> String {

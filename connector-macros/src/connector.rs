@@ -384,8 +384,9 @@ fn proof(
         const _: () = {
             const MODEL: ::core::option::Option<#private::Schema> = #model;
             const FORMAT: ::core::option::Option<#private::Schema> = #format;
-            const FLAGS: #private::Flags = #private::Flags::of(MODEL, FORMAT);
             const MAPPING: &#private::Mapping = &<#ty as #private::ModelConnector>::MAPPING;
+            const FLAGS: #private::Flags =
+                #private::Flags::of(MODEL, FORMAT).comparing(MAPPING.rows, MODEL);
             const KEYS: usize = #private::count(MAPPING.rows);
             const FLAT: &#private::Flat<KEYS> = &#private::flatten(MAPPING, FLAGS);
             const PROOF: &#private::Proof<'static, KEYS> = &#private::Proof::new(

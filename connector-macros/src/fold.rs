@@ -10,6 +10,7 @@ pub enum Fold {
     Unstack(String),
     Gather(String),
     Spread(String),
+    Repeat(String),
 }
 
 impl Fold {
@@ -20,14 +21,16 @@ impl Fold {
             Fold::Unstack(axis) => quote!(#private::Fold::Unstack(#axis)),
             Fold::Gather(axis) => quote!(#private::Fold::Gather(#axis)),
             Fold::Spread(axis) => quote!(#private::Fold::Spread(#axis)),
+            Fold::Repeat(axis) => quote!(#private::Fold::Repeat(#axis)),
         }
     }
 }
 
-/// A fold that the user writes: `stack expert`, `unstack expert`.
+/// A fold that the user writes: `stack expert`, `unstack expert`, in rows also `repeat layer`.
 pub enum Written {
     Stack(Ident),
     Unstack(Ident),
+    Repeat(Ident),
 }
 
 /// The name of an axis; `example` is how it is written.

@@ -59,10 +59,11 @@ use proc_macro::TokenStream;
 /// | `source_key(q = "…", k = "…")` | the same by the names of the parameters |
 /// | `target_key = "…"`, `= ("…", "…")` | the keys of the tensors that it returns |
 /// | `inverse = path` | the state transform or operation that undoes it; export needs it |
-/// | `when = flags` | the rule applies where the schema's flags say so: `tied && !(moe \|\| bias)` |
+/// | `when = condition` | the rule applies where the condition holds, see [`mapping!`] |
 /// | `optional` | the sources may be absent; then the targets are not produced |
 /// | `stack = axis` | called for each index of an axis that only the sources have; the results become one tensor, the axis first |
 /// | `unstack = axis` | called for each index of the sources' first dimension, which becomes an axis of the targets |
+/// | `repeat = axis` | the results stand at each index of an axis that only the targets have |
 /// | `reads = "…"`, `= ("…", "…")` | other source tensors that the function asks its context for; they capture what both sides do, or nothing |
 /// | `crate = path` | where `connector_core` is, if not at `::connector_core` |
 ///
@@ -104,6 +105,7 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// | `vocabulary tokens;`, `vocabulary tokens padded to divisor;` | the config's fields for the number of tokens and what the rows are padded to a multiple of: options that pad set the second, `ops::pad_vocab` asks for the first |
 /// | `field name = usize;` | a number that operations and offsets, `{name + axis}`, ask for |
 /// | `flag name = bool;` | what conditions are made of; at most 16, of which 8 may meet at one parameter |
+/// | `one of a, b, c;`, `at most one of a, b;` | flags that exclude each other, as kinds of layers do; the compiler relies on it, and a plan refuses a config under which it is not so |
 /// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
 /// | `"name": [shape];` | a parameter, or one for each index of the axes in its name |
 /// | `"prefix" { … }`, `"prefix" if flags { … }` | parameters whose names begin with `prefix.` |
@@ -113,7 +115,7 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 ///
 /// | suffix | meaning |
 /// |---|---|
-/// | `if flags` | the parameter exists where this holds, `moe && !(tied \|\| bias)` |
+/// | `if condition` | the parameter exists where this holds, `moe && !(tied \|\| bias)`, `layer < first_moe` |
 /// | `keep f32` | the type that `--dtype` leaves it in |
 /// | `aka "…", "…"` | other spellings of its name, under the same prefix |
 /// | `aka "…" when flags` | the spelling that is written where this holds; elsewhere it is the name |
@@ -165,6 +167,7 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 /// | `"src" => "dst"` | the tensor under another name |
 /// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] that has no keys of its own |
 /// | `"a" => "b" via (first, second)` | through several, each of which takes what the one before it gives; export goes from the last to the first |
+/// | `("a", "b", "c", "d") => "e" via (first each, second)` | `first` is applied to each group of as many tensors as it takes: to `a` and `b`, then to `c` and `d` |
 /// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
 /// | `..PATH` | the rows of another mapping |
 /// | `name` | the rule of a keyed state transform |
@@ -177,15 +180,22 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 ///
 /// | suffix | meaning | after |
 /// |---|---|---|
-/// | `when flags` | the row applies where the model's flags say so, `tied && !(moe \|\| bias)` | all but names and includes |
+/// | `when condition` | the row applies where the condition holds, `tied && !(moe \|\| bias)`, `layer == 0` | all but names and includes |
 /// | `stack axis` | the operation is applied for each index of an axis that only the source has; the results become one tensor, the axis first | `=>` |
 /// | `unstack axis` | the operation is applied for each index of the source's first dimension, which becomes an axis of the target | `=>` |
+/// | `repeat axis` | what the source gives stands at each index of an axis that only the target has; export asks that all of these are the same, and writes one | `=>` |
 /// | `optional` | the source may be absent; then the target is not produced | `=>` |
 /// | `optional { rows }` | for each index of the heads the sources of all rows inside are there, or none is, but for those of rows that are `optional` themselves | heads of blocks |
 ///
 /// - Keys are patterns, see `connector_core::key`. Both sides of a row capture the same, but for
 ///   an axis that is folded; so do the two heads of a block, unless the rows inside fold the
 ///   difference. Rows whose keys only have `*` bind them by position.
+/// - A condition is made of flags of the model's schema and of comparisons of an index with a number
+///   or a field of the schema, `layer < 3`, `layer >= first_moe`, also with `<=`, `>`, `==` and `!=`;
+///   the key captures the index. Of comparisons with numbers, or with one field, the compiler knows
+///   which exclude each other and which leave nothing out.
+/// - A key that shows an index less a number, `{layer - 1}`, needs a condition under which that is
+///   not negative, `when layer > 0`.
 /// - A choice, `{p:weight|bias}`, makes one row for each text; the other keys of the row, and the
 ///   rows of a block whose head has it, repeat it as `{p}`.
 /// - Before a row may stand `#[cfg(…)]`, under which it is one, and comments, `///`.

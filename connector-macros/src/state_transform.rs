@@ -151,6 +151,7 @@ impl Expansion {
                     ),
                 }),
                 inverse: #inverse,
+                each: false,
             }
         }
     }

@@ -198,6 +198,7 @@ impl Transform for Forgets {
         targets: 1,
         kernel: Kernel::Moves(&Forgets),
         inverse: Some(|| Forgets::OPERATION),
+        each: false,
     };
 }
 

@@ -10,7 +10,7 @@ pub struct Choice<'a> {
     pub texts: Vec<&'a str>,
 }
 
-/// The choices in a pattern, in order. `{name:word}` is a capture, not a choice.
+/// The choices in a pattern, in order. `{name:word}` and `{name:field}` are none.
 ///
 /// # Errors
 /// If a choice is malformed or a name is given two different lists of texts.
@@ -22,7 +22,7 @@ pub fn choices(pattern: &str) -> Result<Vec<Choice<'_>>, SyntaxError> {
         let Some(close) = pattern[open..].find('}').map(|i| open + i) else { break };
         at = close + 1;
         let Some((name, list)) = pattern[open + 1..close].split_once(':') else { continue };
-        if list == "word" {
+        if is_type(list) {
             continue;
         }
         let error = |kind| Err(SyntaxError::new(kind, open, close + 1 - open));
@@ -46,6 +46,11 @@ pub fn choices(pattern: &str) -> Result<Vec<Choice<'_>>, SyntaxError> {
     Ok(found)
 }
 
+/// Whether what stands behind a colon is no list of texts.
+fn is_type(list: &str) -> bool {
+    matches!(list, "word" | "field")
+}
+
 /// Puts `text` where the pattern has the choice `{name:…}` or its repetition `{name}`.
 pub fn substitute(pattern: &str, name: &str, text: &str) -> String {
     let mut out = String::with_capacity(pattern.len());
@@ -55,7 +60,7 @@ pub fn substitute(pattern: &str, name: &str, text: &str) -> String {
         let inner = &rest[open + 1..close];
         out.push_str(&rest[..open]);
         let chosen = match inner.split_once(':') {
-            Some((chosen, list)) => (list != "word").then_some(chosen),
+            Some((chosen, list)) => (!is_type(list)).then_some(chosen),
             None => Some(inner),
         };
         if chosen == Some(name) {
@@ -105,6 +110,7 @@ mod tests {
             ("{l}.{w:word}.{p:a|b}", &["{l}.{w:word}.a", "{l}.{w:word}.b"]),
             ("{p:a.b|c}", &["a.b", "c"]),
             ("{p:word|text}", &["word", "text"]),
+            ("{n:field}.{p:a|b}", &["{n:field}.a", "{n:field}.b"]),
             ("{p:a|b:word}", &["a", "b:word"]),
             ("{2 + l}.{p:a|b}", &["{2 + l}.a", "{2 + l}.b"]),
             // An unclosed brace is left for the parser.

@@ -31,6 +31,8 @@ pub struct Condition(pub &'static [Term]);
 pub enum Term {
     /// The value of a flag.
     Flag(&'static str),
+    /// Whether an index is below a bound.
+    Below(Below),
     /// Negates the last value.
     Not,
     /// Joins the last two values.
@@ -39,11 +41,50 @@ pub enum Term {
     Or,
 }
 
+/// `axis < number`, `axis < field + number`: what all comparisons of an index are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Below {
+    /// As it is written, which tells it from others.
+    pub text: &'static str,
+    /// The axis.
+    pub axis: &'static str,
+    /// A field of the schema; empty for none.
+    pub field: &'static str,
+    /// What is added to the field.
+    pub plus: u64,
+}
+
 impl Condition {
     /// Holds always.
     pub const ALWAYS: Condition = Condition(&[]);
 
-    /// The truth table over `flags`, or the name of the first flag that is not among them.
+    /// Whether it holds where its terms have these values; `None` if one has none.
+    ///
+    /// # Panics
+    /// As [`truth`](Condition::truth).
+    pub fn holds(&self, value: impl Fn(&Term) -> Option<bool>) -> Option<bool> {
+        let (mut stack, mut top) = ([true; 16], 0);
+        for term in self.0 {
+            match term {
+                Term::Flag(_) | Term::Below(_) => {
+                    stack[top] = value(term)?;
+                    top += 1;
+                }
+                Term::Not => stack[top - 1] = !stack[top - 1],
+                Term::And | Term::Or => {
+                    top -= 1;
+                    stack[top - 1] = match term {
+                        Term::And => stack[top - 1] && stack[top],
+                        _ => stack[top - 1] || stack[top],
+                    };
+                }
+            }
+        }
+        Some(stack[0])
+    }
+
+    /// The truth table over `flags`, or the name of the first flag that is not among them. A comparison
+    /// is a flag called as it is written.
     ///
     /// # Panics
     /// If the terms are not a well-formed postfix expression of at most 16 levels, there are more than
@@ -59,7 +100,7 @@ impl Condition {
         let mut i = 0;
         while i < self.0.len() {
             match self.0[i] {
-                Term::Flag(name) => {
+                Term::Flag(name) | Term::Below(Below { text: name, .. }) => {
                     let mut f = 0;
                     while f < flags.len() && !same(flags[f], name) {
                         f += 1;
@@ -387,6 +428,25 @@ mod tests {
     #[should_panic(expected = "depend on more than 8 flags")]
     fn more_flags_than_a_table_has_do_not_meet() {
         let _ = (0..=MAX_MET).fold(Truth::ALWAYS, |truth, flag| truth.and(Truth::flag(flag)));
+    }
+
+    #[test]
+    fn a_condition_holds_where_its_terms_do() {
+        let below = Below { text: "layer < 1", axis: "layer", field: "", plus: 1 };
+        let condition = Condition(&[Term::Flag("a"), Term::Below(below), Term::Not, Term::And]);
+        for (a, first) in [(false, false), (false, true), (true, false), (true, true)] {
+            let value = |term: &Term| match term {
+                Term::Flag("a") => Some(a),
+                Term::Below(other) if *other == below => Some(first),
+                _ => None,
+            };
+            assert_eq!(condition.holds(value), Some(a && !first));
+            let truth = condition.truth(&["a", "layer < 1"]).unwrap();
+            assert_eq!(truth.holds(u16::from(a) | u16::from(first) << 1), a && !first);
+        }
+        assert_eq!(condition.holds(|_| None), None);
+        assert_eq!(Condition::ALWAYS.holds(|_| None), Some(true));
+        assert_eq!(condition.truth(&["a"]), Err("layer < 1"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Captured values into patterns.
 
+use crate::pattern::Shown;
 use crate::{Capture, Captures, Part, Pattern};
 use alloc::string::String;
 use core::fmt;
@@ -23,8 +24,10 @@ impl Pattern<'_> {
         let (mut position, mut unnamed) = (0, 0);
         for part in self.parts() {
             let Some(name) = part.name() else {
-                if let Part::Text(text) = part {
-                    out.push_str(text);
+                match part {
+                    Part::Field { name } => push_index(&mut out, field(name)?),
+                    Part::Text(text) => out.push_str(text),
+                    _ => {}
                 }
                 continue;
             };
@@ -34,9 +37,9 @@ impl Pattern<'_> {
             };
             let value = found.or_else(|| self.by_position(captures, name.is_empty(), position))?;
             match part {
-                Part::Index { offset, .. } => {
-                    let shown = value.as_index()?.checked_add(offset.value(&field)?)?;
-                    push_index(&mut out, shown);
+                Part::Index { offset, scale, .. } => {
+                    let shown = Shown::new(*scale, *offset, &field)?;
+                    push_index(&mut out, shown.of(value.as_index()?)?);
                 }
                 _ => fmt::write(&mut out, format_args!("{value}")).ok()?,
             }
@@ -116,6 +119,13 @@ mod tests {
             ("m.{n + i}", "m.61", "mtp.{i}", Some("mtp.0")),
             ("mtp.{i}", "mtp.1", "m.{n + i}", Some("m.62")),
             ("a.{2 + i}", "a.5", "b.{i}", Some("b.3")),
+            ("a.{i - 2}", "a.5", "b.{i}", Some("b.7")),
+            ("a.{i}", "a.5", "b.{i - 5}", Some("b.0")),
+            ("a.{i}", "a.5", "b.{i - 6}", None),
+            ("a.{5 * i + 3}", "a.13", "b.{i}", Some("b.2")),
+            ("a.{i}", "a.2", "b.{n + 2 * i}", Some("b.65")),
+            ("a", "a", "b.{n:field}", Some("b.61")),
+            ("b.{n:field}.{i}", "b.61.4", "a.{i}", Some("a.4")),
             // What is missing is not made up from another name or another position.
             ("a.{l}", "a.1", "b.{e}", None),
             ("a.{l}.{x}", "a.1.2", "b.{l}.{e}", None),

@@ -32,8 +32,10 @@
 //! | `{name}` | an index: decimal digits without a leading zero; `name` is an axis |
 //! | `{name:word}` | one or more characters without a dot |
 //! | `{name:a\|b}` | one of the listed texts; [`expand`] turns it into one pattern per text |
-//! | `{2 + name}` | an index that is 2 higher in the key than in the capture |
+//! | `{2 + name}`, `{name - 2}` | an index that is 2 higher, or lower, in the key than in the capture |
 //! | `{field + name}` | the same with a field of the model's config, `{num_layers + mtp}` |
+//! | `{5 * name + 3}` | an index of which the key shows a multiple |
+//! | `{name:field}` | a field of the model's config, `{num_layers:field}`; captures nothing |
 //!
 //! - Captures are compared by *value*: `{layer}` on one side and `{layer}` on the other are the
 //!   same layer, whatever the order of the keys. `*` and `**` have no name and are joined by
@@ -57,7 +59,7 @@ mod pattern;
 
 pub use captures::{Capture, Captures};
 pub use choice::{Choice, choices, expand, substitute};
-pub use condition::{Condition, MAX_FLAGS, MAX_MET, Term, Truth};
+pub use condition::{Below, Condition, MAX_FLAGS, MAX_MET, Term, Truth};
 pub use distance::{MAX_COMPARED, distance, same, similar};
 pub use parse::{SyntaxError, SyntaxErrorKind};
 pub use pattern::{JoinError, MAX_PARTS, Offset, Part, Pattern};

@@ -1,6 +1,8 @@
 //! Keys against patterns.
 
+use crate::pattern::Shown;
 use crate::{Capture, Captures, Part, Pattern};
+use alloc::string::{String, ToString};
 use alloc::{vec, vec::Vec};
 
 /// Looks up a field of the config.
@@ -51,16 +53,17 @@ impl<'a> Pattern<'a> {
                 Part::Text(text) => text.len(),
                 Part::Word { .. } => rest.find('.').unwrap_or(rest.len()),
                 Part::Any => rest.len(),
-                Part::Index { .. } => digits(rest),
+                Part::Index { .. } | Part::Field { .. } => digits(rest),
             };
             let len = (0..=longest).rev().find(|len| fits.get(number + 1, at + len))?;
             let text = &rest[..len];
             match part {
-                Part::Text(_) => {}
+                Part::Text(_) | Part::Field { .. } => {}
                 Part::Word { name } => captures.push(Capture::word(name, text)),
                 Part::Any => captures.push(Capture::word("", text)),
-                Part::Index { name, offset } => {
-                    captures.push(Capture::index(name, index(text, offset.value(field)?)?));
+                Part::Index { name, offset, scale } => {
+                    let shown = Shown::new(*scale, *offset, field)?;
+                    captures.push(Capture::index(name, index(text, &shown)?));
                 }
             }
             at += len;
@@ -76,7 +79,7 @@ impl<'a> Pattern<'a> {
     fn is_read_one_way(&self) -> bool {
         let parts = self.parts();
         parts.iter().enumerate().all(|(number, part)| match part {
-            Part::Text(_) | Part::Index { .. } => true,
+            Part::Text(_) | Part::Index { .. } | Part::Field { .. } => true,
             Part::Word { .. } => match parts.get(number + 1) {
                 None => true,
                 Some(Part::Text(text)) => text.starts_with('.'),
@@ -95,15 +98,17 @@ impl<'a> Pattern<'a> {
                     rest = rest.strip_prefix(text)?;
                     continue;
                 }
-                Part::Index { .. } => digits(rest),
+                Part::Index { .. } | Part::Field { .. } => digits(rest),
                 _ => rest.find('.').unwrap_or(rest.len()),
             };
             let text;
             (text, rest) = rest.split_at(len);
             match part {
-                Part::Index { name, offset } => {
-                    captures.push(Capture::index(name, index(text, offset.value(field)?)?));
+                Part::Index { name, offset, scale } => {
+                    let shown = Shown::new(*scale, *offset, field)?;
+                    captures.push(Capture::index(name, index(text, &shown)?));
                 }
+                Part::Field { name } if field_text(name, field)? == text => {}
                 Part::Word { name } if !text.is_empty() => captures.push(Capture::word(name, text)),
                 _ => return None,
             }
@@ -147,15 +152,24 @@ impl Fits {
                     }
                 }
                 // An index takes all the digits there are: `1` of `12` is not an index.
-                Part::Index { offset, .. } => {
-                    let Some(offset) = offset.value(field) else { continue };
+                Part::Field { name } => {
+                    let Some(text) = field_text(name, field) else { continue };
+                    for at in 0..places {
+                        let fits = digits(&key.as_bytes()[at..]) == text.len()
+                            && key.as_bytes()[at..].starts_with(text.as_bytes())
+                            && this.get(next, at + text.len());
+                        this.set(number, at, fits);
+                    }
+                }
+                Part::Index { offset, scale, .. } => {
+                    let Some(shown) = Shown::new(*scale, *offset, field) else { continue };
                     let mut end = key.len();
                     for (at, byte) in key.bytes().enumerate().rev() {
                         if !byte.is_ascii_digit() {
                             end = at;
                             continue;
                         }
-                        let fits = this.get(next, end) && index(&key[at..end], offset).is_some();
+                        let fits = this.get(next, end) && index(&key[at..end], &shown).is_some();
                         this.set(number, at, fits);
                     }
                 }
@@ -174,18 +188,23 @@ impl Fits {
 }
 
 /// How many digits `text` begins with.
-fn digits(text: &str) -> usize {
-    text.bytes().take_while(u8::is_ascii_digit).count()
+fn digits(text: impl AsRef<[u8]>) -> usize {
+    text.as_ref().iter().take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// How a key shows a field of the config.
+fn field_text(name: &str, field: &Field<'_>) -> Option<String> {
+    field(name).map(|value| value.to_string())
 }
 
 /// The captured value of an index that a key shows as `text`: without leading zeros, not below the
 /// offset, and of 64 bits.
-fn index(text: &str, offset: u64) -> Option<u64> {
+fn index(text: &str, shown: &Shown) -> Option<u64> {
     // The longest 64-bit number has 20 digits; a key may have millions.
     if text.len() > 20 || (text.len() > 1 && text.starts_with('0')) {
         return None;
     }
-    text.parse::<u64>().ok()?.checked_sub(offset)
+    shown.index(text.parse().ok()?)
 }
 
 #[cfg(test)]
@@ -197,7 +216,7 @@ mod tests {
         /// The short way and the general one say the same of every key.
         #[test]
         fn both_ways_agree(
-            parts in prop::collection::vec("\\*|\\{[ab]\\}|\\{2 \\+ c\\}|\\{w:word\\}|[xy]|[xy][.][xy0-9]", 1..5),
+            parts in prop::collection::vec("\\*|\\{[ab]\\}|\\{2 \\+ c\\}|\\{2 \\* d - 1\\}|\\{n:field\\}|\\{w:word\\}|[xy]|[xy][.][xy0-9]", 1..5),
             key in "[xy.0-9]{0,12}",
         ) {
             let text = parts.join(".");

@@ -31,7 +31,7 @@ pub enum SyntaxErrorKind {
     UnexpandedChoice,
     /// A choice with an empty, repeated or unliteral text, or two lists for one name.
     BadChoice,
-    /// An offset that is neither a number nor a name, or too large.
+    /// A sum that is none of an index and a number or a field, or a number that is too large.
     BadOffset,
     /// Two captures with no text between them.
     Adjacent,
@@ -60,7 +60,7 @@ impl SyntaxErrorKind {
                 "a capture's name is of letters, digits and `_` and begins with no digit, as in `{layer}`"
             }
             Self::UnknownType => {
-                "behind the colon stands `word`, or a choice of two texts or more: `{p:weight|bias}`"
+                "behind the colon stands `word`, `field`, or a choice of two texts or more: `{p:weight|bias}`"
             }
             Self::UnexpandedChoice => {
                 "a list of texts cannot stand here: write one pattern for each text"
@@ -69,7 +69,7 @@ impl SyntaxErrorKind {
                 "the texts of a choice must be literal, different, and the same wherever its name is repeated"
             }
             Self::BadOffset => {
-                "an offset is a number or a field, not negative, and stands first: `{2 + name}` or `{field + name}`"
+                "an index is shown as it is or with an offset, as one of `{name}`, `{2 + name}`, `{name - 2}`, `{field + name}`, `{5 * name + 3}`"
             }
             Self::Adjacent => {
                 "two captures need text between them, or nothing says where the first one ends"
@@ -87,11 +87,11 @@ impl SyntaxErrorKind {
         match self {
             Self::BadName => Some("one index alone is written without braces: `layers.0.weight`"),
             Self::UnknownType => Some(
-                "one text alone is written without braces; an index is `{p}`, any text without a dot `{p:word}`",
+                "one text alone is written without braces; an index is `{p}`, any text without a dot `{p:word}`, a field of the config `{p:field}`",
             ),
-            Self::BadOffset => Some(
-                "to subtract on this side, add on the other: `{layer}` here and `{1 + layer}` there",
-            ),
+            Self::BadOffset => {
+                Some("numbers are below 2^32, and a field is added and stands first")
+            }
             _ => None,
         }
     }
@@ -173,7 +173,8 @@ pub(crate) const fn parse(text: &str) -> Result<Pattern<'_>, SyntaxError> {
                 Part::Text(slice(text, start, at))
             }
         };
-        if part.is_capture() && pattern.len > 0 && pattern.parts[pattern.len - 1].is_capture() {
+        let follows = pattern.len > 0 && !matches!(pattern.parts[pattern.len - 1], Part::Text(_));
+        if follows && !matches!(part, Part::Text(_)) {
             return error(Kind::Adjacent, start, at - start);
         }
         if is_repeated(&pattern, &part) {
@@ -192,39 +193,62 @@ pub(crate) const fn parse(text: &str) -> Result<Pattern<'_>, SyntaxError> {
 const fn capture(text: &str) -> Result<Part<'_>, SyntaxErrorKind> {
     let bytes = text.as_bytes();
     let mut at = 0;
-    while at < bytes.len() && !matches!(bytes[at], b':' | b'+') {
+    while at < bytes.len() && !matches!(bytes[at], b':' | b'+' | b'-') {
         at += 1;
     }
     if at == bytes.len() {
-        return match is_name(bytes) {
-            true => Ok(Part::Index { name: text, offset: Offset::None }),
-            false => Err(SyntaxErrorKind::BadName),
+        return match product(text) {
+            Some((scale, name)) => Ok(Part::Index { name, offset: Offset::None, scale }),
+            None => Err(SyntaxErrorKind::BadName),
         };
     }
     let (left, right) = (slice(text, 0, at), slice(text, at + 1, bytes.len()));
     if bytes[at] == b':' {
         return match right.as_bytes() {
             b"word" if is_name(left.as_bytes()) => Ok(Part::Word { name: left }),
-            b"word" => Err(SyntaxErrorKind::BadName),
+            b"field" if is_name(left.as_bytes()) => Ok(Part::Field { name: left }),
+            b"word" | b"field" => Err(SyntaxErrorKind::BadName),
             kind if contains(kind, b'|') => Err(SyntaxErrorKind::UnexpandedChoice),
             _ => Err(SyntaxErrorKind::UnknownType),
         };
     }
-    let (left, name) = (trim(left), trim(right));
-    if !is_name(name.as_bytes()) {
-        // `{layer + 2}`: the name is there, in the wrong place.
-        return Err(match number(name.as_bytes()) {
-            Some(_) => SyntaxErrorKind::BadOffset,
-            None => SyntaxErrorKind::BadName,
-        });
-    }
-    let offset = match number(left.as_bytes()) {
-        Some(0) => Offset::None,
-        Some(n) => Offset::Constant(n),
-        None if is_name(left.as_bytes()) => Offset::Field(left),
-        None => return Err(SyntaxErrorKind::BadOffset),
+    let (left, right) = (trim(left), trim(right));
+    let (numbers, products) =
+        ([number(left.as_bytes()), number(right.as_bytes())], [product(left), product(right)]);
+    let (offset, product) = match (bytes[at], numbers, products) {
+        (b'-', [_, Some(n)], [Some(product), _]) => (Offset::Minus(n), product),
+        (b'-', ..) => return Err(SyntaxErrorKind::BadOffset),
+        (_, [Some(n), _], [_, Some(product)]) | (_, [_, Some(n)], [Some(product), _]) => {
+            (Offset::Constant(n), product)
+        }
+        (_, [None, None], [_, Some(product)]) if is_name(left.as_bytes()) => {
+            (Offset::Field(left), product)
+        }
+        (_, _, [_, None]) => return Err(SyntaxErrorKind::BadName),
+        _ => return Err(SyntaxErrorKind::BadOffset),
     };
-    Ok(Part::Index { name, offset })
+    let offset = match offset {
+        Offset::Constant(0) | Offset::Minus(0) => Offset::None,
+        offset => offset,
+    };
+    Ok(Part::Index { name: product.1, offset, scale: product.0 })
+}
+
+/// `name` or `5 * name`.
+const fn product(text: &str) -> Option<(u64, &str)> {
+    let bytes = text.as_bytes();
+    let mut at = 0;
+    while at < bytes.len() && bytes[at] != b'*' {
+        at += 1;
+    }
+    if at == bytes.len() {
+        return if is_name(bytes) { Some((1, text)) } else { None };
+    }
+    let name = trim(slice(text, at + 1, bytes.len()));
+    match number(trim(slice(text, 0, at)).as_bytes()) {
+        Some(scale) if scale > 0 && is_name(name.as_bytes()) => Some((scale, name)),
+        _ => None,
+    }
 }
 
 /// Whether `part` captures under a name that the pattern has.
@@ -243,7 +267,8 @@ pub(crate) const fn is_repeated(pattern: &Pattern<'_>, part: &Part<'_>) -> bool 
 }
 
 const fn ends_with_index(pattern: &Pattern<'_>) -> bool {
-    pattern.len > 0 && matches!(pattern.parts[pattern.len - 1], Part::Index { .. })
+    pattern.len > 0
+        && matches!(pattern.parts[pattern.len - 1], Part::Index { .. } | Part::Field { .. })
 }
 
 pub(crate) const fn is_name(bytes: &[u8]) -> bool {

@@ -27,12 +27,19 @@ pub enum Part<'a> {
     },
     /// `**`: one or more characters, dots allowed.
     Any,
-    /// `{name}`, `{2 + name}`, `{field + name}`: a decimal index.
+    /// `{name}`, `{2 + name}`, `{field + name}`, `{5 * name + 3}`: a decimal index.
     Index {
         /// The axis that the index runs over.
         name: &'a str,
-        /// What the key shows above the captured value.
+        /// What the key shows above the captured value, or its multiple.
         offset: Offset<'a>,
+        /// Which multiple of the captured value the key shows.
+        scale: u64,
+    },
+    /// `{name:field}`: a field of the config, in decimal digits. It captures nothing.
+    Field {
+        /// The field.
+        name: &'a str,
     },
 }
 
@@ -44,6 +51,8 @@ pub enum Offset<'a> {
     None,
     /// The key shows the captured value plus a constant.
     Constant(u64),
+    /// The key shows the captured value less a constant.
+    Minus(u64),
     /// The key shows the captured value plus a field of the model's config.
     Field(&'a str),
 }
@@ -62,29 +71,53 @@ pub enum JoinError<'a> {
 }
 
 impl<'a> Part<'a> {
-    /// Whether the part captures something, that is, is not [`Part::Text`].
+    /// Whether the part captures something.
     pub const fn is_capture(&self) -> bool {
         self.name().is_some()
     }
 
-    /// The name of what the part captures: empty for `*` and `**`, `None` for text.
+    /// The name of what the part captures: empty for `*` and `**`, `None` for text and fields.
     pub const fn name(&self) -> Option<&'a str> {
         match self {
-            Part::Text(_) => None,
+            Part::Text(_) | Part::Field { .. } => None,
             Part::Any => Some(""),
             Part::Word { name } | Part::Index { name, .. } => Some(name),
         }
     }
 }
 
-impl Offset<'_> {
-    /// How much it is, where `field` gives the fields of the config.
-    pub(crate) fn value(&self, field: &dyn Fn(&str) -> Option<u64>) -> Option<u64> {
-        match self {
-            Offset::None => Some(0),
-            Offset::Constant(n) => Some(*n),
-            Offset::Field(name) => field(name),
-        }
+/// What a key shows of an index: `scale * index + plus - minus`.
+pub(crate) struct Shown {
+    scale: u64,
+    plus: u64,
+    minus: u64,
+}
+
+impl Shown {
+    /// `field` gives the fields of the config.
+    pub fn new(
+        scale: u64,
+        offset: Offset<'_>,
+        field: &dyn Fn(&str) -> Option<u64>,
+    ) -> Option<Self> {
+        let (plus, minus) = match offset {
+            Offset::None => (0, 0),
+            Offset::Constant(n) => (n, 0),
+            Offset::Minus(n) => (0, n),
+            Offset::Field(name) => (field(name)?, 0),
+        };
+        Some(Shown { scale, plus, minus })
+    }
+
+    /// What the key shows of the captured value; `None` if that is negative or beyond 64 bits.
+    pub fn of(&self, index: u64) -> Option<u64> {
+        index.checked_mul(self.scale)?.checked_add(self.plus)?.checked_sub(self.minus)
+    }
+
+    /// The captured value of which the key shows this, if there is one.
+    pub fn index(&self, shown: u64) -> Option<u64> {
+        let multiple = shown.checked_add(self.minus)?.checked_sub(self.plus)?;
+        multiple.is_multiple_of(self.scale).then(|| multiple / self.scale)
     }
 }
 
@@ -208,9 +241,25 @@ impl fmt::Display for Pattern<'_> {
                 Part::Word { name: "" } => f.write_str("*")?,
                 Part::Word { name } => write!(f, "{{{name}:word}}")?,
                 Part::Any => f.write_str("**")?,
-                Part::Index { name, offset: Offset::None } => write!(f, "{{{name}}}")?,
-                Part::Index { name, offset: Offset::Constant(n) } => write!(f, "{{{n} + {name}}}")?,
-                Part::Index { name, offset: Offset::Field(s) } => write!(f, "{{{s} + {name}}}")?,
+                Part::Field { name } => write!(f, "{{{name}:field}}")?,
+                Part::Index { name, offset, scale } => {
+                    f.write_str("{")?;
+                    match (offset, scale) {
+                        (Offset::Constant(n), 1) => write!(f, "{n} + ")?,
+                        (Offset::Field(field), _) => write!(f, "{field} + ")?,
+                        _ => {}
+                    }
+                    match scale {
+                        1 => f.write_str(name)?,
+                        scale => write!(f, "{scale} * {name}")?,
+                    }
+                    match (offset, scale) {
+                        (Offset::Constant(n), 2..) => write!(f, " + {n}")?,
+                        (Offset::Minus(n), _) => write!(f, " - {n}")?,
+                        _ => {}
+                    }
+                    f.write_str("}")?;
+                }
             }
         }
         Ok(())
@@ -243,6 +292,7 @@ mod tests {
             ("model.layers.{layer}", "mlp.fc1.weight{e}", "model.layers.{layer}.mlp.fc1.weight{e}"),
             ("**", "*", "**.*"),
             ("{2 + l}", "{n + e}.x", "{2 + l}.{n + e}.x"),
+            ("{n:field}", "{5 * l + 3}.{e - 1}", "{n:field}.{5 * l + 3}.{e - 1}"),
         ] {
             let joined = Pattern::new(head).join(&Pattern::new(inner));
             assert_eq!(joined, Pattern::new(want));
@@ -263,6 +313,8 @@ mod tests {
             ("a.{l}", "a.{l:word}"),
             ("a.{l}", "a.{2 + l}"),
             ("a.{n + l}", "a.{m + l}"),
+            ("a.{l}", "a.{2 * l}"),
+            ("a.{l}", "a.{l:field}"),
             ("a.*", "a.**"),
             ("{l}", "l"),
         ] {

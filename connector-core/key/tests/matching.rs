@@ -71,6 +71,11 @@ matches! {
     any_with_empty_segments: "a.**.b", "a...b" => "* = .";
     a_constant_offset: "l.{2 + i}", "l.5" => "{i} = 3";
     a_constant_offset_at_its_end: "l.{2 + i}", "l.2" => "{i} = 0";
+    a_negative_offset: "l.{i - 2}", "l.5" => "{i} = 7";
+    a_multiple: "l.{5 * i + 3}.w", "l.13.w" => "{i} = 2";
+    a_multiple_below: "l.{2 * i - 1}", "l.3" => "{i} = 2";
+    a_field: "l.{num_layers:field}.w.{i}", "l.61.w.2" => "{i} = 2";
+    a_field_beside_a_star: "l.*_{num_layers:field}", "l.x_61" => "* = x";
     a_field_offset: "l.{num_layers + mtp}.w", "l.61.w" => "{mtp} = 0";
     a_field_offset_beyond_it: "l.{num_layers + mtp}.w", "l.163.w" => "{mtp} = 102";
     unicode_in_text: "größe.{l}.重み", "größe.3.重み" => "{l} = 3";
@@ -80,6 +85,9 @@ matches! {
 }
 
 nmatches! {
+    no_multiple: "l.{5 * i + 3}", ["l.12", "l.2", "l.4"];
+    another_number_than_the_field: "l.{num_layers:field}", ["l.6", "l.611", "l.061", "l."];
+    a_longer_number_than_the_field: "l.*_{num_layers:field}", ["l.x_610", "l.x_6"];
     anchored_at_both_ends: "a.b", ["a.b.c", "x.a.b", "a.bc", "xa.b", "a", ""];
     metacharacters_mean_nothing: "a+b.w", ["aab.w", "ab.w", "a+bxw"];
     an_index_is_digits_only: "l.{l}.w", ["l.x.w", "l.1x.w", "l.-1.w", "l.+1.w", "l.1_0.w", "l..w"];

@@ -37,15 +37,19 @@ const fn word(name: &str) -> Part<'_> {
 }
 
 const fn index(name: &str) -> Part<'_> {
-    Part::Index { name, offset: Offset::None }
+    shown(1, name, Offset::None)
 }
 
 const fn above(n: u64, name: &str) -> Part<'_> {
-    Part::Index { name, offset: Offset::Constant(n) }
+    shown(1, name, Offset::Constant(n))
 }
 
 const fn field<'a>(field: &'a str, name: &'a str) -> Part<'a> {
-    Part::Index { name, offset: Offset::Field(field) }
+    shown(1, name, Offset::Field(field))
+}
+
+const fn shown<'a>(scale: u64, name: &'a str, offset: Offset<'a>) -> Part<'a> {
+    Part::Index { name, offset, scale }
 }
 
 syntax! {
@@ -70,6 +74,16 @@ syntax! {
     an_offset_with_many_spaces: "{  61  +  i  }" => [above(61, "i")];
     the_largest_offset: "{4294967295 + i}" => [above(u32::MAX as u64, "i")];
     no_offset_at_all: "{0 + i}" => [index("i")];
+    an_offset_behind_the_name: "{l + 2}" => [above(2, "l")];
+    a_negative_offset: "{l - 2}" => [shown(1, "l", Offset::Minus(2))];
+    a_multiple: "{5 * l}" => [shown(5, "l", Offset::None)];
+    a_multiple_with_an_offset: "{5*l + 3}" => [shown(5, "l", Offset::Constant(3))];
+    an_offset_with_a_multiple: "{3 + 5 * l}" => [shown(5, "l", Offset::Constant(3))];
+    a_multiple_below: "{2 * l - 1}" => [shown(2, "l", Offset::Minus(1))];
+    a_field_and_a_multiple: "{n + 2 * l}" => [shown(2, "l", Offset::Field("n"))];
+    once: "{1 * l - 0}" => [index("l")];
+    a_field_alone: "a.{num_layers:field}.b" =>
+        [text("a."), Part::Field { name: "num_layers" }, text(".b")];
     a_field_as_offset: "{num_layers + mtp}" => [field("num_layers", "mtp")];
     metacharacters_are_text: r"a+b[0](c)|^d$\e?f" => [text(r"a+b[0](c)|^d$\e?f")];
     unicode_is_text: "größe.{l}.重み" => [text("größe."), index("l"), text(".重み")];
@@ -110,8 +124,14 @@ syntaxerr! {
     no_type: "{l:}" => UnknownType, 0, "{l:}";
     a_choice: "a.{p:weight|bias}" => UnexpandedChoice, 2, "{p:weight|bias}";
     no_offset: "{ + l}" => BadOffset, 0, "{ + l}";
-    a_negative_offset: "{-2 + l}" => BadOffset, 0, "{-2 + l}";
-    an_offset_behind_the_name: "{l + 2}" => BadOffset, 0, "{l + 2}";
+    a_negative_offset_in_front: "{-2 + l}" => BadOffset, 0, "{-2 + l}";
+    a_number_less_an_index: "{2 - l}" => BadOffset, 0, "{2 - l}";
+    an_index_less_a_field: "{l - n}" => BadOffset, 0, "{l - n}";
+    an_index_times_a_field: "{n * l + 1}" => BadOffset, 0, "{n * l + 1}";
+    never: "{0 * l}" => BadName, 0, "{0 * l}";
+    a_field_without_a_name: "{:field}" => BadName, 0, "{:field}";
+    a_field_behind_an_index: "{l}{n:field}" => Adjacent, 3, "{n:field}";
+    a_digit_behind_a_field: "{n:field}0" => DigitAfterIndex, 9, "0";
     an_offset_of_33_bits: "{4294967296 + l}" => BadOffset, 0, "{4294967296 + l}";
     an_endless_offset: "{99999999999999999999999999 + l}" => BadOffset, 0,
         "{99999999999999999999999999 + l}";
@@ -132,7 +152,7 @@ syntaxerr! {
 fn messages_say_how_to_write_it_and_where() {
     for (text, want) in [
         ("a.**b", "`**` must be a whole segment: write `a.**.b`"),
-        ("{l + 2}", "`{2 + name}` or `{field + name}`"),
+        ("{l - n}", "`{name - 2}`, `{field + name}`"),
         ("a.{l", "(at character 3)"),
     ] {
         let message = Pattern::parse(text).unwrap_err().to_string();

@@ -161,22 +161,31 @@ pub(super) fn apply(
             output: plan.outputs[step.outputs[0]].name.clone(),
             source: without_backtrace(source),
         };
-        tensors = match operation.kernel {
-            Kernel::Moves(moves) => {
-                let wanted = last.then(|| wanted(plan, step)).flatten();
-                moves.apply(&ctx, &tensors, wanted.as_deref())
-            }
-            Kernel::Compute(compute) => compute.apply(&tensors).map(|tensor| vec![tensor]),
-            Kernel::Function(function) => {
-                let call = AssertUnwindSafe(|| (function.call)(&ctx, tensors));
-                catch_unwind(call).unwrap_or_else(|panic| {
-                    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
-                    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-                    Err(format!("it panicked: {}", text.unwrap_or_default()).into())
-                })
-            }
+        let wanted = last.then(|| wanted(plan, step)).flatten();
+        let groups = operation.groups(tensors.len());
+        let arity = tensors.len() / groups;
+        let mut made = Vec::new();
+        for group in 0..groups {
+            let given = &tensors[group * arity..][..arity];
+            let wanted = wanted.as_deref().and_then(|all| match operation.each {
+                true => all.chunks(operation.targets).nth(group),
+                false => Some(all),
+            });
+            let results = match operation.kernel {
+                Kernel::Moves(moves) => moves.apply(&ctx, given, wanted),
+                Kernel::Compute(compute) => compute.apply(given).map(|tensor| vec![tensor]),
+                Kernel::Function(function) => {
+                    let call = AssertUnwindSafe(|| (function.call)(&ctx, given.to_vec()));
+                    catch_unwind(call).unwrap_or_else(|panic| {
+                        let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+                        let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+                        Err(format!("it panicked: {}", text.unwrap_or_default()).into())
+                    })
+                }
+            };
+            made.extend(results.map_err(failed)?);
         }
-        .map_err(failed)?;
+        tensors = made;
         if last && tensors.len() != step.outputs.len() {
             let (got, want) = (tensors.len(), step.outputs.len());
             return Err(failed(format!("it returned {got} tensors, {want} are wanted").into()));

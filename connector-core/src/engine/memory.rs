@@ -45,7 +45,7 @@ pub(crate) fn run_step(
     let step = &plan.steps[number];
     let rule = &plan.mapping.rules[step.rule];
     let stacked = rule.is_stacked();
-    let arity = rule.operations.first().map_or(1, |operation| operation.sources.max(1));
+    let arity = rule.sources.len().max(1);
     let calls = match step.work {
         Work::Compute { calls, .. } | Work::Function { calls } => calls.max(1),
         Work::Moves(_) if stacked => step.inputs.len() / arity,

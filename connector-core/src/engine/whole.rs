@@ -42,7 +42,12 @@ fn compute(
             job.cancel.check()?;
             let given: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
             bytes = match act {
-                Act::Compute(operation) => vec![operation.run(&kinds, &given)],
+                Act::Compute(operation) => {
+                    // Of each group one comes out.
+                    let arity = (given.len() / results.len().max(1)).max(1);
+                    let groups = kinds.chunks(arity).zip(given.chunks(arity));
+                    groups.map(|(kinds, given)| operation.run(kinds, given)).collect()
+                }
                 Act::Moves(moves) => {
                     let made = results.iter().enumerate();
                     made.map(|(target, kind)| moved(moves, target, &given, kind)).collect()

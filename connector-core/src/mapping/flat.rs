@@ -261,7 +261,7 @@ impl FlatRule {
         let (back, one_way): (Vec<Operation>, Vec<Operation>) =
             self.operations.iter().rev().partition(|operation| operation.inverse.is_some());
         let possible = one_way.is_empty();
-        let inverses = back.iter().filter_map(|operation| Some(operation.inverse?()));
+        let inverses = back.iter().filter_map(Operation::back);
         FlatRule {
             rule: self.rule,
             operations: if possible { inverses.collect() } else { one_way },

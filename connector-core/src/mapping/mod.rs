@@ -97,6 +97,9 @@ pub enum Fold {
     Gather(&'static str),
     /// The function returns all tensors along the axis, `Vec<Tensor>`.
     Spread(&'static str),
+    /// `repeat axis`: what the keys without the axis make stands at each index of those with it. The
+    /// way back asks that all of these are the same.
+    Repeat(&'static str),
 }
 
 impl Fold {
@@ -109,6 +112,7 @@ impl Fold {
             Fold::Unstack(axis) => Fold::Stack(axis),
             Fold::Gather(axis) => Fold::Spread(axis),
             Fold::Spread(axis) => Fold::Gather(axis),
+            Fold::Repeat(axis) => Fold::Repeat(axis),
         }
     }
 }

@@ -3,9 +3,9 @@
 use super::build::Builder;
 use super::finding::Problem;
 use super::{CopyOf, FindingKind, Output, Step, Work};
-use crate::key::{Captures, Condition, Truth};
+use crate::key::Captures;
 use crate::mapping::FlatEqual;
-use crate::schema::{expand, flags_at};
+use crate::schema::{expand, holds};
 use foldhash::HashMap;
 
 /// Adds a step for each copy, which makes it as another step makes what it is a copy of.
@@ -61,12 +61,8 @@ fn places(builder: &Builder<'_>, row: &FlatEqual) -> Vec<(Captures<'static>, Vec
         let captures = names.filter_map(|name| row.right.captures_with(name, &field));
         return captures.map(|captures| (captures, Vec::new())).collect();
     };
-    let flags = instance.schema().flags;
     let mut places = expand(instance, &row.left);
-    places.retain(|(_, at)| {
-        let truth = |when: &Condition| when.truth(flags).unwrap_or(Truth::NEVER);
-        row.when.iter().all(|when| truth(when).holds(flags_at(instance, at)))
-    });
+    places.retain(|(_, at)| row.when.iter().all(|when| holds(instance, when, at)));
     places
 }
 

@@ -4,9 +4,9 @@ use super::build::Builder;
 use super::finding::Problem;
 use super::{EqualCheck, FindingKind, Ignored, IgnoredBy, Input};
 use crate::base::{group_keys, indices_as};
-use crate::key::{Captures, Condition, Pattern, Truth, distance, similar};
+use crate::key::{Captures, Condition, Pattern, distance, similar};
 use crate::mapping::Direction;
-use crate::schema::flags_at;
+use crate::schema::holds;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Settles every tensor that no step reads: by an `a == b` row, by an `ignore` row, or as a
@@ -47,7 +47,12 @@ pub(super) fn ignores(builder: &Builder<'_>, name: &str) -> bool {
 
 /// The source pattern of a rule that `key` matches.
 fn takes<'a>(builder: &Builder<'a>, rule: usize, key: &str) -> Option<&'a Pattern<'static>> {
-    builder.rule(rule).sources.iter().find(|source| source.matches(key))
+    let axes = builder.request.instance.map_or(0, |instance| instance.schema().axes.len());
+    let at = vec![0; axes];
+    let known = builder.field(&at);
+    // Of what the config does not have, another finding speaks.
+    let field = |name: &str| known(name).or(Some(0));
+    builder.rule(rule).sources.iter().find(|source| source.captures_with(key, &field).is_some())
 }
 
 /// Why no step reads `key`, and the rule that it may be meant for.
@@ -115,10 +120,7 @@ fn applies(
         let Some(index) = captures.index(schema.axes[axis]) else { continue };
         *at = usize::try_from(index).ok().filter(|index| *index < instance.axis(axis))?;
     }
-    let flags = flags_at(instance, &at);
-    let holds =
-        |condition: &Condition| condition.truth(schema.flags).unwrap_or(Truth::NEVER).holds(flags);
-    when.iter().all(holds).then_some(captures)
+    when.iter().all(|when| holds(instance, when, &at)).then_some(captures)
 }
 
 /// `a == b`: a tensor that adds nothing is used up by the comparison. Of an export the rows say what is

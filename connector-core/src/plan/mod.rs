@@ -159,7 +159,7 @@ pub struct Stage {
 pub enum Act {
     /// Moves elements.
     Moves(Vec<Move>),
-    /// Computes.
+    /// Computes one result of each group of what is given.
     Compute(&'static dyn Compute),
 }
 

@@ -22,11 +22,11 @@ pub(super) fn build(
     if too_many(builder, instance) {
         return Ok(());
     }
-    let truths = conditions(builder, instance)?;
+    conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     names(builder, &wanted);
     let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
-        candidates(builder, &truths, &wanted[number], |rule| &rule.sources)
+        candidates(builder, instance, &wanted[number], |rule| &rule.sources)
     });
     let live_at_all = live_at_all(builder, &live);
     builder.choose_branches(|rule| live_at_all[rule]);

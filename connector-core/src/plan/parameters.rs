@@ -4,9 +4,9 @@ use super::build::{Builder, Target};
 use super::finding::{self, Problem};
 use super::{Finding, FindingKind};
 use crate::base::{TensorInfo, parallel};
-use crate::key::{Captures, Condition, Pattern, Truth};
+use crate::key::{Below, Captures, Condition, Pattern, Term};
 use crate::mapping::FlatRule;
-use crate::schema::{self, Existing, Instance, Parameter};
+use crate::schema::{self, Exclusive, Existing, Instance, Parameter};
 use crate::transform::Shape;
 use foldhash::{HashMap, HashMapExt};
 
@@ -18,7 +18,6 @@ pub(super) struct Wanted {
     pub names: Vec<String>,
     pub shape: Shape,
     pub at: Vec<usize>,
-    pub flags: u16,
 }
 
 impl Wanted {
@@ -33,16 +32,16 @@ impl Wanted {
     }
 
     /// As the target of a rule that has spelling number `name`.
-    pub fn target(&self, flags: &[&'static str], name: usize) -> Target {
-        let name = self.spelling(flags, name).into();
+    pub fn target(&self, instance: &dyn Instance, name: usize) -> Target {
+        let name = self.spelling(instance, name).into();
         Target { name, shape: Some(self.shape.clone()), keep: self.keep() }
     }
 
     /// What is written where a rule has spelling number `name`: the one that the flags choose.
-    fn spelling(&self, flags: &[&'static str], name: usize) -> &str {
+    fn spelling(&self, instance: &dyn Instance, name: usize) -> &str {
         let choices = self.parameter.written_as;
-        let holds = |when: Condition| when.truth(flags).is_ok_and(|truth| truth.holds(self.flags));
-        let chosen = match choices.iter().find(|(when, _)| holds(*when)) {
+        let holds = |when: &Condition| schema::holds(instance, when, &self.at);
+        let chosen = match choices.iter().find(|(when, _)| holds(when)) {
             Some((_, aka)) => aka + 1,
             None if choices.iter().any(|(_, aka)| aka + 1 == name) => 0,
             None => name,
@@ -105,42 +104,82 @@ pub(super) fn too_many(builder: &mut Builder<'_>, instance: &dyn Instance) -> bo
     true
 }
 
-/// The condition of each rule over the schema's flags.
+/// Looks the conditions of rows over.
 ///
 /// # Errors
-/// Unknown flags, those of `==` and `ignore` rows too.
+/// Flags that the schema does not declare, and comparisons of what is no axis of it, or with what is no
+/// field; and flags that hold together though they exclude each other.
 pub(super) fn conditions(
     builder: &mut Builder<'_>,
     instance: &dyn Instance,
-) -> Result<Vec<Truth>, Vec<Finding>> {
+) -> Result<(), Vec<Finding>> {
     let schema = instance.schema();
     let mapping = builder.request.mapping;
     let before = builder.findings.len();
-    let mut truth = |when: &[Condition], key: String, rule: Option<usize>| {
-        when.iter().fold(Truth::ALWAYS, |truth, condition| match condition.truth(schema.flags) {
-            Ok(part) => truth.and(part),
-            Err(unknown) => {
-                let flags = schema.flags.join(", ");
-                let note = format!("`{unknown}` is not a flag of {}: {flags}", schema.model);
-                builder.finding(FindingKind::Rule, Problem::Unable, &key, rule, vec![note]);
-                truth
-            }
-        })
+    let mut check = |when: &[Condition], key: String, rule: Option<usize>| {
+        for term in when.iter().flat_map(|when| when.0) {
+            let (name, what, known) = match term {
+                Term::Flag(name) if !schema.flags.contains(name) => (name, "a flag", schema.flags),
+                Term::Below(Below { axis, .. }) if !schema.axes.contains(axis) => {
+                    (axis, "an axis", schema.axes)
+                }
+                Term::Below(Below { field, .. })
+                    if !field.is_empty() && !schema.fields.contains(field) =>
+                {
+                    (field, "a field", schema.fields)
+                }
+                _ => continue,
+            };
+            let known = known.join(", ");
+            let note = format!("`{name}` is not {what} of {}: {known}", schema.model);
+            builder.finding(FindingKind::Rule, Problem::Unable, &key, rule, vec![note]);
+        }
     };
-    let mut truths = Vec::new();
     for (number, rule) in mapping.rules.iter().enumerate() {
         let key = rule.targets.first().map_or(String::new(), |target| target.to_string());
-        truths.push(truth(&rule.when, key, Some(number)));
+        check(&rule.when, key, Some(number));
     }
     for row in &mapping.equal {
-        truth(&row.when, row.left.to_string(), None);
+        check(&row.when, row.left.to_string(), None);
     }
     for row in &mapping.ignore {
-        truth(&row.when, row.pattern.to_string(), None);
+        check(&row.when, row.pattern.to_string(), None);
     }
+    exclude(builder, instance);
     match builder.findings.len() > before {
         true => Err(finding::group(std::mem::take(&mut builder.findings))),
-        false => Ok(truths),
+        false => Ok(()),
+    }
+}
+
+/// Refuses a config under which flags hold together that the schema says exclude each other: what the
+/// compiler has shown of the mapping rests on that.
+fn exclude(builder: &mut Builder<'_>, instance: &dyn Instance) {
+    let schema = instance.schema();
+    for Exclusive { flags, exhaustive } in schema.one_of {
+        let number = |name: &&str| schema.flags.iter().position(|flag| flag == name);
+        let numbers: Vec<usize> = flags.iter().filter_map(number).collect();
+        let places = schema
+            .parameters
+            .iter()
+            .flat_map(|parameter| schema::expand(instance, &parameter.pattern));
+        let wrong = places.into_iter().find_map(|(captures, at)| {
+            let holds = numbers.iter().filter(|flag| instance.flag(**flag, &at));
+            let holds: Vec<&str> = holds.map(|flag| schema.flags[*flag]).collect();
+            let fits = holds.len() == 1 || holds.is_empty() && !exhaustive;
+            (!fits).then_some((captures, holds))
+        });
+        let Some((captures, holds)) = wrong else { continue };
+        let place = if captures.is_empty() { String::new() } else { format!(" at {captures}") };
+        let found = if holds.is_empty() { "none".into() } else { holds.join(" and ") };
+        let hold = if holds.len() > 1 { "hold" } else { "holds" };
+        let said = if *exhaustive { "one of" } else { "at most one of" };
+        let note = format!(
+            "{} declares `{said} {}`, but under this config {found} {hold}{place}",
+            schema.model,
+            flags.join(", ")
+        );
+        builder.finding(FindingKind::Config, Problem::Unable, flags[0], None, vec![note]);
     }
 }
 
@@ -153,7 +192,7 @@ pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> 
         Some((names, instance.shape(parameter.number, &parameter.at)))
     });
     let mut wanted = Vec::with_capacity(existing.len());
-    for (Existing { number, at, flags, .. }, named) in existing.into_iter().zip(named) {
+    for (Existing { number, at, .. }, named) in existing.into_iter().zip(named) {
         let declared = &instance.schema().parameters[number];
         let Some((names, shape)) = named else {
             // Left out, it would be a parameter that nobody misses.
@@ -162,7 +201,7 @@ pub(super) fn parameters(builder: &mut Builder<'_>, instance: &dyn Instance) -> 
             builder.finding(kind, Problem::Unable, &key, None, vec![note.into()]);
             continue;
         };
-        wanted.push(Wanted { parameter: declared, names, shape, at, flags });
+        wanted.push(Wanted { parameter: declared, names, shape, at });
     }
     wanted
 }
@@ -193,7 +232,7 @@ pub(super) fn names<'w>(
 /// The rules that hold at `parameter` and have a key of one of its names on the model's side.
 pub(super) fn candidates(
     builder: &Builder<'_>,
-    truths: &[Truth],
+    instance: &dyn Instance,
     parameter: &Wanted,
     side: impl Fn(&FlatRule) -> &[Pattern<'static>],
 ) -> Vec<Candidate> {
@@ -201,15 +240,18 @@ pub(super) fn candidates(
     // As a rule there is one.
     let mut found = Vec::with_capacity(1);
     for (rule, flat) in builder.request.mapping.rules.iter().enumerate() {
-        if !truths[rule].holds(parameter.flags) {
-            continue;
-        }
+        let first = found.len();
         for pattern in side(flat) {
             for (name, text) in parameter.names.iter().enumerate() {
                 if let Some(captures) = pattern.captures_with(text, &field) {
                     found.push(Candidate { rule, name, captures });
                 }
             }
+        }
+        // Few conditions are asked for: most rules have no key of this name.
+        let holds = |when: &Condition| schema::holds(instance, when, &parameter.at);
+        if found.len() > first && !flat.when.iter().all(holds) {
+            found.truncate(first);
         }
     }
     found

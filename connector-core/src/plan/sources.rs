@@ -22,6 +22,11 @@ pub(super) fn build(builder: &mut Builder<'_>) {
             refuse(builder, number, FindingKind::Rule, note.into());
             continue;
         }
+        if let Fold::Repeat(axis) = rule.fold {
+            let note = format!("`repeat {axis}` needs an axis that a schema declares");
+            refuse(builder, number, FindingKind::Rule, note);
+            continue;
+        }
         if joined.is_empty() && !rule.optional {
             let sources: Vec<String> = rule.sources.iter().map(|s| s.to_string()).collect();
             let note = format!("nothing in the checkpoint matches {}", sources.join(", "));

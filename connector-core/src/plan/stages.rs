@@ -9,8 +9,8 @@ pub(super) struct Laid {
     /// The types and shapes of the targets.
     pub kinds: Vec<Kind>,
     pub work: Work,
-    /// Sources that must hold the same bytes as the first of their call.
-    pub equal: Vec<usize>,
+    /// Pairs of sources that must hold the same bytes.
+    pub equal: Vec<(usize, usize)>,
 }
 
 /// `calls` are the sources of each, and `wanted` the targets' shapes of one.
@@ -30,7 +30,9 @@ pub(super) fn lay_out(
     }
     let (stages, equal) = stages(rule, numbers, first, wanted)?;
     let arity = first.len();
-    let equal = (0..calls.len()).flat_map(|c| equal.iter().map(move |e| e + c * arity)).collect();
+    let all = (0..calls.len()).map(|call| call * arity);
+    let equal = all.flat_map(|at| equal.iter().map(move |(one, other)| (one + at, other + at)));
+    let equal = equal.collect();
     let mut kinds = stages.last().map_or_else(Vec::new, |stage| stage.results.clone());
     let work = match joined(stages) {
         Err(stages) => Work::Compute { stages, calls: calls.len() },
@@ -52,13 +54,13 @@ pub(super) fn lay_out(
     Ok(Laid { kinds, work, equal })
 }
 
-/// What the operations do in one call, and which of its sources must hold the same bytes as the first.
+/// What the operations do in one call, and which pairs of its sources must hold the same bytes.
 fn stages(
     rule: &FlatRule,
     numbers: &Numbers<'_>,
     sources: &[Kind],
     wanted: Option<&[Shape]>,
-) -> Result<(Vec<Stage>, Vec<usize>), Vec<String>> {
+) -> Result<(Vec<Stage>, Vec<(usize, usize)>), Vec<String>> {
     let mut stages: Vec<Stage> = Vec::with_capacity(rule.operations.len());
     let mut same = Vec::new();
     for (number, operation) in rule.operations.iter().enumerate() {
@@ -77,21 +79,38 @@ fn stages(
                 format!("{before} gives {}", shown(given)),
             ],
         };
+        let groups = given.chunks((given.len() / operation.groups(given.len())).max(1));
         let (act, results) = match operation.kernel {
-            Kernel::Moves(operation) => {
-                let shapes: Vec<Shape> = given.iter().map(|(_, shape)| shape.clone()).collect();
-                let laid = operation.lay_out(numbers, &shapes, wanted).map_err(wrong)?;
-                if number > 0 && !laid.equal.is_empty() {
-                    let error = "it compares what is in the checkpoint, so that it must come first";
-                    return Err(wrong(error.into()));
+            Kernel::Moves(moves) => {
+                let (mut all, mut results) = (Vec::new(), Vec::new());
+                for (group, given) in groups.enumerate() {
+                    let first = group * given.len();
+                    let wanted = wanted.and_then(|all| match operation.each {
+                        true => all.chunks(operation.targets).nth(group),
+                        false => Some(all),
+                    });
+                    let shapes: Vec<Shape> = given.iter().map(|(_, shape)| shape.clone()).collect();
+                    let laid = moves.lay_out(numbers, &shapes, wanted).map_err(wrong)?;
+                    if number > 0 && !laid.equal.is_empty() {
+                        let error =
+                            "it compares what is in the checkpoint, so that it must come first";
+                        return Err(wrong(error.into()));
+                    }
+                    same.extend(laid.equal.into_iter().map(|other| (first, first + other)));
+                    let target = results.len();
+                    all.extend(laid.moves.into_iter().map(|m| Move {
+                        source: first + m.source,
+                        target: target + m.target,
+                        ..m
+                    }));
+                    let dtype = given.first().map(|(dtype, _)| *dtype);
+                    results.extend(laid.shapes.into_iter().filter_map(|s| Some((dtype?, s))));
                 }
-                same.extend(laid.equal);
-                let dtype = given.first().map(|(dtype, _)| *dtype);
-                let results = laid.shapes.into_iter().filter_map(|shape| Some((dtype?, shape)));
-                (Act::Moves(laid.moves), results.collect())
+                (Act::Moves(all), results)
             }
-            Kernel::Compute(operation) => {
-                (Act::Compute(operation), vec![operation.target(given).map_err(wrong)?])
+            Kernel::Compute(compute) => {
+                let results = groups.map(|given| compute.target(given).map_err(wrong));
+                (Act::Compute(compute), results.collect::<Result<_, _>>()?)
             }
             Kernel::Function(_) => return Err(vec!["it is a function, which is called".into()]),
         };

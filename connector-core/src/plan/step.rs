@@ -252,12 +252,12 @@ impl<'a> Application<'_, 'a> {
             return Err(Stop::Finding(FindingKind::Rule, Problem::Unable, vec![note]));
         }
         self.check_shapes(&shapes, targets, calls)?;
-        // Each is compared with the first tensor of its own call.
         let at = self.rule.rule.at;
-        let equal = equal.into_iter().map(|source| {
-            let call = &calls[source / calls[0].len()];
-            let [left, right] = [source % call.len(), 0].map(|source| call[source].tensor);
-            EqualCheck { left, right, at }
+        let tensor = |source: usize| calls[source / calls[0].len()][source % calls[0].len()].tensor;
+        let equal = equal.into_iter().map(|(one, other)| EqualCheck {
+            left: tensor(other),
+            right: tensor(one),
+            at,
         });
         let equal = equal.collect();
         Ok(Made { shapes, dtype, work, equal, reads })

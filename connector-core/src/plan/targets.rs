@@ -22,11 +22,11 @@ pub(super) fn build(
     if too_many(builder, instance) {
         return Ok(());
     }
-    let truths = conditions(builder, instance)?;
+    conditions(builder, instance)?;
     let wanted = parameters(builder, instance);
     let by_name = names(builder, &wanted);
     let live: Vec<Vec<Candidate>> = parallel::each(wanted.len(), |number| {
-        candidates(builder, &truths, &wanted[number], |rule| &rule.targets)
+        candidates(builder, instance, &wanted[number], |rule| &rule.targets)
     });
     let live_at_all = live_at_all(builder, &live);
     builder.choose_branches(|rule| live_at_all[rule]);
@@ -81,7 +81,7 @@ fn alone(
     if builder.is_shared(*rule) || builder.is_folded(*rule) {
         return None;
     }
-    let targets = vec![parameter.target(instance.schema().flags, *name)];
+    let targets = vec![parameter.target(instance, *name)];
     let applied = step::apply(builder, *rule, captures, &parameter.at, &targets);
     Some((targets, applied))
 }
@@ -121,9 +121,8 @@ fn produce(
     by_name: &HashMap<&str, usize>,
 ) {
     let rule = builder.rule(candidate.rule);
-    let flags = instance.schema().flags;
     if rule.targets.len() == 1 && !matches!(rule.fold, Fold::Spread(_)) {
-        let targets = vec![parameter.target(flags, candidate.name)];
+        let targets = vec![parameter.target(instance, candidate.name)];
         builder.step(candidate.rule, candidate.captures.clone(), &parameter.at, targets);
         return;
     }
@@ -141,7 +140,7 @@ fn produce(
             Some(&number) => {
                 let parameter = &wanted[number];
                 let spelling = parameter.names.iter().position(|other| *other == name);
-                targets.push(parameter.target(flags, spelling.unwrap_or_default()));
+                targets.push(parameter.target(instance, spelling.unwrap_or_default()));
             }
             None => {
                 let model = instance.schema().model;

@@ -5,7 +5,7 @@
 use connector_core::Mapping;
 use connector_core::mapping::FlatMapping;
 use connector_core::plan::{Finding, Input, Output, Plan, PlanOptions, Request};
-use connector_core::schema::{Instance, Model, expand, flags_at};
+use connector_core::schema::{Instance, Model, expand, holds};
 use connector_core::store::{Dtype, TensorInfo};
 use connector_core::transform::Config;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -112,9 +112,8 @@ fn check_complete(plan: &Plan, instance: &dyn Instance) {
     let absent: HashSet<&str> = plan.absent.iter().map(String::as_str).collect();
     let mut count = 0;
     for (number, parameter) in schema.parameters.iter().enumerate() {
-        let truth = parameter.when.truth(schema.flags).unwrap();
         for (captures, at) in expand(instance, &parameter.pattern) {
-            if !truth.holds(flags_at(instance, &at)) {
+            if !holds(instance, &parameter.when, &at) {
                 continue;
             }
             count += 1;

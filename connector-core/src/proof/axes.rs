@@ -27,7 +27,7 @@ impl Captured {
         let mut found = Captured { parts: [Part::Any; MAX_PARTS], at: [0; MAX_PARTS], len: 0 };
         let mut i = 0;
         while let Some(part) = pattern.part(i) {
-            if part.is_capture() {
+            if part.is_capture() && !matches!(part, Part::Field { .. }) {
                 found.parts[found.len] = part;
                 found.at[found.len] = i;
                 found.len += 1;
@@ -110,7 +110,7 @@ impl<const N: usize> Proof<'_, N> {
                 _ => "",
             };
             if !axis.is_empty() && !captured.has(axis) && !name.has(axis) {
-                self.findings.add(Finding::Unbound { key, flag: names[flag], axis });
+                self.findings.add(Finding::NoLayer { key, flag: names[flag], axis });
                 return;
             }
             flag += 1;
@@ -168,7 +168,7 @@ impl<const N: usize> Proof<'_, N> {
         let read = key - lead >= rule.targets.len() + rule.sources.len();
         let (short, long) =
             if captured.len < target.len { (captured, &target) } else { (&target, captured) };
-        if long.len < 2 || read || named {
+        if long.len < 2 || read || named || matches!(rule.fold, Fold::Repeat(_)) {
             return;
         }
         let mut i = 0;
@@ -208,10 +208,16 @@ impl<const N: usize> Proof<'_, N> {
         while i < captured.len {
             let (at, number) = (captured.at[i], i);
             i += 1;
-            let Part::Index { name: axis, offset } = captured.parts[number] else { continue };
-            if let Offset::None = offset {
+            // Multiples are not shifted by a slip, and where an index begins that a row shows less of,
+            // its condition says.
+            let Part::Index {
+                name: axis,
+                offset: offset @ (Offset::Constant(_) | Offset::Field(_)),
+                scale: 1,
+            } = captured.parts[number]
+            else {
                 continue;
-            }
+            };
             if let (true, Part::Index { offset: own, .. }) =
                 (name.len == captured.len, name.parts[number])
                 && same_offset(own, offset)
@@ -232,7 +238,11 @@ impl<const N: usize> Proof<'_, N> {
                 if let (true, Ok(found)) = (beside, &it.pattern) {
                     match behind(found, pattern, at) {
                         Behind::Index { name, offset: others } if same(name, axis) => {
-                            let first = matches!(others, Offset::None) || other < key;
+                            let first = match others {
+                                Offset::Minus(_) => false,
+                                Offset::None => true,
+                                _ => other < key,
+                            };
                             if first && !same_offset(others, offset) {
                                 self.misplaced(Finding::TwoOffsets { key, part: at, other });
                                 return;
@@ -266,7 +276,7 @@ impl<const N: usize> Proof<'_, N> {
                 && self.flat.keys[said].role.is_target() == it.role.is_target()
                 && let (
                     Behind::Index { name, offset },
-                    Some(Part::Index { name: axis, offset: own }),
+                    Some(Part::Index { name: axis, offset: own, .. }),
                 ) = (behind(found, pattern, part), pattern.part(part))
                 && same(name, axis)
                 && same_offset(offset, own)
@@ -278,7 +288,7 @@ impl<const N: usize> Proof<'_, N> {
         self.findings.add(finding);
     }
 
-    pub(super) const fn unbound(&self, text: Message, flag: &str, axis: &str) -> Message {
+    pub(super) const fn no_layer(&self, text: Message, flag: &str, axis: &str) -> Message {
         let text = text.text("`").text(flag).text("` has a value for each `").text(axis);
         text.text("`, and this row has no `{")
             .text(axis)
@@ -415,7 +425,9 @@ const fn behind(found: &Pattern<'static>, pattern: &Pattern<'static>, part: usiz
         if let (Symbol::Capture(_), true) = (want, after.part == part + 1) {
             return match have {
                 Symbol::Byte(b'0') => Behind::Zero,
-                Symbol::Capture(Part::Index { name, offset }) => Behind::Index { name, offset },
+                Symbol::Capture(Part::Index { name, offset, scale: 1 }) => {
+                    Behind::Index { name, offset }
+                }
                 _ => Behind::Other,
             };
         }

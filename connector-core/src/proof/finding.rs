@@ -1,6 +1,6 @@
 use super::Side;
 use super::flat::Flat;
-use crate::key::Truth;
+use crate::key::{Below, Truth};
 
 /// A mistake in a mapping. Keys and parameters are numbers in their lists.
 #[derive(Clone, Copy)]
@@ -9,6 +9,10 @@ pub(super) enum Finding {
     Unformed { key: usize },
     /// A condition that names no flag.
     UnknownFlag { key: usize, flag: &'static str },
+    /// A key without the index that its row's condition compares.
+    Unbound { key: usize, below: Below },
+    /// A key that shows an index less a number where the index may be smaller.
+    Negative { key: usize, axis: &'static str, least: u64 },
     /// A key that is no parameter of its side; which one may have been meant.
     Stranger { side: Side, key: usize, near: Option<usize> },
     /// A row whose condition never holds where its parameter exists.
@@ -28,7 +32,7 @@ pub(super) enum Finding {
     /// One axis that has two offsets behind the same words.
     TwoOffsets { key: usize, part: usize, other: usize },
     /// A flag that has a value for each index of an axis which the key does not have.
-    Unbound { key: usize, flag: &'static str, axis: &'static str },
+    NoLayer { key: usize, flag: &'static str, axis: &'static str },
     /// A target that is a name of two parameters that exist together.
     Ambiguous { key: usize, parameter: usize, other: usize },
     /// `**` in a target.
@@ -54,6 +58,8 @@ impl Finding {
         match *self {
             Finding::Unformed { key }
             | Finding::UnknownFlag { key, .. }
+            | Finding::Unbound { key, .. }
+            | Finding::Negative { key, .. }
             | Finding::Stranger { key, .. }
             | Finding::Idle { key, .. }
             | Finding::OneWay { key }
@@ -62,7 +68,7 @@ impl Finding {
             | Finding::Stars { key, .. }
             | Finding::Shifted { key, .. }
             | Finding::TwoOffsets { key, .. }
-            | Finding::Unbound { key, .. }
+            | Finding::NoLayer { key, .. }
             | Finding::Ambiguous { key, .. }
             | Finding::AnyTarget { key }
             | Finding::Unequal { key, .. }

@@ -1,4 +1,4 @@
-use crate::key::{Part, Pattern};
+use crate::key::{Part, Pattern, same};
 
 /// How a row's target fits a parameter's name.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -84,6 +84,14 @@ const fn matches(
                 p = p_next;
                 continue;
             }
+            (Symbol::Capture(Part::Field { name }), Symbol::Capture(part)) => {
+                // One of the indices of an axis.
+                let alike = matches!(part, Part::Field { name: other } if same(name, other));
+                if !alike && !partly {
+                    return false;
+                }
+            }
+            (Symbol::Capture(Part::Field { .. }), Symbol::Byte(_)) => return false,
             (Symbol::Capture(Part::Index { .. }), Symbol::Capture(_)) => {}
             (Symbol::Capture(Part::Index { .. }), Symbol::Byte(b)) => {
                 if !b.is_ascii_digit() {
@@ -148,6 +156,9 @@ mod tests {
             ("*.b", "a.b", "whole"),
             ("a.{i}.b", "a.0.b", "whole"),
             ("a.{i}.b", "a.x.b", "none"),
+            ("a.{n:field}.b", "a.{layer}.b", "part"),
+            ("a.{n:field}.b", "a.{n:field}.b", "whole"),
+            ("a.{n:field}.b", "a.0.b", "none"),
         ] {
             let fit = fit(&Pattern::new(target), &Pattern::new(parameter));
             let got = match fit {

@@ -6,6 +6,8 @@ use crate::mapping::{Mapping, Row, Rule};
 /// A mapping with its blocks, includes and choices dissolved, in a constant: one entry for each key
 /// of each row. `N` is its [`count`].
 pub struct Flat<const N: usize> {
+    /// What the conditions are over.
+    pub(super) flags: Flags,
     pub(super) keys: [Key; N],
     pub(super) len: usize,
     /// The branches of all `one_of`; number 0 is where no choice has been made.
@@ -154,8 +156,13 @@ struct Scope {
 #[track_caller]
 pub const fn flatten<const N: usize>(mapping: &'static Mapping, flags: Flags) -> Flat<N> {
     let nowhere = Branch { parent: 0, choice: 0, name: "", first: true, at: NOWHERE };
-    let mut flat =
-        Flat { keys: [NO_KEY; N], len: 0, branches: [nowhere; MAX_BRANCHES], branch_count: 1 };
+    let mut flat = Flat {
+        flags,
+        keys: [NO_KEY; N],
+        len: 0,
+        branches: [nowhere; MAX_BRANCHES],
+        branch_count: 1,
+    };
     let scope = Scope {
         source: Ok(Pattern::EMPTY),
         target: Ok(Pattern::EMPTY),

@@ -94,7 +94,7 @@ const fn outside(
     text.text("include it under a prefix with `{").text(axis).text("}`")
 }
 
-const fn has(names: &[&str], name: &str) -> bool {
+pub(super) const fn has(names: &[&str], name: &str) -> bool {
     let mut i = 0;
     while i < names.len() {
         if same(names[i], name) {
@@ -105,7 +105,7 @@ const fn has(names: &[&str], name: &str) -> bool {
     false
 }
 
-const fn captures(pattern: &Pattern<'static>, axis: &str) -> bool {
+pub(super) const fn captures(pattern: &Pattern<'_>, axis: &str) -> bool {
     let mut i = 0;
     while let Some(part) = pattern.part(i) {
         if let Some(name) = part.name()

@@ -1,8 +1,8 @@
 use super::fit::{Place, Symbol, next};
 use crate::key::{Offset, Part, Pattern, same};
 
-/// Whether some key matches both patterns. Indices with different offsets never meet: the one counts
-/// on where the other ends.
+/// Whether some key matches both patterns, as far as they tell: where an index begins that a field or a
+/// multiple says, only a config knows, and it meets no other.
 pub(super) const fn meet(a: &Pattern<'static>, b: &Pattern<'static>) -> bool {
     ends_meet(a, b) && walk(a, START, b, START)
 }
@@ -70,10 +70,10 @@ const fn walk(a: &Pattern<'static>, mut at: At, b: &Pattern<'static>, mut bt: At
             }
             // An index is followed by no digit, so that two end together.
             (
-                Symbol::Capture(Part::Index { offset: one, .. }),
-                Symbol::Capture(Part::Index { offset: other, .. }),
+                Symbol::Capture(one @ (Part::Index { .. } | Part::Field { .. })),
+                Symbol::Capture(other @ (Part::Index { .. } | Part::Field { .. })),
             ) => {
-                if !same_offset(one, other) {
+                if !(is_plain(one) && is_plain(other) || same_place(one, other)) {
                     return false;
                 }
                 (at, bt) = (ended_x, ended_y);
@@ -92,20 +92,37 @@ const fn walk(a: &Pattern<'static>, mut at: At, b: &Pattern<'static>, mut bt: At
 /// Whether a capture takes a character; `open` says that it is not its first.
 const fn takes(capture: Part<'static>, byte: u8, open: bool) -> bool {
     match capture {
-        Part::Index { offset: Offset::None, .. } => byte.is_ascii_digit(),
-        Part::Index { offset: Offset::Constant(_), .. } => {
+        Part::Index { offset: Offset::None, scale: 1, .. } => byte.is_ascii_digit(),
+        Part::Index { offset: Offset::Constant(_), scale: 1, .. } => {
             byte.is_ascii_digit() && (open || byte != b'0')
         }
-        Part::Index { .. } => false,
+        Part::Index { .. } | Part::Field { .. } => false,
         Part::Any => true,
         _ => byte != b'.',
+    }
+}
+
+/// Whether an index runs over a number and all above.
+const fn is_plain(index: Part<'_>) -> bool {
+    matches!(index, Part::Index { offset: Offset::None | Offset::Constant(_), scale: 1, .. })
+}
+
+/// Whether two indices begin at one place and take the same steps.
+const fn same_place(a: Part<'_>, b: Part<'_>) -> bool {
+    match (a, b) {
+        (Part::Field { name: a }, Part::Field { name: b }) => same(a, b),
+        (
+            Part::Index { offset: a, scale: one, .. },
+            Part::Index { offset: b, scale: other, .. },
+        ) => one == other && same_offset(a, b),
+        _ => false,
     }
 }
 
 pub(super) const fn same_offset(a: Offset<'_>, b: Offset<'_>) -> bool {
     match (a, b) {
         (Offset::None, Offset::None) => true,
-        (Offset::Constant(a), Offset::Constant(b)) => a == b,
+        (Offset::Constant(a), Offset::Constant(b)) | (Offset::Minus(a), Offset::Minus(b)) => a == b,
         (Offset::Field(a), Offset::Field(b)) => same(a, b),
         _ => false,
     }
@@ -125,7 +142,10 @@ mod tests {
             ("m.{l}.w", "m.x.w", false),
             ("m.{1 + l}.w", "m.0.w", false),
             ("m.{1 + l}.w", "m.10.w", true),
-            ("m.{1 + l}.w", "m.{l}.w", false),
+            ("m.{1 + l}.w", "m.{l}.w", true),
+            ("m.{5 * x + 3}.w", "m.{l}.w", false),
+            ("m.{5 * x + 3}.w", "m.{5 * y + 3}.w", true),
+            ("m.{n:field}.w", "m.{l}.w", false),
             ("m.{n + x}.w", "m.{l}.w", false),
             ("m.{n + x}.w", "m.{n + y}.w", true),
             ("m.{n + x}.w", "m.3.w", false),

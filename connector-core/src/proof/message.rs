@@ -43,12 +43,23 @@ impl Message {
             Part::Text(text) => self.text(text),
             Part::Word { name } if name.is_empty() => self.text("*"),
             Part::Word { name } => self.text("{").text(name).text(":word}"),
-            Part::Index { name, offset: Offset::None } => self.text("{").text(name).text("}"),
-            Part::Index { name, offset: Offset::Field(field) } => {
-                self.text("{").text(field).text(" + ").text(name).text("}")
-            }
-            Part::Index { name, offset: Offset::Constant(n) } => {
-                self.text("{").number(n as usize).text(" + ").text(name).text("}")
+            Part::Field { name } => self.text("{").text(name).text(":field}"),
+            Part::Index { name, offset, scale } => {
+                let mut this = match offset {
+                    Offset::Constant(n) if scale == 1 => {
+                        self.text("{").number(n as usize).text(" + ")
+                    }
+                    Offset::Field(field) => self.text("{").text(field).text(" + "),
+                    _ => self.text("{"),
+                };
+                this = if scale == 1 { this } else { this.number(scale as usize).text(" * ") };
+                this = this.text(name);
+                match offset {
+                    Offset::Constant(n) if scale != 1 => this.text(" + ").number(n as usize),
+                    Offset::Minus(n) => this.text(" - ").number(n as usize),
+                    _ => this,
+                }
+                .text("}")
             }
             _ => self.text("**"),
         }
@@ -112,8 +123,11 @@ impl Message {
         while flag < names.len() {
             if cube.named >> flag & 1 == 1 {
                 self = if begun { self.text(" && ") } else { self };
-                self = if cube.bits >> flag & 1 == 1 { self } else { self.text("!") };
-                self = self.text(names[flag]);
+                self = match (cube.bits >> flag & 1 == 1, contains(names[flag], b'<')) {
+                    (true, _) => self.text(names[flag]),
+                    (false, false) => self.text("!").text(names[flag]),
+                    (false, true) => self.text("!(").text(names[flag]).text(")"),
+                };
                 begun = true;
             }
             flag += 1;
@@ -180,6 +194,17 @@ impl Message {
     }
 }
 
+pub(super) const fn contains(text: &str, byte: u8) -> bool {
+    let (bytes, mut i) = (text.as_bytes(), 0);
+    while i < bytes.len() {
+        if bytes[i] == byte {
+            return true;
+        }
+        i += 1;
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -197,6 +222,9 @@ mod tests {
         let at = Location { file: "src/a.rs", line: 57, column: 3 };
         let message = Message::EMPTY.pattern(&Pattern::new("a.{l}.*.{2 + m}.**"));
         assert_eq!(message.text(" at ").place(at).as_str(), "a.{l}.*.{2 + m}.** at src/a.rs:57");
+        for pattern in ["{n + l}", "{5 * l + 3}", "{n + 2 * l}", "{2 * l - 1}", "{n:field}"] {
+            assert_eq!(Message::EMPTY.pattern(&Pattern::new(pattern)).as_str(), pattern);
+        }
         let (tied, bias) = (Truth::flag(0), Truth::flag(1));
         for (truth, want) in [
             (tied, "tied"),

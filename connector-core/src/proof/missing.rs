@@ -70,6 +70,7 @@ impl<const N: usize> Proof<'_, N> {
         counts: &mut Counts,
     ) -> Message {
         let (names, exists) = (self.flags.names(), self.condition(side, parameter));
+        let declared = self.declared(side, parameter);
         if let Some(branch) = differing {
             counts.branches += 1;
             return self.branches(text, parameter, gap, branch);
@@ -80,7 +81,7 @@ impl<const N: usize> Proof<'_, N> {
         }
         if exists.implies(gap) {
             counts.flagged += 1;
-            return text.text(", which exists where `").condition(gap, names).text("`");
+            return text.text(", which exists where `").condition(declared, names).text("`");
         }
         counts.partly += 1;
         let text = text.text(" where `").flags(gap, names).text("`");

@@ -30,7 +30,7 @@ pub use message::Message;
 pub use report::LINE;
 
 use crate::Location;
-use crate::key::{Part, Pattern, Truth, same};
+use crate::key::{Offset, Part, Pattern, Truth, same};
 use crate::schema::Schema;
 use finding::{Finding, Findings};
 use flat::Role;
@@ -69,7 +69,7 @@ impl<'a, const N: usize> Proof<'a, N> {
         rows: &'a [Location],
         export: bool,
     ) -> Self {
-        let flags = Flags::of(model, format);
+        let flags = flat.flags;
         let findings = Findings::NONE;
         let mut proof = Proof { importer, model, format, flags, flat, rows, findings };
         proof.examine_keys(export);
@@ -101,11 +101,17 @@ impl<'a, const N: usize> Proof<'a, N> {
 
     /// When a parameter exists.
     const fn condition(&self, side: Side, parameter: usize) -> Truth {
+        self.flags.possible(self.declared(side, parameter), 0)
+    }
+
+    /// When a parameter exists, as its declaration says it.
+    const fn declared(&self, side: Side, parameter: usize) -> Truth {
         self.flags.truth(&self.schema(side).parameters[parameter].when)
     }
 
     /// What a key shows by itself.
     const fn examine_keys(&mut self, export: bool) {
+        use Role::{Allowed, FirstTarget, Target};
         let mut key = 0;
         while key < self.flat.len {
             let it = &self.flat.keys[key];
@@ -119,7 +125,20 @@ impl<'a, const N: usize> Proof<'a, N> {
             if let (Some(flag), true) = (it.unknown, self.model.is_some()) {
                 self.findings.add(Finding::UnknownFlag { key, flag });
             }
-            if let (Role::FirstTarget, Some(rule), true) = (it.role, it.rule, export)
+            if let (Ok(pattern), true) = (&it.pattern, self.model.is_some()) {
+                if let (Some(below), FirstTarget | Target | Allowed) =
+                    (self.flags.unbound(it.when, pattern), it.role)
+                {
+                    self.findings.add(Finding::Unbound { key, below });
+                }
+                if let Some((axis, least)) = negative(pattern)
+                    && !self.flags.is_from(it.when, axis, least)
+                    && !matches!(it.role, Role::Block)
+                {
+                    self.findings.add(Finding::Negative { key, axis, least });
+                }
+            }
+            if let (FirstTarget, Some(rule), true) = (it.role, it.rule, export)
                 && rule.one_way().is_some()
                 && self.is_exported(it.branch)
             {
@@ -188,6 +207,7 @@ impl<'a, const N: usize> Proof<'a, N> {
             let exists = self.condition(side, parameter);
             let it = &schema.parameters[parameter];
             let made = Producers::find(flat, &index, parameter, it, exists, &mut keys);
+            let exists = self.flags.possible(exists, made.flags());
             let made = made.made(flat, exists);
             let there = if is_model { made.certain } else { made.possible };
             let gap = exists.and(there.not());
@@ -235,6 +255,18 @@ impl<'a, const N: usize> Proof<'a, N> {
         self.findings.beyond += gaps.beyond;
         keys
     }
+}
+
+/// An index of which a pattern shows less, and the least for which that is not negative.
+const fn negative(pattern: &Pattern<'static>) -> Option<(&'static str, u64)> {
+    let mut i = 0;
+    while let Some(part) = pattern.part(i) {
+        if let Part::Index { name, offset: Offset::Minus(n), scale } = part {
+            return Some((name, n.div_ceil(scale)));
+        }
+        i += 1;
+    }
+    None
 }
 
 pub(crate) const fn same_place(a: Location, b: Location) -> bool {

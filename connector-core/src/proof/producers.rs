@@ -172,6 +172,16 @@ impl Producers {
         self.len += 1;
     }
 
+    /// The flags that their rows depend on.
+    pub const fn flags(&self) -> u16 {
+        let (mut flags, mut i) = (0, 0);
+        while i < self.len {
+            flags |= self.list[i].when.flags();
+            i += 1;
+        }
+        flags
+    }
+
     /// What they do together for a parameter that exists where `exists` holds.
     pub const fn made<const N: usize>(&self, flat: &Flat<N>, exists: Truth) -> Made {
         self.settle(flat, exists, 0)

@@ -42,7 +42,7 @@ impl<const N: usize> Proof<'_, N> {
             let other = &self.flat.keys[by];
             if let (Role::Source, Ok(read)) = (other.role, &other.pattern)
                 && meet(pattern, read)
-                && !model.live[other.lead].and(it.when).is_never()
+                && !self.flags.possible(model.live[other.lead].and(it.when), 0).is_never()
                 && !self.flat.are_apart(it.branch, other.branch)
             {
                 self.findings.add(Finding::Swallowed { key, by });
@@ -68,8 +68,7 @@ impl<const N: usize> Proof<'_, N> {
                 let others = model.live[other.lead];
                 let nested = when.implies(others) || others.implies(when);
                 if nested
-                    && !when.is_never()
-                    && !others.is_never()
+                    && !self.flags.possible(when.and(others), 0).is_never()
                     && !self.flat.are_apart(it.branch, other.branch)
                     && !self.findings.are_doubled(self.flat, it.lead, other.lead)
                 {
@@ -88,7 +87,8 @@ impl<const N: usize> Proof<'_, N> {
         while other < self.flat.len && matches!(self.flat.keys[other].role, Role::Target) {
             let others = model.exists[other].and(when);
             let known = !model.exists[key].is_never() && !model.exists[other].is_never();
-            if known && !(exists.implies(others) && others.implies(exists)) {
+            let apart = exists.and(others.not()).or(others.and(exists.not()));
+            if known && !self.flags.possible(apart, 0).is_never() {
                 self.findings.add(Finding::Unequal { key, other, when: exists, others });
                 return;
             }

@@ -3,7 +3,7 @@
 
 use super::finding::Finding;
 use super::flat::{Key, Role};
-use super::message::Message;
+use super::message::{Message, contains};
 use super::near::whole;
 use super::{Proof, Side, same_place};
 use crate::Location;
@@ -85,6 +85,21 @@ impl<const N: usize> Proof<'_, N> {
         let text = match finding {
             Finding::Unformed { .. } => self.unformed(text, key, number),
             Finding::UnknownFlag { flag, .. } => self.unknown_flag(text, flag),
+            Finding::Unbound { below, .. } => {
+                let text = text.text("the condition `").text(below.text);
+                let text = text.text("` depends on `").text(below.axis);
+                let text = text.text("`, but this key has no `{").text(below.axis).text("}`");
+                text.text(LINE).text("capture it there, or use a flag without an axis")
+            }
+            Finding::Negative { axis, least, .. } => {
+                let text = match &key.pattern {
+                    Ok(pattern) => text.text("`").pattern(pattern).text("` has no index where `"),
+                    Err(_) => text,
+                };
+                let text = text.text(axis).text(" < ").number(least as usize).text("`").text(LINE);
+                let text = text.text("write `when ").text(axis).text(" >= ");
+                text.number(least as usize).text("`, and another row for the others")
+            }
             Finding::Stranger { side, near, .. } => self.stranger(text, number, side, near),
             Finding::Idle { parameter, .. } => self.idle(text, key, parameter),
             Finding::OneWay { .. } => one_way(text, key),
@@ -98,7 +113,7 @@ impl<const N: usize> Proof<'_, N> {
             Finding::Stars { parameter, .. } => self.stars(text, parameter),
             Finding::Shifted { part, .. } => self.shifted(text, number, part),
             Finding::TwoOffsets { other, .. } => self.two_offsets(text, number, other),
-            Finding::Unbound { flag, axis, .. } => self.unbound(text, flag, axis),
+            Finding::NoLayer { flag, axis, .. } => self.no_layer(text, flag, axis),
             Finding::Ambiguous { parameter, other, .. } => self.ambiguous(text, parameter, other),
             Finding::AnyTarget { .. } => self.any_target(text, key),
             Finding::Unequal { other, when, others, .. } => {
@@ -123,6 +138,16 @@ impl<const N: usize> Proof<'_, N> {
 
     const fn unknown_flag(&self, text: Message, flag: &str) -> Message {
         let names = self.flags.names();
+        let model = self.schema(Side::Model);
+        if contains(flag, b'<') {
+            let text = text.text("`").text(flag).text("` compares an axis of `").text(model.model);
+            let text = text.text("` with a number or with one of its fields").text(LINE);
+            let text = text.text("its axes are ").names(model.axes);
+            return match model.fields {
+                [] => text,
+                fields => text.text(", its fields are ").names(fields),
+            };
+        }
         let text = text.text("`").text(flag).text("` is not a flag of `");
         let mut text = text.text(self.schema(Side::Model).model).text("`").text(LINE);
         if names.is_empty() {
@@ -169,7 +194,7 @@ impl<const N: usize> Proof<'_, N> {
     }
 
     const fn idle(&self, text: Message, key: &Key, parameter: usize) -> Message {
-        let (names, exists) = (self.flags.names(), self.condition(Side::Model, parameter));
+        let (names, exists) = (self.flags.names(), self.declared(Side::Model, parameter));
         let text = text.text("this row never applies: its condition is `");
         let text = text.condition(key.when, names).text("`, but ");
         let text = self.name(text, Side::Model, parameter).text(" exists only where `");

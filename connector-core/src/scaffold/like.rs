@@ -3,9 +3,9 @@
 use super::idioms::meaning;
 use super::recognise::{Place, Rule, around, outside};
 use crate::connector::Registration;
-use crate::key::{Offset, Part, Pattern, Truth};
+use crate::key::{Offset, Part, Pattern};
 use crate::mapping::{FlatMapping, Fold, Mapping};
-use crate::schema::{Instance, expand, flags_at};
+use crate::schema::{Instance, expand, holds};
 use crate::transform::Kernel;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,6 +49,7 @@ impl Like {
                 Fold::None => "",
                 Fold::Stack(_) => "stack expert",
                 Fold::Unstack(_) => "unstack expert",
+                Fold::Repeat(_) => "repeat layer",
                 // What the function's axis is called, only its keys say.
                 _ => continue,
             };
@@ -56,12 +57,15 @@ impl Like {
             if !sources.iter().all(same) {
                 continue;
             }
-            let vias = flat.operations.iter().map(|operation| match operation.kernel {
-                Kernel::Function(_) => {
-                    like.functions.insert(operation.name.into(), flat.rule.at.to_string());
-                    operation.name.into()
+            let vias = flat.operations.iter().map(|operation| {
+                let each = if operation.each { " each" } else { "" };
+                match operation.kernel {
+                    Kernel::Function(_) => {
+                        like.functions.insert(operation.name.into(), flat.rule.at.to_string());
+                        format!("{}{each}", operation.name)
+                    }
+                    _ => format!("ops::{}{each}", operation.name),
                 }
-                _ => format!("ops::{}", operation.name),
             });
             let vias: Vec<String> = vias.collect();
             let via = match &vias[..] {
@@ -117,7 +121,7 @@ fn relative(pattern: &Pattern<'_>) -> Option<Relative> {
                 out.text.push_str(text);
                 continue;
             }
-            Part::Index { name, offset: Offset::None } => *name,
+            Part::Index { name, offset: Offset::None, scale: 1 } => *name,
             Part::Word { name: "" } => "",
             _ => return None,
         };
@@ -154,11 +158,10 @@ pub fn wanted(instance: &dyn Instance) -> Vec<Wanted> {
         let Some(Relative { place, layer, text, .. }) = relative(&parameter.pattern) else {
             continue;
         };
-        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
         let mut layers = BTreeSet::new();
         let mut shape = None;
         for (captures, at) in expand(instance, &parameter.pattern) {
-            if truth.holds(flags_at(instance, &at)) {
+            if holds(instance, &parameter.when, &at) {
                 layers.insert(captures.index(&layer).unwrap_or(0));
                 shape.get_or_insert_with(|| instance.shape(number, &at));
             }

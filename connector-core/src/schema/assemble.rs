@@ -1,7 +1,7 @@
 //! A schema put together, in constants, of what it declares itself and of the blocks that it
 //! includes.
 
-use super::{Depends, Entry, Experts, Included, Parameter, Schema, Vocabulary};
+use super::{Depends, Entry, Exclusive, Experts, Included, Parameter, Schema, Vocabulary};
 use crate::key::{Condition, Pattern, Term};
 
 /// How many values of each kind the entries of a declaration stand for.
@@ -15,6 +15,8 @@ pub struct Sizes {
     pub terms: usize,
     /// The flags and fields of blocks that depend on an axis.
     pub depends: usize,
+    /// What blocks say of flags that exclude each other.
+    pub exclusive: usize,
 }
 
 /// What [`names`] collects.
@@ -50,7 +52,8 @@ impl Declared {
 
 /// How much room the lists of a schema with these entries need.
 pub const fn sizes(entries: &[Entry]) -> Sizes {
-    let (mut sizes, mut e) = (Sizes { parameters: 0, spellings: 0, terms: 0, depends: 0 }, 0);
+    let zero = Sizes { parameters: 0, spellings: 0, terms: 0, depends: 0, exclusive: 0 };
+    let (mut sizes, mut e) = (zero, 0);
     while e < entries.len() {
         match &entries[e] {
             Entry::Parameter(_) => sizes.parameters += 1,
@@ -58,6 +61,7 @@ pub const fn sizes(entries: &[Entry]) -> Sizes {
                 let parameters = include.schema.parameters;
                 sizes.parameters += parameters.len();
                 sizes.depends += include.schema.depends.len();
+                sizes.exclusive += include.schema.one_of.len();
                 let mut p = 0;
                 while p < parameters.len() {
                     sizes.spellings += parameters[p].aka.len();
@@ -154,6 +158,28 @@ pub const fn names<const N: usize>(
             let (names, mut i) = (what.of(&include.schema), 0);
             while i < names.len() {
                 all[n] = names[i];
+                n += 1;
+                i += 1;
+            }
+        }
+        e += 1;
+    }
+    all
+}
+
+/// What a schema says itself of flags that exclude each other, then what its blocks say.
+pub const fn exclusive<const N: usize>(own: &[Exclusive], entries: &[Entry]) -> [Exclusive; N] {
+    let (mut all, mut n) = ([Exclusive { flags: &[], exhaustive: false }; N], 0);
+    while n < own.len() {
+        all[n] = own[n];
+        n += 1;
+    }
+    let mut e = 0;
+    while e < entries.len() {
+        if let Entry::Block(include) = &entries[e] {
+            let (of, mut i) = (include.schema.one_of, 0);
+            while i < of.len() {
+                all[n] = of[i];
                 n += 1;
                 i += 1;
             }

@@ -1,6 +1,6 @@
 use super::{ParamSchema, Schema};
 use crate::base::parallel;
-use crate::key::{Capture, Captures, Part, Pattern, Truth};
+use crate::key::{Below, Capture, Captures, Condition, Part, Pattern, Term};
 
 /// A schema under one config: how long its axes are, which flags hold, what shapes come out.
 pub trait Instance: Send + Sync {
@@ -42,10 +42,24 @@ impl<M: ParamSchema> Instance for Configured<M> {
     }
 }
 
-/// The flags at some indices as the bits that [`Truth::holds`](crate::key::Truth::holds) takes.
-pub fn flags_at(instance: &dyn Instance, at: &[usize]) -> u16 {
-    let flags = 0..instance.schema().flags.len();
-    flags.fold(0, |bits, flag| bits | u16::from(instance.flag(flag, at)) << flag)
+/// Whether a condition holds at some indices. One that names what the schema does not declare holds
+/// nowhere.
+pub fn holds(instance: &dyn Instance, when: &Condition, at: &[usize]) -> bool {
+    let schema = instance.schema();
+    let number = |all: &[&str], name: &str| all.iter().position(|other| *other == name);
+    let value = |term: &Term| match term {
+        Term::Flag(name) => Some(instance.flag(number(schema.flags, name)?, at)),
+        Term::Below(Below { axis, field, plus, .. }) => {
+            let index = at[number(schema.axes, axis)?] as u64;
+            let bound = match *field {
+                "" => 0,
+                field => instance.field(number(schema.fields, field)?, at),
+            };
+            Some(index < bound.saturating_add(*plus))
+        }
+        _ => None,
+    };
+    when.holds(value) == Some(true)
 }
 
 /// A parameter that exists under a config, at some indices.
@@ -54,7 +68,6 @@ pub(crate) struct Existing {
     pub number: usize,
     pub captures: Captures<'static>,
     pub at: Vec<usize>,
-    pub flags: u16,
 }
 
 /// Every parameter that exists under the config.
@@ -62,13 +75,10 @@ pub(crate) fn existing(instance: &dyn Instance) -> Vec<Existing> {
     let schema = instance.schema();
     let mut all = Vec::new();
     for (number, parameter) in schema.parameters.iter().enumerate() {
-        // The macro has checked that the condition is over the schema's own flags.
-        let truth = parameter.when.truth(schema.flags).unwrap_or(Truth::NEVER);
         let places = Places::of(instance, &parameter.pattern);
         let here = parallel::each(places.count(), |nth| {
             let (captures, at) = places.nth(nth);
-            let flags = flags_at(instance, &at);
-            truth.holds(flags).then_some(Existing { number, captures, at, flags })
+            holds(instance, &parameter.when, &at).then_some(Existing { number, captures, at })
         });
         all.reserve(here.len());
         all.extend(here.into_iter().flatten());

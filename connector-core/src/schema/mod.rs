@@ -8,10 +8,10 @@ mod instance;
 
 #[doc(hidden)]
 pub use assemble::{
-    Declared, Sizes, count, depends as depends_of, experts as experts_of, names as names_of,
-    parameters as list, sizes, spellings, terms, vocabulary as vocabulary_of,
+    Declared, Sizes, count, depends as depends_of, exclusive, experts as experts_of,
+    names as names_of, parameters as list, sizes, spellings, terms, vocabulary as vocabulary_of,
 };
-pub use instance::{Configured, Instance, expand, flags_at};
+pub use instance::{Configured, Instance, expand, holds};
 pub(crate) use instance::{Existing, existing, names, parameters};
 
 use crate::Location;
@@ -33,6 +33,8 @@ pub struct Schema {
     pub fields: &'static [&'static str],
     /// The flags that conditions are made of.
     pub flags: &'static [&'static str],
+    /// Flags of which at most one holds.
+    pub one_of: &'static [Exclusive],
     /// The parameters.
     pub parameters: &'static [Parameter],
     /// The axis of experts.
@@ -74,6 +76,15 @@ pub struct Vocabulary {
     pub tokens: &'static str,
     /// What the rows of the embedding are padded to a multiple of.
     pub divisor: Option<&'static str>,
+}
+
+/// `one of a, b, c;`, `at most one of a, b;`: flags that exclude each other at each index.
+#[derive(Clone, Copy, Debug)]
+pub struct Exclusive {
+    /// The flags.
+    pub flags: &'static [&'static str],
+    /// Whether one of them holds always.
+    pub exhaustive: bool,
 }
 
 impl Experts {

@@ -200,7 +200,6 @@ impl Proof<'_> {
     /// Takes the rules out of the proof that have no way back: their sources may then be absent.
     /// Which rules stay.
     fn exempt_rules(&mut self, mapping: &mut FlatMapping) -> Vec<bool> {
-        let flags = self.instance.schema().flags;
         let mut stay = Vec::new();
         for rule in &mut mapping.rules {
             let reason = rule.operations.iter().find_map(|operation| {
@@ -220,9 +219,7 @@ impl Proof<'_> {
             rule.together.clear();
             let mut own = BTreeSet::new();
             for parameter in schema::existing(self.instance) {
-                let holds = |when: &Condition| {
-                    when.truth(flags).is_ok_and(|truth| truth.holds(parameter.flags))
-                };
+                let holds = |when: &Condition| schema::holds(self.instance, when, &parameter.at);
                 let names = schema::names(self.instance, &parameter).unwrap_or_default();
                 let makes = |name: &&String| rule.targets.iter().any(|t| t.matches(name));
                 if rule.when.iter().all(holds) {

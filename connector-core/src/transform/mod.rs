@@ -39,9 +39,36 @@ pub struct Operation {
     pub kernel: Kernel,
     /// The operation that brings the sources back.
     pub inverse: Option<fn() -> Operation>,
+    /// Whether it is applied to each group of as many tensors as it takes: `via op each`.
+    pub each: bool,
 }
 
 impl Operation {
+    /// The same, applied to each group of tensors.
+    #[must_use]
+    pub const fn each(self) -> Self {
+        Operation { each: true, ..self }
+    }
+
+    /// Its inverse, applied as often.
+    pub(crate) fn back(&self) -> Option<Self> {
+        Some(Operation { each: self.each, ..self.inverse?() })
+    }
+
+    /// How often it is applied to so many tensors.
+    pub(crate) const fn groups(&self, given: usize) -> usize {
+        let whole =
+            self.each && self.sources > 0 && given > 0 && given.is_multiple_of(self.sources);
+        if whole { given / self.sources } else { 1 }
+    }
+
+    /// What it takes and gives all in all where it is given so many tensors.
+    pub(crate) const fn over(self, given: usize) -> Self {
+        let groups = self.groups(given);
+        let targets = if self.targets == SPREAD { SPREAD } else { groups * self.targets };
+        Operation { sources: groups * self.sources, targets, ..self }
+    }
+
     /// Whether it takes a group of tensors.
     pub(crate) const fn takes_group(&self) -> bool {
         matches!(self.kernel, Kernel::Function(Function { group: true, .. }))

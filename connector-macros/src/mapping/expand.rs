@@ -1,5 +1,5 @@
 use super::fold::FoldScope;
-use super::parse::{BlockRow, Branch, Entry, EqualRow, RuleRow};
+use super::parse::{BlockRow, Branch, Entry, EqualRow, RuleRow, Via};
 use crate::args::count;
 use crate::captures::{Place, captured, covers, disagreement};
 use crate::condition::Condition;
@@ -127,7 +127,7 @@ impl<'a> Expansion<'a> {
             errors.on(extent, message);
         }
         let first = suffix.via.first();
-        let named: Vec<Ident> = suffix.via.iter().map(|path| self.operation(path)).collect();
+        let named: Vec<Ident> = suffix.via.iter().map(|via| self.operation(via)).collect();
         // Its name stands in the compiler's message.
         let fits = format_ident!("OPERATION_{}_FITS_ITS_ROW", self.operations);
         let operations = match first {
@@ -153,10 +153,10 @@ impl<'a> Expansion<'a> {
                     continue;
                 }
             };
-            if let (Some(path), false) = (first, checked) {
+            if let (Some(Via { operation, .. }), false) = (first, checked) {
                 let (n, m) = (sources.len(), targets.len());
                 let check = quote!(#private::check_row(#operations, #n, #m, #fold));
-                let check = core_path::at(path, check);
+                let check = core_path::at(operation, check);
                 self.checks.extend(quote!(#[allow(dead_code)] const #fits: () = #check;));
                 checked = true;
             }
@@ -178,9 +178,11 @@ impl<'a> Expansion<'a> {
 
     /// Looks an operation up, once for all that its row stands for, so that a path that names none
     /// is reported once.
-    fn operation(&mut self, path: &Path) -> Ident {
+    fn operation(&mut self, Via { operation, each }: &Via) -> Ident {
         let private = self.private;
-        let (value, number) = self.ask(path, |ty| quote!(<#ty as #private::Transform>::OPERATION));
+        let each = each.then(|| quote!(.each()));
+        let (value, number) =
+            self.ask(operation, |ty| quote!(<#ty as #private::Transform>::OPERATION #each));
         let operation = format_ident!("__CONNECTOR_OPERATION_{number}");
         self.checks.extend(quote!(const #operation: #private::Operation = #value;));
         operation

@@ -63,6 +63,11 @@ impl FoldScope {
                 to = folded(&to, axis, "target")?;
                 agree(&from, &to).then(|| Fold::Unstack(axis.to_string()))
             }
+            Some(Written::Repeat(axis)) => {
+                absent(&from, &self.sources, axis, "the source has", "repeat")?;
+                to = folded(&to, axis, "target")?;
+                agree(&from, &to).then(|| Fold::Repeat(axis.to_string()))
+            }
             None if agree(&from, &to) => Some(Fold::None),
             // A function that takes a group or returns a `Vec` folds without a word in the row.
             // Whether this is one, the compiler checks: it knows the operation.
@@ -72,18 +77,19 @@ impl FoldScope {
         fold.ok_or_else(|| {
             let message = match &self.open {
                 None => return disagreement(Place::Row, sources, targets),
-                Some(Open::Sources(axis)) => unclosed(axis, "source", "stack"),
-                Some(Open::Targets(axis)) => unclosed(axis, "target", "unstack"),
+                Some(Open::Sources(axis)) => unclosed(axis, "source", &format!("`stack {axis}`")),
+                Some(Open::Targets(axis)) => {
+                    unclosed(axis, "target", &format!("`unstack {axis}` or `repeat {axis}`"))
+                }
             };
             syn::Error::new_spanned(KeySpan(sources, targets), message)
         })
     }
 }
 
-fn unclosed(axis: &str, side: &str, verb: &str) -> String {
+fn unclosed(axis: &str, side: &str, say: &str) -> String {
     format!(
-        "the block around this row captures `{{{axis}}}` in its {side} only: say `{verb} {axis}` \
-         here, or move the row to another block"
+        "the block around this row captures `{{{axis}}}` in its {side} only: say {say} here, or move the row to another block"
     )
 }
 
@@ -108,7 +114,9 @@ fn may_close(row: &Entry, open: &Open) -> bool {
                 || other.iter().any(|literal| literal.value().contains(&here))
                 || match (&suffix.fold, open) {
                     (Some(Written::Stack(name)), Open::Sources(axis)) => name == axis,
-                    (Some(Written::Unstack(name)), Open::Targets(axis)) => name == axis,
+                    (Some(Written::Unstack(name) | Written::Repeat(name)), Open::Targets(axis)) => {
+                        name == axis
+                    }
                     _ => false,
                 }
         }

@@ -6,7 +6,7 @@ use crate::fold::{Written, axis};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::buffer::Cursor;
-use syn::parse::ParseStream;
+use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, LitStr, Path, Token, braced, parenthesized, token};
 
 /// One entry of a mapping as it is written.
@@ -66,7 +66,7 @@ impl ToTokens for Extent {
     }
 }
 
-/// `SRC => DST [via op | via (op, …)] [stack axis | unstack axis] [when flags] [optional]`
+/// `SRC => DST [via op | via (op, …)] [stack axis | unstack axis | repeat axis] [when flags] [optional]`
 pub struct RuleRow {
     pub sources: Vec<LitStr>,
     pub targets: Vec<LitStr>,
@@ -100,11 +100,26 @@ pub struct Branch {
     pub rows: Vec<Entry>,
 }
 
+/// `op`, `op each`
+pub struct Via {
+    pub operation: Path,
+    /// Whether it is applied to each group of as many tensors as it takes.
+    pub each: bool,
+}
+
+impl Parse for Via {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let operation = input.call(Path::parse_mod_style)?;
+        let each = input.parse::<Option<word::each>>()?.is_some();
+        Ok(Via { operation, each })
+    }
+}
+
 /// What follows the keys of a row, in any order.
 #[derive(Default)]
 pub struct Suffix {
     /// The operations, one after the other.
-    pub via: Vec<Path>,
+    pub via: Vec<Via>,
     pub fold: Option<Written>,
     pub when: Option<Condition>,
     pub optional: bool,
@@ -114,8 +129,10 @@ pub struct Suffix {
 
 mod word {
     syn::custom_keyword!(via);
+    syn::custom_keyword!(each);
     syn::custom_keyword!(stack);
     syn::custom_keyword!(unstack);
+    syn::custom_keyword!(repeat);
     syn::custom_keyword!(when);
     syn::custom_keyword!(optional);
     syn::custom_keyword!(copy);
@@ -160,7 +177,7 @@ fn begins_row(input: ParseStream<'_>) -> bool {
 }
 
 fn unknown_suffix(input: ParseStream<'_>) -> syn::Error {
-    const WORDS: [&str; 5] = ["via", "stack", "unstack", "when", "optional"];
+    const WORDS: [&str; 6] = ["via", "stack", "unstack", "repeat", "when", "optional"];
     if input.peek(Token![if]) {
         return input.error("the condition of a row is `when`: write `when tied`, not `if tied`");
     }
@@ -278,6 +295,7 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
         let word: Ident = if input.peek(word::via)
             || input.peek(word::stack)
             || input.peek(word::unstack)
+            || input.peek(word::repeat)
             || input.peek(word::when)
             || input.peek(word::optional)
         {
@@ -285,16 +303,17 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
         } else {
             return Ok(suffix);
         };
-        let folds = |word: &Ident| word == "stack" || word == "unstack";
+        let folds = |word: &Ident| word == "stack" || word == "unstack" || word == "repeat";
         if suffix.words.contains(&word) {
             errors.at(word.span(), format!("`{word}` is given twice: keep one"));
         } else if folds(&word) && suffix.words.iter().any(folds) {
-            errors.at(word.span(), "a row stacks or unstacks one axis: keep one of them");
+            errors.at(word.span(), "a row stacks, unstacks or repeats one axis: keep one of them");
         }
         match word.to_string().as_str() {
             "via" => suffix.via = operations(input)?,
             "stack" => suffix.fold = Some(Written::Stack(axis(input, "stack expert")?)),
             "unstack" => suffix.fold = Some(Written::Unstack(axis(input, "unstack expert")?)),
+            "repeat" => suffix.fold = Some(Written::Repeat(axis(input, "repeat layer")?)),
             "when" => suffix.when = Some(input.parse()?),
             _ => suffix.optional = true,
         }
@@ -303,13 +322,13 @@ fn suffix(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Suffix> {
 }
 
 /// One operation, or several in parentheses: without them, the next row might be another.
-fn operations(input: ParseStream<'_>) -> syn::Result<Vec<Path>> {
+fn operations(input: ParseStream<'_>) -> syn::Result<Vec<Via>> {
     if !input.peek(token::Paren) {
-        return Ok(vec![input.call(Path::parse_mod_style)?]);
+        return Ok(vec![input.parse()?]);
     }
     let content;
     let parens = parenthesized!(content in input);
-    let all = content.parse_terminated(Path::parse_mod_style, Token![,])?;
+    let all = content.parse_terminated(Via::parse, Token![,])?;
     if all.is_empty() {
         let message = "`via` names the operations that are applied, one after the other: \
                        `via (first, second)`";

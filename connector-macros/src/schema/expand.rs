@@ -1,4 +1,4 @@
-use super::parse::{Declaration, Kind, Value};
+use super::parse::{Declaration, Exclusive, Kind, Value};
 use super::resolve::{Included, Item, Named, Parameters, Resolved};
 use crate::core_path;
 use crate::pattern::expand_all;
@@ -140,6 +140,10 @@ fn constant(
     });
     let (outer_axes, outer_flags) = (names(axes, false), names(flags, false));
     let (axes, fields, flags) = (all(axes, "Axes"), all(fields, "Fields"), all(flags, "Flags"));
+    let one_of = declaration.one_of.iter().map(|Exclusive { flags, exhaustive }| {
+        let flags = flags.iter().map(|flag| flag.unraw().to_string());
+        quote!(#private::Exclusive { flags: &[#(#flags),*], exhaustive: #exhaustive })
+    });
     let entries = parameters.list.iter().enumerate().map(|(number, Item { cfg, what })| {
         let entry = match what {
             Resolved::Parameter(named) => parameter(private, number, named),
@@ -180,6 +184,10 @@ fn constant(
                 axes: #axes,
                 fields: #fields,
                 flags: #flags,
+                one_of: {
+                    const OWN: &[#private::Exclusive] = &[#(#one_of),*];
+                    &#private::exclusive::<{ OWN.len() + SIZES.exclusive }>(OWN, ENTRIES)
+                },
                 parameters: &#private::list::<{ SIZES.parameters }>(ENTRIES, SPELLINGS, TERMS),
                 experts: #private::experts_of(#experts, ENTRIES),
                 vocabulary: #private::vocabulary_of(#vocabulary, ENTRIES),

@@ -2,6 +2,7 @@ use crate::args;
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
+use connector_key::MAX_MET;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
 use syn::parse::ParseStream;
@@ -23,6 +24,7 @@ pub struct Declaration {
     pub axes: Vec<Value>,
     pub fields: Vec<Value>,
     pub flags: Vec<Value>,
+    pub one_of: Vec<Exclusive>,
     pub experts: Option<Experts>,
     pub vocabulary: Option<Vocabulary>,
     pub entries: Vec<Entry>,
@@ -33,6 +35,13 @@ pub struct Experts {
     pub axis: Ident,
     /// The field of the config that says whether they are named as grouped ones.
     pub grouped: Option<Ident>,
+}
+
+/// `one of a, b;`, `at most one of a, b;`
+pub struct Exclusive {
+    pub flags: Vec<Ident>,
+    /// Whether one of them holds always.
+    pub exhaustive: bool,
 }
 
 /// `vocabulary tokens;`, `vocabulary tokens padded to divisor;`: fields of the config.
@@ -101,6 +110,10 @@ mod word {
     syn::custom_keyword!(axis);
     syn::custom_keyword!(field);
     syn::custom_keyword!(flag);
+    syn::custom_keyword!(one);
+    syn::custom_keyword!(of);
+    syn::custom_keyword!(at);
+    syn::custom_keyword!(most);
     syn::custom_keyword!(vocabulary);
     syn::custom_keyword!(padded);
     syn::custom_keyword!(to);
@@ -144,6 +157,7 @@ impl Declaration {
             axes: Vec::new(),
             fields: Vec::new(),
             flags: Vec::new(),
+            one_of: Vec::new(),
             experts: None,
             vocabulary: None,
             entries: Vec::new(),
@@ -196,6 +210,13 @@ impl Declaration {
             self.vocabulary = Some(vocabulary);
             return Ok(());
         }
+        if input.peek(word::at) || input.peek(word::one) && input.peek2(word::of) {
+            if let Some(cfg) = cfg.first() {
+                errors.on(cfg, "put `#[cfg(…)]` on the flags, of which some may be left out");
+            }
+            self.one_of.push(exclusive(input)?);
+            return Ok(());
+        }
         let list = match input.peek2(syn::Ident) {
             true if is_axis => &mut self.axes,
             true if input.peek(word::field) => &mut self.fields,
@@ -235,6 +256,22 @@ fn cfg(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Vec<Attribute>> {
         is("cfg")
     });
     Ok(all)
+}
+
+fn exclusive(input: ParseStream<'_>) -> syn::Result<Exclusive> {
+    let exhaustive = input.parse::<Option<word::at>>()?.is_none();
+    if !exhaustive {
+        input.parse::<word::most>()?;
+    }
+    input.parse::<word::one>()?;
+    let of: word::of = input.parse()?;
+    let flags = Punctuated::<Ident, Token![,]>::parse_separated_nonempty(input)?;
+    input.parse::<Token![;]>()?;
+    if !(2..=MAX_MET).contains(&flags.len()) {
+        let message = format!("`one of` takes from 2 to {MAX_MET} flags: `one of a, b, c;`");
+        return Err(syn::Error::new(of.span, message));
+    }
+    Ok(Exclusive { flags: flags.into_iter().collect(), exhaustive })
 }
 
 fn vocabulary(input: ParseStream<'_>) -> syn::Result<Vocabulary> {
@@ -319,7 +356,7 @@ fn entry(
     if !input.peek(LitStr) {
         return Err(input.error(match top {
             true => {
-                "expected `axis name = …;`, `field name = …;`, `flag name = …;`, `vocabulary \
+                "expected `axis name = …;`, `field name = …;`, `flag name = …;`, `one of a, b;`, `vocabulary \
                  tokens padded to divisor;`, a parameter \
                  `\"name\": [shape];`, parameters under a prefix `\"prefix\" { … }`, or a block \
                  `..BLOCK;`"

@@ -90,6 +90,9 @@ impl<'a> Parameters<'a> {
             );
             errors.at(flag.name.span(), message);
         }
+        for flag in declaration.one_of.iter().flat_map(|of| &of.flags) {
+            declared("flag", flag, flags, errors);
+        }
         let mut resolver = Resolver { declaration, errors, list: Vec::new() };
         resolver.entries(&declaration.entries, &Scope::default());
         Parameters { list: resolver.list }
@@ -253,10 +256,17 @@ impl<'a> Resolver<'a, '_> {
             }
         };
         let mut found = Some(Vec::new());
-        let captures = key.pattern();
-        let captures = captures.parts().iter().filter(|part| part.is_capture());
+        let pattern = key.pattern();
+        for part in pattern.parts() {
+            if let Part::Field { name } = part
+                && !fields.iter().any(|declared| declared.name == name)
+            {
+                report(usize::MAX, "field", name, fields);
+            }
+        }
+        let captures = pattern.parts().iter().filter(|part| part.is_capture());
         for (number, part) in captures.enumerate() {
-            let Part::Index { name, offset } = part else {
+            let Part::Index { name, offset, .. } = part else {
                 let message = "a parameter's name has named axes only\nwrite `{layer}` with \
                                `axis layer = …;` declared, not `*`, `**` or `{name:word}`";
                 if number >= seen {
@@ -315,11 +325,27 @@ impl<'a> Resolver<'a, '_> {
         for flag in condition.flags() {
             declared("flag", flag, &self.declaration.flags, self.errors);
         }
+        for (axis, field) in condition.compared() {
+            declared("axis", axis, &self.declaration.axes, self.errors);
+            if let Some(field) = field {
+                declared("field", field, &self.declaration.fields, self.errors);
+            }
+        }
     }
 
     /// Refuses a condition that asks for the layer of a parameter without layers.
     fn indices_of_flags(&self, name: &str, when: &Condition, axes: &[usize]) {
         let Declaration { axes: all, flags, .. } = self.declaration;
+        for (axis, _) in when.compared() {
+            let bound = axes.iter().any(|number| all[*number].name == *axis);
+            if !bound && all.iter().any(|other| other.name == *axis && !self.is_outer(other)) {
+                let message = format!(
+                    "this compares `{axis}`, but the name `{name}` has no `{{{axis}}}`\n\
+                     write it there, or a flag without an axis here"
+                );
+                self.errors.at(axis.span(), message);
+            }
+        }
         for used in when.flags() {
             let Some(flag) = flags.iter().find(|flag| flag.name == *used) else { continue };
             for axis in &flag.of {

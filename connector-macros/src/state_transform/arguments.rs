@@ -9,7 +9,7 @@ use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::{LitStr, Path, Token, parenthesized, token};
 
-const KNOWN: [&str; 9] = [
+const KNOWN: [&str; 10] = [
     "source_key",
     "target_key",
     "inverse",
@@ -17,6 +17,7 @@ const KNOWN: [&str; 9] = [
     "optional",
     "stack",
     "unstack",
+    "repeat",
     "reads",
     "crate",
 ];
@@ -49,7 +50,10 @@ impl Arguments {
         let mut of_rules: Vec<Ident> = Vec::new();
         let (mut source, mut target) = (None, None);
         args::read("state_transform", tokens, &KNOWN, errors, |name, input| {
-            if ["when", "optional", "stack", "unstack", "reads"].iter().any(|rule| name == rule) {
+            if ["when", "optional", "stack", "unstack", "repeat", "reads"]
+                .iter()
+                .any(|rule| name == rule)
+            {
                 of_rules.push(name.clone());
             }
             let argument = name.to_string();
@@ -96,6 +100,7 @@ impl Arguments {
                     "unstack" => {
                         self.fold(name, Written::Unstack(axis(input, "unstack = expert")?))?
                     }
+                    "repeat" => self.fold(name, Written::Repeat(axis(input, "repeat = layer")?))?,
                     _ => self.core = Some(core_path::parse_value(input)?),
                 }
             }
@@ -105,7 +110,7 @@ impl Arguments {
 
     fn fold(&mut self, name: &Ident, fold: Written) -> syn::Result<()> {
         if self.fold.is_some() {
-            let message = "a rule stacks or unstacks one axis: keep one of `stack` and `unstack`";
+            let message = "a rule stacks, unstacks or repeats one axis: keep one of `stack`, `unstack`, `repeat`";
             return Err(syn::Error::new(name.span(), message));
         }
         self.fold = Some(fold);

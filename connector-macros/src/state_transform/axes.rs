@@ -53,14 +53,18 @@ pub fn fold(
                 false => refuse(),
             }
         }
-        Some(Written::Unstack(axis)) => {
+        Some(written @ (Written::Unstack(axis) | Written::Repeat(axis))) => {
             let name = axis.to_string();
+            let (verb, fold): (_, fn(String) -> Fold) = match written {
+                Written::Repeat(_) => ("repeat", Fold::Repeat),
+                _ => ("unstack", Fold::Unstack),
+            };
             if !to.iter().all(|names| names.contains(&name)) {
-                errors.at(axis.span(), absent(&name, "target", "unstack", &to));
+                errors.at(axis.span(), absent(&name, "target", verb, &to));
                 return None;
             }
             match agree(&from, &without(&to, &name)) {
-                true => Some(Fold::Unstack(name)),
+                true => Some(fold(name)),
                 false => refuse(),
             }
         }

@@ -1,6 +1,6 @@
 //! `stack`, `unstack`, groups and `Vec`s, with a schema and without.
 
-use super::super::test_support::{Free, begin, nothing, plan};
+use super::super::test_support::{Free, begin, export, nothing, plan};
 use super::{Sizes, gather, scale_and_gather, spread};
 use crate::mapping::Mapping;
 use crate::{mapping, ops, param_schema};
@@ -54,6 +54,21 @@ macro_rules! refused {
             begin(&plan::<$model>(&$config, ROWS, &$source).refused(), &$starts);
         }
     )*};
+}
+
+#[test]
+fn what_is_repeated_must_be_the_same_to_be_one_again() {
+    const ROWS: Mapping = mapping! { ("q", "k") => "s.{layer}" via ops::merge_fc1 repeat layer };
+    let sizes = Sizes::new(3, 2, 0);
+    let there = plan::<Stacked>(&sizes, ROWS, &["q: 1 2 4", "k: 1 2 4"]);
+    assert_eq!(there.makes(), ["s.0 <- q, k", "s.1 <- q, k", "s.2 <- q, k"]);
+    let back = export::<Stacked>(&sizes, ROWS, &["s.{0..3}: 2 2 4"]);
+    assert_eq!(back.makes(), ["k <- s.0", "q <- s.0"]);
+    assert_eq!(back.compared(), ["s.1 == s.0", "s.2 == s.0"]);
+    begin(
+        &plan::<Free>(&nothing(), ROWS, &["q: 1 2", "k: 1 2"]).refused(),
+        &["rule s.{layer}: `repeat layer` needs an axis that a schema declares"],
+    );
 }
 
 fn sizes() -> Sizes {

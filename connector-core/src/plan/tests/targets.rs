@@ -39,6 +39,45 @@ fn layers_and_experts_are_paired_by_number() {
     has(&makes, &["d.2.norm <- m.2.norm", "d.11.norm <- m.11.norm", "d.10.weight9 <- m.10.e.9.fc"]);
 }
 
+param_schema! {
+    /// Layers of kinds that may not be told apart.
+    Kinds(c: Sizes) {
+        axis layer = c.layers;
+        flag first(layer) = layer < c.dense;
+        flag last(layer) = layer >= c.experts;
+        flag tied = c.tied;
+        one of first, last;
+        at most one of first, tied;
+        "d.{layer}": [4] if first || last;
+    }
+}
+
+#[test]
+fn flags_that_exclude_each_other_do() {
+    const ROWS: Mapping = mapping! {
+        "f.{layer}" => "d.{layer}" when first,
+        "l.{layer}" => "d.{layer}" when last,
+    };
+    let plan = |sizes: &Sizes| plan::<Kinds>(sizes, ROWS, &["f.0: 4", "l.1: 4"]);
+    assert_eq!(plan(&Sizes::new(2, 1, 1)).makes(), ["d.0 <- f.0", "d.1 <- l.1"]);
+    for (sizes, want) in [
+        (
+            Sizes::new(2, 1, 2),
+            "one of first, last`, but under this config first and last hold at {layer} = 1",
+        ),
+        (
+            Sizes::new(2, 2, 1),
+            "one of first, last`, but under this config none holds at {layer} = 1",
+        ),
+        (
+            Sizes { tied: true, ..Sizes::new(2, 1, 1) },
+            "at most one of first, tied`, but under this config first and tied hold at {layer} = 0",
+        ),
+    ] {
+        begin(&plan(&sizes).refused(), &[&format!("config first: Kinds declares `{want}")]);
+    }
+}
+
 /// What is refused for a complete mapping, when the source or the config is another one.
 macro_rules! refused {
     ($($name:ident: $config:expr, $source:expr => [$($start:literal),*];)*) => {$(
@@ -103,6 +142,15 @@ wrong! {
         ["ambiguous d.1.norm"];
     an_unknown_flag: { ..ROWS, "x" => "y" when meo } =>
         ["rule y: `meo` is not a flag of Toy: tied, moe"];
+    an_unknown_axis: { ..ROWS, "x" => "y" when layr == 0 } =>
+        ["rule y: `layr` is not an axis of Toy: layer, e"];
+    an_unknown_field: { ..ROWS, "x" => "y" when layer < n } =>
+        ["rule y: `n` is not a field of Toy: "];
+    an_index_below_zero: { "embed" => "embed", "head" => "head", "m.{layer}.fc" => "d.{layer}.fc",
+            "m.{layer}.e.{e}.fc" => "d.{layer}.weight{e}", "m.{layer}.norm" => "d.{layer}.norm"
+            when layer < 1, "m.{layer - 2}.norm" => "d.{layer}.norm" when layer != 0 } =>
+        ["rule d.1.norm: m.{layer - 2}.norm needs a capture or a number that is not there",
+         "unused-tensor m.1.norm"];
     an_unknown_flag_of_an_ignore: { ..ROWS, ignore "x" when meo } => ["rule x: `meo` is not"];
     an_unknown_flag_of_an_equal: { ..ROWS, "a" == "b" when meo } => ["rule a: `meo` is not"];
     an_unknown_number_in_a_source: { "embed" => "embed", "head" => "head",
@@ -251,6 +299,7 @@ const ODD: Schema = Schema {
     model: "Odd",
     axes: &[],
     fields: &[],
+    one_of: &[],
     flags: &[],
     parameters: &[Parameter {
         pattern: Pattern::new("d.{layer}"),

@@ -28,6 +28,7 @@ macro_rules! computation {
                 targets: 1,
                 kernel: Kernel::Compute(&$name {}),
                 inverse: None,
+                each: false,
             };
         }
     };

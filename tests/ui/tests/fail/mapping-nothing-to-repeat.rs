@@ -1,0 +1,8 @@
+use connector_core::{mapping, ops};
+use connector_core::mapping::Mapping;
+
+const _: Mapping = mapping! {
+    "a.{e}" => "b.{e}" via ops::rename repeat e,
+};
+
+fn main() {}
