@@ -155,7 +155,7 @@ fn a_directory_of_megatron_lm_is_opened_at_its_newest_iteration() {
 #[test]
 fn what_is_written_reads_back_in_both_layouts() {
     for name in &fixtures() {
-        let mixed = ["glm4_moe", "llama4_text"].contains(&name.as_str());
+        let mixed = ["ernie4_5_moe", "glm4_moe", "llama4_text"].contains(&name.as_str());
         for layers in [LayerLayout::Stacked, LayerLayout::PerLayer] {
             // Layers of two kinds are not stacked.
             if mixed && layers == LayerLayout::Stacked {

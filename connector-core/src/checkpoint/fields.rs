@@ -200,8 +200,8 @@ impl<'a> Fields<'a> {
         self.refuse_rest();
     }
 
-    /// Whether the field was read or refused.
-    fn is_settled(&self, name: &str) -> bool {
+    /// Whether the field was read, carried or refused.
+    pub(crate) fn is_settled(&self, name: &str) -> bool {
         let (log, refused) = (self.log(), format!("\"{name}\""));
         let FieldReport { consumed, carried, .. } = &log.report;
         consumed.contains_key(name)

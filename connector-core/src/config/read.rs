@@ -140,8 +140,8 @@ impl Reading<'_> {
     fn settle(&self) {
         for row in &self.rows {
             match row {
-                // What a family's own row has read means something there.
-                Row::Neutral { name, .. } if self.fields.is_read(name) => {}
+                // A family's own row has said what it means there.
+                Row::Neutral { name, .. } if self.fields.is_settled(name) => {}
                 Row::Neutral { name, values } => {
                     let values: Vec<Value> = values.iter().map(|value| value.value()).collect();
                     self.fields.neutral(name, &values);

@@ -66,7 +66,7 @@ impl ModelConnector for HfLlama4 {
         only rotary_interleaved = true,
         ..gpt::ROPE,
         absent "rope_theta" = 500_000.0,
-        ..gpt::ROPELESS_LAYERS,
+        ..gpt::CHUNKED_LAYERS,
         "attention_chunk_size" <=> attention_chunk_size = null,
         absent "attention_chunk_size" = 8192,
         ..gpt::TEMPERATURE,

@@ -5,7 +5,7 @@ use crate::connector::ModelConnector;
 use crate::framework::{Frameworks, NemoValue};
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
-use crate::{config_map, mapping, model_importer, ops, param_schema};
+use crate::{config_map, mapping, model_importer, param_schema};
 use serde_json::Value;
 
 param_schema! {
@@ -30,28 +30,7 @@ impl ModelConnector for HfMixtral {
         ..gpt::ENDS,
         "model.layers.{layer}" => "decoder.layers.{layer}" {
             ..gpt::ATTENTION,
-            "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
-            one_of {
-                // As on the hub: w1 is the gate, w3 up, w2 down.
-                apart {
-                    "block_sparse_moe.gate.weight" => "mlp.router.weight",
-                    (
-                        "block_sparse_moe.experts.{e}.w1.weight",
-                        "block_sparse_moe.experts.{e}.w3.weight",
-                    ) => "mlp.experts.local_experts.{e}.linear_fc1.weight" via ops::merge_fc1,
-                    "block_sparse_moe.experts.{e}.w2.weight"
-                        => "mlp.experts.local_experts.{e}.linear_fc2.weight",
-                }
-                // As transformers 5 holds them in memory, and saves them if asked not to convert
-                // back: [experts, gate over up, hidden] and [experts, hidden, inner width].
-                fused {
-                    "mlp.gate.weight" => "mlp.router.weight",
-                    "mlp.experts.gate_up_proj"
-                        => "mlp.experts.local_experts.{e}.linear_fc1.weight" unstack e,
-                    "mlp.experts.down_proj"
-                        => "mlp.experts.local_experts.{e}.linear_fc2.weight" unstack e,
-                }
-            }
+            ..gpt::MIXTRAL_EXPERTS,
         },
     };
 

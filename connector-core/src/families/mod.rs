@@ -1,13 +1,20 @@
 //! The model families: for each its schema, its importer and the translation of its config. No
 //! I/O.
 
+mod ernie4_5;
+mod ernie4_5_moe;
+mod exaone4;
 mod gemma;
 mod gemma2;
 mod gemma3_text;
+mod glm4;
 mod glm4_moe;
 mod gpt_oss;
+mod granite;
 mod llama;
 mod llama4_text;
+mod minimax_m2;
+mod ministral3;
 mod mistral;
 mod mixtral;
 mod nemotron;
@@ -18,15 +25,24 @@ mod qwen2;
 mod qwen2_moe;
 mod qwen3;
 mod qwen3_moe;
+mod seed_oss;
+mod smollm3;
 mod starcoder2;
 
+pub use ernie4_5::{Ernie45Model, HfErnie45};
+pub use ernie4_5_moe::{Ernie45MoeModel, HfErnie45Moe};
+pub use exaone4::{Exaone4Model, HfExaone4};
 pub use gemma::{GemmaModel, HfGemma};
 pub use gemma2::{Gemma2Model, HfGemma2};
 pub use gemma3_text::{Gemma3Model, HfGemma3};
+pub use glm4::{Glm4Model, HfGlm4};
 pub use glm4_moe::{Glm4MoeModel, HfGlm4Moe};
 pub use gpt_oss::{GptOssModel, HfGptOss};
+pub use granite::{GraniteModel, HfGranite};
 pub use llama::{HfLlama, LlamaModel};
 pub use llama4_text::{HfLlama4, Llama4Model};
+pub use minimax_m2::{HfMiniMaxM2, MiniMaxM2Model};
+pub use ministral3::{HfMinistral3, Ministral3Model};
 pub use mistral::{HfMistral, MistralModel};
 pub use mixtral::{HfMixtral, MixtralModel};
 pub use nemotron::{HfNemotron, NemotronModel};
@@ -37,4 +53,6 @@ pub use qwen2::{HfQwen2, Qwen2Model};
 pub use qwen2_moe::{HfQwen2Moe, Qwen2MoeModel};
 pub use qwen3::{HfQwen3, Qwen3Model};
 pub use qwen3_moe::{HfQwen3Moe, Qwen3MoeModel};
+pub use seed_oss::{HfSeedOss, SeedOssModel};
+pub use smollm3::{HfSmolLm3, SmolLm3Model};
 pub use starcoder2::{HfStarcoder2, Starcoder2Model};

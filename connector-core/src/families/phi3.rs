@@ -1,4 +1,4 @@
-//! Phi-3, Phi-3.5, Phi-4, and whatever else calls itself `Phi3ForCausalLM`.
+//! Phi-3, Phi-3.5, Phi-4, Phi-4-mini, and whatever else calls itself `Phi3ForCausalLM`.
 
 use crate::config::ConfigMap;
 use crate::connector::ModelConnector;
@@ -48,11 +48,10 @@ impl ModelConnector for HfPhi3 {
         neutral "mlp_bias" = false,
         neutral "lm_head_bias" = false,
         ..gpt::PARTIAL_ROPE,
-        ..gpt::ROPE,
+        ..gpt::LONG_ROPE,
         ..gpt::WINDOW,
-        // Only the scaling "longrope" looks at the first, which is refused; the second names code that
-        // transformers has by now.
-        carry ["original_max_position_embeddings", "auto_map"],
+        // Code that transformers has by now, and what that did not look at.
+        carry ["auto_map", "full_attn_mod", "interpolate_factor"],
     }});
 
     const FRAMEWORKS: Option<Frameworks> = Some(

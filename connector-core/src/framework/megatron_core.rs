@@ -203,6 +203,14 @@ impl<'a> Megatron<'a> {
         if self.rope("yarn").is_some() {
             unsaid.push("rotary scaling as YaRN".into());
         }
+        if self.rope("longrope").is_some() {
+            unsaid.push("rotary scaling as LongRoPE".into());
+        }
+        if self.is("moe_router_enable_expert_bias")
+            && self.text("moe_router_score_function") != Some("sigmoid")
+        {
+            unsaid.push("biases for the choice of experts beside a softmax".into());
+        }
         let own = classes.map_or(&[][..], |classes| classes.own);
         for OwnField { name, model, via } in own {
             if let (Some(here), Some(via)) = (self.get(model), via)
@@ -308,6 +316,10 @@ mod tests {
             (
                 json!({"apply_embedding_scaling": true}),
                 &["\"apply_embedding_scaling\" is true, and there it is false"],
+            ),
+            (
+                json!({"num_moe_experts": 4, "moe_router_enable_expert_bias": true}),
+                &["biases for the choice of experts beside a softmax"],
             ),
         ] {
             let config = config(change.clone());

@@ -219,6 +219,29 @@ pub const EXPERTS: Mapping = mapping! {
     }
 };
 
+/// The rows of the block as Mixtral and MiniMax-M2 name them: w1 is the gate, w3 up, w2 down.
+pub const MIXTRAL_EXPERTS: Mapping = mapping! {
+    "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
+    one_of {
+        // As on the hub.
+        apart {
+            "block_sparse_moe.gate.weight" => "mlp.router.weight",
+            ("block_sparse_moe.experts.{e}.w1.weight", "block_sparse_moe.experts.{e}.w3.weight")
+                => "mlp.experts.local_experts.{e}.linear_fc1.weight" via ops::merge_fc1,
+            "block_sparse_moe.experts.{e}.w2.weight"
+                => "mlp.experts.local_experts.{e}.linear_fc2.weight",
+        }
+        // As transformers 5 holds them in memory, and saves them if asked not to convert back.
+        fused {
+            "mlp.gate.weight" => "mlp.router.weight",
+            "mlp.experts.gate_up_proj"
+                => "mlp.experts.local_experts.{e}.linear_fc1.weight" unstack e,
+            "mlp.experts.down_proj"
+                => "mlp.experts.local_experts.{e}.linear_fc2.weight" unstack e,
+        }
+    }
+};
+
 param_block! {
     /// The expert that sees every token, beside a mixture.
     pub SHARED_EXPERT(c: GptConfig) {

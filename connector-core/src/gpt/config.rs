@@ -120,6 +120,12 @@ optional {
     /// Whether the embedding is multiplied by the square root of `hidden_size` when the model runs.
     /// NeMo 1's name; NeMo 2 does it for Gemma without saying so.
     apply_embedding_scaling: bool = OFF, Args::Unsaid;
+    /// What the embedding is multiplied by; absent for 1.
+    embedding_multiplier: Option<f64> = NULL, Args::Unsaid;
+    /// What attention and the MLP give is multiplied by this before it is added; absent for 1.
+    residual_multiplier: Option<f64> = NULL, Args::Unsaid;
+    /// What logits are divided by; absent for 1.
+    logits_scaling: Option<f64> = NULL, Args::Unsaid;
     /// How the rotary frequencies are stretched for long sequences.
     rope_scaling: Option<RopeScaling> = NULL, Args::Made;
     /// The share of a head that is rotated, from its first element on (`partial_rotary_factor`);
@@ -144,7 +150,7 @@ optional {
     final_logit_softcapping: Option<f64> = NULL, Args::Unsaid;
     /// Layers that rotate see only tokens of their own's chunk, of so many (Llama 4).
     attention_chunk_size: Option<usize> = NULL, Args::Unsaid;
-    /// How queries grow with their position in layers that do not rotate.
+    /// How queries grow with their position.
     attention_temperature: Option<Temperature> = NULL, Args::Unsaid;
     /// The largest gate, and the largest size of the other factor, of a gated linear unit.
     activation_func_clamp_value: Option<f64> = NULL, Args::Same;
@@ -203,7 +209,8 @@ impl FieldType for RopeScaling {
     const KIND: Kind = Kind::Other;
 }
 
-/// How queries grow with their position: times `1 + scale · ln(1 + ⌊(position + 1) / floor⌋)`.
+/// How queries grow with their position: times `1 + scale · ln(1 + ⌊(position + 1) / floor⌋)` in
+/// layers that do not rotate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Temperature {
@@ -211,6 +218,9 @@ pub struct Temperature {
     pub scale: f64,
     /// After how many tokens they first do (`floor_scale`).
     pub floor: f64,
+    /// Whether they do in all layers, and by the position itself, as in Ministral 3.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub everywhere: bool,
 }
 
 impl FieldType for Temperature {
@@ -238,7 +248,7 @@ pub(crate) const ELSEWHERE: [(&str, Scalar); 9] = [
 
 /// The most layers. Each is planned, so that a hostile number costs time and memory; the deepest
 /// models have about 130.
-pub(super) const MOST_LAYERS: usize = 1 << 12;
+pub const MOST_LAYERS: usize = 1 << 12;
 
 /// The most experts. The largest mixtures have some hundreds.
 pub(super) const MOST_EXPERTS: usize = 1 << 12;

@@ -1,7 +1,7 @@
 //! What `config.json` of a decoder-only model says, and how.
 
 use super::config::{GptConfig, vocab_divisor};
-use super::{layers, rope, rotation, routing, sparse, window};
+use super::{layers, longrope, partial, rope, rotation, routing, sparse, window};
 use crate::checkpoint::WITHOUT_EFFECT;
 use crate::config::{Codec, ConfigFields, ConfigMap, NOT, Row};
 use crate::config_map;
@@ -72,7 +72,13 @@ pub const ROPE_SAID: ConfigMap = part(const { &[Row::Part(rope::SAID)] });
 
 /// Rotary embeddings of a part of each head, `partial_rotary_factor`, before [`ROPE`].
 /// `absent "partial_rotary_factor" = …` says what the class means by its absence.
-pub const PARTIAL_ROPE: ConfigMap = part(const { &[Row::Part(rope::PARTIAL)] });
+pub const PARTIAL_ROPE: ConfigMap = part(const { &[Row::Part(partial::PARTIAL)] });
+
+/// [`ROPE`] in files that may stretch it by LongRoPE, `original_max_position_embeddings`.
+pub const LONG_ROPE: ConfigMap = part(const { &[Row::Part(longrope::LONG_ROPE)] });
+
+/// [`PARTIAL_ROPE`] in files that may say how many elements of a head are rotated, `rotary_dim`.
+pub const ROTARY_DIM: ConfigMap = part(const { &[Row::Part(partial::ROTARY_DIM)] });
 
 /// Two rotary embeddings, the one for layers with a window with a base of its own,
 /// `rope_local_base_freq`, and not stretched. `absent` says of either base what the class means by its
@@ -125,11 +131,37 @@ pub const EXPERT_GROUPS: ConfigMap = part(const { &[Row::Part(routing::EXPERT_GR
 /// The experts that see every token, `n_shared_experts`, after the width of an expert.
 pub const SHARED_EXPERTS: ConfigMap = part(const { &[Row::Part(routing::SHARED_EXPERTS)] });
 
-/// Which layers rotate, as Llama 4 lists them, `no_rope_layers`.
+/// Which layers rotate, and so see their chunk, as Llama 4 lists them, `no_rope_layers`.
+pub const CHUNKED_LAYERS: ConfigMap = part(const { &[Row::Part(rotation::CHUNKED_LAYERS)] });
+
+/// Which layers rotate, `no_rope_layers`.
 pub const ROPELESS_LAYERS: ConfigMap = part(const { &[Row::Part(rotation::ROPELESS_LAYERS)] });
 
 /// How queries grow with their position where they are not rotated, `attn_temperature_tuning`.
 pub const TEMPERATURE: ConfigMap = part(const { &[Row::Part(rotation::TEMPERATURE)] });
+
+/// How queries grow with their position, beside YaRN, as Ministral 3 says it: `llama_4_scaling_beta`
+/// in the object that says how frequencies are stretched.
+pub const TEMPERED_ROPE: ConfigMap = part(const { &[Row::Part(rope::TEMPERED)] });
+
+/// Attention through one window in some layers, which alone rotate, or through none in layers that all
+/// rotate, as Exaone 4.
+pub const ROTATED_WINDOWS: ConfigMap = part(const { &[Row::Part(layers::ROTATED_WINDOWS)] });
+
+/// A factor, which the model's config does not say if it is 1.
+pub const FACTOR: Codec = Codec {
+    read: |factor| Ok(if factor.as_f64() == Some(1.0) { Value::Null } else { factor.clone() }),
+    write: |factor| if factor.is_null() { 1.0.into() } else { factor.clone() },
+};
+
+/// Of one that is chosen, Megatron-core's router by sigmoids does not scale the share to 1.
+pub const SEVERAL: Codec = Codec {
+    read: |value| match value.as_u64() {
+        Some(1) => Err("is 1; this importer knows 2 and more".into()),
+        _ => Ok(value.clone()),
+    },
+    write: Value::clone,
+};
 
 /// Where only 1 is the same model on both sides.
 pub const ONE: Codec = routing::ONE;

@@ -48,6 +48,36 @@ pub(super) const WINDOWS: Part = Part {
     },
 };
 
+/// The same with layers that rotate where they have a window, and only there; without a window all do.
+pub(super) const ROTATED_WINDOWS: Part = Part {
+    model: &["window_size", "window_attn_skip_freq", "no_rope_freq"],
+    read: |reading| {
+        if matches!(reading.fields.raw(WINDOW), Some(Value::Null)) {
+            let all = vec![GLOBAL; reading.size("num_layers").min(MOST_LAYERS)];
+            reading.fields.neutral(TYPES, &[json!(all)]);
+            reading.fields.carry(PATTERN);
+            for field in ROTATED_WINDOWS.model {
+                reading.put(field, Value::Null);
+            }
+            return;
+        }
+        (WINDOWS.read)(reading);
+        let rotates = |kind: &Value| json!(1 - kind.as_u64().unwrap_or(0).min(1));
+        let local = reading.model["window_attn_skip_freq"].as_array();
+        let ropeless = local.map(|local| local.iter().map(rotates).collect::<Vec<_>>());
+        reading.put("no_rope_freq", json!(ropeless));
+    },
+    write: |writing| {
+        if !writing.get("window_size").is_null() {
+            return (WINDOWS.write)(writing);
+        }
+        let layers = writing.get("num_layers").as_u64().unwrap_or(0);
+        writing.put(WINDOW, Value::Null);
+        writing.put(TYPES, vec![GLOBAL; layers.min(MOST_LAYERS as u64) as usize]);
+    },
+    ..WINDOWS
+};
+
 /// A field of Megatron-core's with a 0 or 1 for each layer; null if all have what `usual` says.
 pub(super) fn per_layer(layers: &[bool], usual: bool) -> Value {
     match layers.iter().all(|layer| *layer == usual) {
@@ -62,15 +92,19 @@ fn local_layers(reading: &Reading<'_>) -> Vec<bool> {
     // More make no model, which is found later.
     let layers = reading.size("num_layers").min(MOST_LAYERS);
     let absent = reading.absent(PATTERN).and_then(|pattern| pattern.value().as_u64());
-    let patterns = [PATTERN, PRIVATE_PATTERN].map(|name| (name, fields.optional::<u64>(name)));
+    let patterns = [PATTERN, PRIVATE_PATTERN];
     let Some(types) = fields.optional::<Vec<String>>(TYPES) else {
-        let said = patterns.iter().find_map(|(_, pattern)| *pattern).or(absent);
-        let every = said.unwrap_or(1);
+        let said = patterns.map(|name| fields.optional::<u64>(name));
+        let every = said.into_iter().flatten().next().or(absent).unwrap_or(1);
         if every == 0 {
             fields.malformed(PATTERN, "is 0; it should be 1 or more");
         }
         return (0..layers as u64).map(|layer| (layer + 1) % every.max(1) != 0).collect();
     };
+    // The class does not look at them then, and they may be texts, as "LLLG".
+    for name in patterns {
+        fields.optional::<Value>(name);
+    }
     if types.len() != layers {
         fields.refuse(TYPES, format!("is for {} layers, but there are {layers}", types.len()));
     }

@@ -21,7 +21,10 @@ const CHOICES: [(&str, Text, &[&str]); 4] = [
 ];
 
 /// Numbers that are above 0 where they are there.
-const POSITIVE: [(&str, Number); 9] = [
+const POSITIVE: [(&str, Number); 12] = [
+    ("embedding_multiplier", |c| c.embedding_multiplier),
+    ("residual_multiplier", |c| c.residual_multiplier),
+    ("logits_scaling", |c| c.logits_scaling),
     ("softmax_scale", |c| c.softmax_scale),
     ("attn_logit_softcapping", |c| c.attn_logit_softcapping),
     ("final_logit_softcapping", |c| c.final_logit_softcapping),
@@ -32,6 +35,7 @@ const POSITIVE: [(&str, Number); 9] = [
     ("rotary_percent", |c| c.rotary_percent),
     ("rope_scaling", |c| match &c.rope_scaling {
         Some(RopeScaling::Yarn(yarn)) => Some(yarn.scale_factor),
+        Some(RopeScaling::Longrope(long)) => long.attention_factor,
         _ => None,
     }),
 ];
@@ -109,6 +113,21 @@ impl GptConfig {
         }
         if let Some(share) = self.rotary_percent.filter(|share| *share > 1.0) {
             misfit("rotary_percent", format!("{share}; it should be 1 or less"));
+        }
+        if let Some(RopeScaling::Longrope(long)) = &self.rope_scaling {
+            let rotated = self.kv_channels as f64 * self.rotary_percent.unwrap_or(1.0);
+            let pairs = rotated as usize / 2;
+            for (name, list) in
+                [("short_factor", &long.short_factor), ("long_factor", &long.long_factor)]
+            {
+                if list.len() != pairs || list.iter().any(|n| !(*n > 0.0 && n.is_finite())) {
+                    let problem = format!(
+                        "with a \"{name}\" of {} numbers; it should be {pairs}, all above 0",
+                        list.len()
+                    );
+                    misfit("rope_scaling", problem);
+                }
+            }
         }
         self.misfits_of_routing(&mut misfit);
         let (heads, groups) = (self.num_attention_heads, self.num_query_groups);

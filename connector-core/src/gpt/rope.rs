@@ -1,5 +1,7 @@
 //! Rotary embeddings: their base and their scaling, in every spelling of `config.json`.
 
+use super::longrope::Longrope;
+use super::partial::SHARE;
 use crate::checkpoint::Fields;
 use crate::config::Part;
 use serde::{Deserialize, Serialize};
@@ -29,6 +31,9 @@ pub enum RopeScaling {
     /// YaRN: low frequencies divided by a factor, high ones kept, a ramp between; and all of queries
     /// and keys multiplied by what follows from the factor.
     Yarn(Yarn),
+    /// LongRoPE: each frequency divided by its own number, another in long sequences; and all of
+    /// queries and keys multiplied by what follows from how much longer they may be.
+    Longrope(Longrope),
 }
 
 /// YaRN's numbers, as transformers names them.
@@ -95,6 +100,45 @@ pub(super) const SAID: Part = Part {
     },
     ..ROPE
 };
+
+/// [`SAID`], which is YaRN, with `llama_4_scaling_beta`: how queries grow after every so many tokens, as
+/// many as in the sequences before stretching.
+pub(super) const TEMPERED: Part = Part {
+    model: &["rotary_base", "rope_scaling", "attention_temperature"],
+    read: |reading| {
+        let fields = &reading.fields;
+        for object in ["rope_parameters", "rope_scaling"] {
+            // Kept beside it; the computation does not look at it.
+            fields.optional::<Value>(&format!("{object}.max_position_embeddings"));
+        }
+        let beta: Option<f64> = ["rope_parameters", "rope_scaling"]
+            .iter()
+            .find_map(|object| fields.optional(&format!("{object}.{BETA}")));
+        (SAID.read)(reading);
+        let scaling = &reading.model["rope_scaling"];
+        let floor = scaling.get("old_context_len").filter(|_| scaling["rope_type"] == "yarn");
+        let (Some(beta), Some(floor)) = (beta, floor.and_then(Value::as_f64)) else {
+            let problem = "are needed together; this importer knows no other scaling";
+            reading.fields.refuse("rope_parameters", format!("YaRN and \"{BETA}\" {problem}"));
+            return;
+        };
+        let grown =
+            (beta != 0.0).then(|| json!({"scale": beta, "floor": floor, "everywhere": true}));
+        reading.put("attention_temperature", grown);
+    },
+    write: |writing| {
+        (ROPE.write)(writing);
+        let beta = writing.get("attention_temperature").get("scale").cloned().unwrap_or(json!(0.0));
+        for object in ["rope_parameters", "rope_scaling"] {
+            if writing.fields.get(object).is_some_and(Value::is_object) {
+                writing.put(&format!("{object}.{BETA}"), beta.clone());
+            }
+        }
+    },
+    ..SAID
+};
+
+const BETA: &str = "llama_4_scaling_beta";
 
 /// Two rotary embeddings, one for layers with a window: `rope_theta` and `rope_scaling` with
 /// `rope_local_base_freq`, or `rope_parameters` of an object for each kind of layer.
@@ -168,39 +212,8 @@ fn only_the_new(fields: &Fields<'_>) {
     }
 }
 
-const SHARE: &str = "partial_rotary_factor";
-
-/// How much of a head is rotated, in either spelling. Before [`ROPE`], which moves it to where
-/// transformers 5 has it.
-pub(super) const PARTIAL: Part = Part {
-    names: &[SHARE],
-    model: &["rotary_percent"],
-    read: |reading| {
-        let fields = &reading.fields;
-        let places = [SHARE.to_string(), format!("rope_parameters.{SHARE}")];
-        let mut found = places.iter().filter_map(|place| fields.optional::<f64>(place));
-        let first = found.next();
-        if let (Some(first), Some(other)) = (first, found.next())
-            && first != other
-        {
-            fields.refuse(&places[1], format!("is {other}, but \"{SHARE}\" is {first}"));
-        }
-        let absent = reading.absent(SHARE).and_then(|share| share.value().as_f64());
-        let share = first.unwrap_or_else(|| {
-            let share = absent.unwrap_or(1.0);
-            fields.defaulted(SHARE, &share);
-            share
-        });
-        reading.put("rotary_percent", if share == 1.0 { Value::Null } else { share.into() });
-    },
-    write: |writing| {
-        let share = writing.get("rotary_percent").as_f64().unwrap_or(1.0);
-        writing.put(SHARE, share);
-    },
-};
-
 /// The base of a file that does not say it, in most families.
-const BASE: f64 = 10_000.0;
+pub(super) const BASE: f64 = 10_000.0;
 
 /// The rotary embedding's base and scaling, from either spelling: `rope_theta` and `rope_scaling`
 /// (transformers 4), or `rope_parameters` (transformers 5, which also takes `rope_scaling` for it).
@@ -290,7 +303,7 @@ pub(super) fn scaling(fields: &Fields<'_>, object: &str) -> Option<RopeScaling> 
 }
 
 /// `rope_theta`, which may stand in three places and must be the same in all of them.
-fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
+pub(super) fn rope_base(fields: &Fields<'_>, default_base: f64) -> f64 {
     let places = ["rope_parameters.rope_theta", "rope_scaling.rope_theta", "rope_theta"];
     base_in(fields, &places, default_base)
 }
@@ -313,7 +326,7 @@ fn base_in(fields: &Fields<'_>, places: &[&str], default_base: f64) -> f64 {
 }
 
 /// A config may have both spellings, for old and new readers, as long as they say the same.
-fn settle_other_spelling(fields: &Fields<'_>) {
+pub(super) fn settle_other_spelling(fields: &Fields<'_>) {
     let Some(new) = fields.raw("rope_parameters").and_then(Value::as_object) else { return };
     let old = fields.raw("rope_scaling").and_then(Value::as_object);
     for field in old.into_iter().flat_map(|old| old.keys()) {
@@ -363,6 +376,18 @@ fn rope_scaling(scaling: &Option<RopeScaling>) -> Value {
                 if let Some(value) = value {
                     fields[name] = json!(value);
                 }
+            }
+            fields
+        }
+        // Transformers 4 wants these three, and the length beside them.
+        Some(RopeScaling::Longrope(long)) => {
+            let mut fields = json!({
+                "type": "longrope",
+                "short_factor": long.short_factor,
+                "long_factor": long.long_factor,
+            });
+            if let Some(factor) = long.attention_factor {
+                fields["attention_factor"] = json!(factor);
             }
             fields
         }

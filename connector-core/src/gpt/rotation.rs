@@ -1,4 +1,4 @@
-//! Which layers rotate, and what the others do instead: Llama 4's.
+//! Which layers rotate, and what the others do instead: Llama 4's and SmolLM3's.
 
 use super::config::MOST_LAYERS;
 use super::layers::per_layer;
@@ -11,9 +11,8 @@ const TYPES: &str = "layer_types";
 
 /// `no_rope_layers`, which has a 1 for a layer that does rotate, or every so many that do not. With it
 /// `layer_types`: layers that rotate see their chunk.
-pub(super) const ROPELESS_LAYERS: Part = Part {
+pub(super) const CHUNKED_LAYERS: Part = Part {
     names: &[ROTATES, INTERVAL, TYPES],
-    model: &["no_rope_freq"],
     read: |reading| {
         let rotates = rotating(reading);
         let kind = |rotates: &bool| if *rotates { "chunked_attention" } else { "full_attention" };
@@ -24,6 +23,17 @@ pub(super) const ROPELESS_LAYERS: Part = Part {
             let problem = "does not have chunks in the layers that rotate, and only there";
             fields.refuse(TYPES, problem);
         }
+        (ROPELESS_LAYERS.read)(reading);
+    },
+    ..ROPELESS_LAYERS
+};
+
+/// The same, of layers that all see as far.
+pub(super) const ROPELESS_LAYERS: Part = Part {
+    names: &[ROTATES, INTERVAL],
+    model: &["no_rope_freq"],
+    read: |reading| {
+        let rotates = rotating(reading);
         let ropeless: Vec<bool> = rotates.iter().map(|rotates| !rotates).collect();
         reading.put("no_rope_freq", per_layer(&ropeless, false));
     },

@@ -59,7 +59,7 @@ impl<'a> Build<'a> {
     }
 
     fn layer(&mut self, number: usize, device: &Device) -> Result<Layer> {
-        let LayerSpec { norm, places, attention, mlp } =
+        let LayerSpec { norm, places, attention, mlp, residual } =
             LayerSpec::of(self.config, self.activation, number);
         let prefix = format!("decoder.layers.{number}");
         let (in_attention, in_mlp) = (format!("{prefix}.self_attention"), format!("{prefix}.mlp"));
@@ -84,6 +84,7 @@ impl<'a> Build<'a> {
             attention_norms,
             mlp: self.mlp(&in_mlp, mlp)?,
             mlp_norms,
+            residual,
             rotary,
         })
     }

@@ -125,6 +125,10 @@ impl GPTModel {
     /// [`Error::Candle`].
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
         let logits = self.output.forward(hidden);
+        let logits = match self.config.logits_scaling {
+            Some(divisor) => logits.and_then(|logits| logits / divisor),
+            None => logits,
+        };
         let logits = match self.config.final_logit_softcapping {
             Some(most) => logits.and_then(|logits| soft_cap(&logits, most)),
             None => logits,
@@ -158,10 +162,16 @@ impl GPTModel {
         if self.config.apply_embedding_scaling {
             x = (x * self.embedding_scale())?;
         }
+        if let Some(factor) = self.config.embedding_multiplier {
+            x = (x * factor)?;
+        }
         let mut x = x.reshape((batch, len, self.config.hidden_size))?;
         let whole = cache.is_none() && self.has_gradients();
         let tokens = Tokens::new((seen, len), packed, whole, self.device());
-        let angles = self.rotary.iter().map(|rotary| rotary.angles(seen, len, self.dtype()));
+        let longest = packed.and_then(|rows| rows.iter().flatten().max().copied());
+        let longest = longest.unwrap_or(seen + len);
+        let angles =
+            self.rotary.iter().map(|rotary| rotary.angles(seen, len, longest, self.dtype()));
         let angles = angles.collect::<candle_core::Result<Vec<_>>>()?;
         let mut spans: Vec<Span> = Vec::new();
         for (number, layer) in self.layers.iter().enumerate() {

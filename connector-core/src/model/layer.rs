@@ -13,6 +13,8 @@ pub(super) struct Layer {
     pub attention_norms: Norms,
     pub mlp: Mlp,
     pub mlp_norms: Norms,
+    /// What either gives is multiplied by.
+    pub residual: f64,
     /// Which of the model's rotary embeddings it has.
     pub rotary: Option<usize>,
 }
@@ -27,15 +29,24 @@ pub(super) struct Norms {
 }
 
 impl Norms {
-    /// `x`, and what `part` gives of it.
-    fn around(&self, x: &Tensor, part: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+    /// `x`, and what `part` gives of it, times `residual`.
+    fn around(
+        &self,
+        x: &Tensor,
+        residual: f64,
+        part: impl FnOnce(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let given = match &self.before {
             Some(norm) => part(&norm.forward(x)?)?,
             None => part(x)?,
         };
-        match &self.after {
-            Some(norm) => x + norm.forward(&given)?,
-            None => x + given,
+        let given = match &self.after {
+            Some(norm) => norm.forward(&given)?,
+            None => given,
+        };
+        match residual == 1.0 {
+            true => x + given,
+            false => x + (given * residual)?,
         }
     }
 }
@@ -48,8 +59,9 @@ impl Layer {
         shared: &Shared<'_>,
         cache: Option<LayerRows<'_>>,
     ) -> Result<Tensor> {
-        let x = self.attention_norms.around(x, |x| self.attention.forward(x, shared, cache))?;
-        self.mlp_norms.around(&x, |x| self.mlp.forward(x))
+        let attention = |x: &Tensor| self.attention.forward(x, shared, cache);
+        let x = self.attention_norms.around(x, self.residual, attention)?;
+        self.mlp_norms.around(&x, self.residual, |x| self.mlp.forward(x))
     }
 
     /// Its linear projections, by their names behind `prefix`.

@@ -2,7 +2,7 @@
 
 use super::kernels::rotate;
 use super::spec::RotarySpec;
-use crate::gpt::{RopeScaling, Yarn};
+use crate::gpt::{Longrope, RopeScaling, Yarn};
 use candle_core::{D, DType, Device, Result, Tensor};
 use std::f32::consts::PI;
 
@@ -11,6 +11,8 @@ use std::f32::consts::PI;
 pub(super) struct Rotary {
     pub spec: RotarySpec,
     frequencies: Tensor,
+    /// Those in sequences that are longer than so many tokens.
+    long: Option<(usize, Tensor)>,
     /// What the rotated is multiplied by.
     factor: f64,
 }
@@ -26,25 +28,46 @@ pub(super) struct Angles {
 
 impl Rotary {
     pub fn new(spec: &RotarySpec, device: &Device) -> Result<Self> {
-        let frequencies = frequencies(spec);
-        let len = frequencies.len();
+        let row = |frequencies: Vec<f32>| {
+            let len = frequencies.len();
+            Tensor::from_vec(frequencies, (1, len), device)
+        };
+        let long = match &spec.scaling {
+            Some(RopeScaling::Longrope(long)) => {
+                Some((long.old_context_len, row(divided(spec, &long.long_factor))?))
+            }
+            _ => None,
+        };
         Ok(Rotary {
             spec: spec.clone(),
-            frequencies: Tensor::from_vec(frequencies, (1, len), device)?,
+            frequencies: row(frequencies(spec))?,
+            long,
             factor: match &spec.scaling {
                 Some(RopeScaling::Yarn(yarn)) => attention_factor(yarn),
+                Some(RopeScaling::Longrope(long)) => growth(long),
                 _ => 1.0,
             },
         })
     }
 
-    /// The angles at `len` positions from `first` on. Computed in f32 and rounded, as transformers
-    /// does; not kept for all positions, of which a config may have any number.
-    pub fn angles(&self, first: usize, len: usize, dtype: DType) -> Result<Angles> {
+    /// The angles at `len` positions from `first` on, of sequences of so many tokens. Computed in f32
+    /// and rounded, as transformers does; not kept for all positions, of which a config may have any
+    /// number.
+    pub fn angles(
+        &self,
+        first: usize,
+        len: usize,
+        sequence: usize,
+        dtype: DType,
+    ) -> Result<Angles> {
         let device = self.frequencies.device();
         let positions = Tensor::arange(first as u32, (first + len) as u32, device)?;
         let positions = positions.to_dtype(DType::F32)?.reshape((len, 1))?;
-        let angles = positions.matmul(&self.frequencies)?;
+        let frequencies = match &self.long {
+            Some((most, long)) if sequence > *most => long,
+            _ => &self.frequencies,
+        };
+        let angles = positions.matmul(frequencies)?;
         let scaled = |x: Tensor| match self.factor == 1.0 {
             true => x.to_dtype(dtype),
             false => (x * self.factor)?.to_dtype(dtype),
@@ -75,10 +98,10 @@ impl Angles {
 /// `base^(-2i / rotated size)`, scaled; in f32, as transformers computes them
 /// (`modeling_rope_utils.py`).
 fn frequencies(spec: &RotarySpec) -> Vec<f32> {
-    let (size, base) = (spec.size, spec.base as f32);
-    let plain = (0..size).step_by(2).map(|i| 1.0 / base.powf(i as f32 / size as f32));
+    let plain = plain(spec);
     match spec.scaling {
         None => plain.collect(),
+        Some(RopeScaling::Longrope(ref long)) => divided(spec, &long.short_factor),
         Some(RopeScaling::Linear { scale_factor }) => {
             plain.map(|frequency| frequency / scale_factor as f32).collect()
         }
@@ -113,6 +136,25 @@ fn frequencies(spec: &RotarySpec) -> Vec<f32> {
             plain.enumerate().map(stretch).collect()
         }
     }
+}
+
+fn plain(spec: &RotarySpec) -> impl Iterator<Item = f32> {
+    let (size, base) = (spec.size, spec.base as f32);
+    (0..size).step_by(2).map(move |i| 1.0 / base.powf(i as f32 / size as f32))
+}
+
+/// Each divided by its own number.
+fn divided(spec: &RotarySpec, by: &[f64]) -> Vec<f32> {
+    plain(spec).zip(by).map(|(frequency, by)| frequency / *by as f32).collect()
+}
+
+/// What LongRoPE multiplies queries and keys by.
+fn growth(long: &Longrope) -> f64 {
+    let follows = match long.scale_factor > 1.0 {
+        true => (1.0 + long.scale_factor.ln() / (long.old_context_len as f64).ln()).sqrt(),
+        false => 1.0,
+    };
+    long.attention_factor.unwrap_or(follows)
 }
 
 /// Where YaRN's ramp begins and ends: at the frequencies that turn `beta_fast` and `beta_slow` times
@@ -196,6 +238,27 @@ mod tests {
         }
     }
 
+    /// Sequences that are longer than they were have other frequencies, from their first token on.
+    #[test]
+    fn longrope_goes_by_the_length_of_the_sequence() {
+        let long = |attention_factor: Option<f64>| -> Longrope {
+            serde_json::from_value(serde_json::json!({
+                "short_factor": [1.0, 2.0], "long_factor": [4.0, 8.0], "old_context_len": 8,
+                "scale_factor": 8.0, "attention_factor": attention_factor,
+            }))
+            .unwrap()
+        };
+        assert_eq!((growth(&long(None)), growth(&long(Some(3.0)))), (2f64.sqrt(), 3.0));
+        let scaling = Some(RopeScaling::Longrope(long(Some(1.0))));
+        let spec = RotarySpec { size: 4, base: 1.0, scaling, interleaved: false };
+        let rotary = Rotary::new(&spec, &Device::Cpu).unwrap();
+        for (sequence, divisors) in [(8, [1f32, 2.0]), (9, [4.0, 8.0])] {
+            let angles = rotary.angles(1, 1, sequence, DType::F32).unwrap();
+            let cos: Vec<f32> = angles.cos.flatten_all().unwrap().to_vec1().unwrap();
+            assert_eq!(cos, divisors.map(|divisor| (1.0 / divisor).cos()), "{sequence}");
+        }
+    }
+
     /// Of a head of 4, half is rotated: the pair (0, 1) whether halves or neighbours are turned; of a
     /// whole one the pairs differ.
     #[test]
@@ -203,7 +266,7 @@ mod tests {
         let x = Tensor::new(&[[[[1f32, 2.0, 3.0, 4.0]]]], &Device::Cpu).unwrap();
         let turned = |size, interleaved| -> Vec<f32> {
             let spec = RotarySpec { size, base: 1.0, scaling: None, interleaved };
-            let angles = Rotary::new(&spec, &Device::Cpu).unwrap().angles(1, 1, DType::F32);
+            let angles = Rotary::new(&spec, &Device::Cpu).unwrap().angles(1, 1, 2, DType::F32);
             angles.unwrap().rotate(&x).unwrap().flatten_all().unwrap().to_vec1().unwrap()
         };
         let (c, s) = (1f32.cos(), 1f32.sin());

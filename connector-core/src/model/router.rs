@@ -39,7 +39,11 @@ impl Router {
         };
         let by = match &self.choice_bias {
             Some(bias) => {
-                scores.detach().broadcast_add(&bias.detach().to_dtype(scores.dtype())?)?
+                let shares = match self.spec.score {
+                    Score::SoftmaxOfChosen => softmax(&scores.detach())?,
+                    Score::SoftmaxOfAll | Score::Sigmoid => scores.detach(),
+                };
+                shares.broadcast_add(&bias.detach().to_dtype(scores.dtype())?)?
             }
             None => scores.detach(),
         };
@@ -147,6 +151,8 @@ mod tests {
                 vec![3, 2],
                 vec![12.0 / 7.0, 9.0 / 7.0],
             ),
+            // It is added to shares: 0.1, 0.2, 0.3, 0.4.
+            (PLAIN, Some([0.25, 0.0, 0.0, 0.0]), vec![3, 0], vec![0.8, 0.2]),
             (sigmoid, None, vec![3, 2], vec![0.8 / sum, 0.75 / sum]),
             // Of one that is chosen the sigmoid itself.
             (one, None, vec![3], vec![0.8]),

@@ -104,7 +104,8 @@ impl<'a> Tokens<'a> {
     /// What queries are multiplied by, `[batch or 1, 1, tokens, 1]`.
     pub fn temperatures(&self, temperature: Temperature, dtype: DType) -> Result<Tensor> {
         let at = |position: usize| {
-            let turns = ((position as f64 + 1.0) / temperature.floor).floor();
+            let counted = position + usize::from(!temperature.everywhere);
+            let turns = (counted as f64 / temperature.floor).floor();
             (turns.ln_1p() * temperature.scale + 1.0) as f32
         };
         let all: Vec<f32> = match &self.starts {
@@ -158,7 +159,8 @@ mod tests {
 
     #[test]
     fn queries_grow_with_their_position() {
-        let temperature = serde_json::from_str(r#"{"scale": 0.5, "floor": 2.0}"#).unwrap();
+        let temperature: Temperature =
+            serde_json::from_str(r#"{"scale": 0.5, "floor": 2.0}"#).unwrap();
         let values = |packed: Option<&[Vec<usize>]>| -> Vec<f32> {
             let tokens = Tokens::new((0, 4), packed, true, &Device::Cpu);
             let all = tokens.temperatures(temperature, DType::F32).unwrap();
@@ -167,5 +169,10 @@ mod tests {
         let grown = 1.0 + 0.5 * 2f32.ln();
         assert_eq!(values(None), [1.0, grown, grown, 1.0 + 0.5 * 3f32.ln()]);
         assert_eq!(values(Some(&[vec![2, 2]])), [1.0, grown, 1.0, grown]);
+        let everywhere = Temperature { everywhere: true, ..temperature };
+        let tokens = Tokens::new((0, 4), None, true, &Device::Cpu);
+        let all = tokens.temperatures(everywhere, DType::F32).unwrap();
+        let all: Vec<f32> = all.flatten_all().unwrap().to_vec1().unwrap();
+        assert_eq!(all, [1.0, 1.0, grown, grown]);
     }
 }

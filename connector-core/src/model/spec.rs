@@ -11,6 +11,8 @@ pub(super) struct LayerSpec {
     pub places: Places,
     pub attention: AttentionSpec,
     pub mlp: MlpSpec,
+    /// What either gives is multiplied by before it is added.
+    pub residual: f64,
 }
 
 /// A norm.
@@ -215,6 +217,7 @@ impl LayerSpec {
             places: Places { before: position != Some("after"), after: position.is_some() },
             attention: AttentionSpec::of(config, layer),
             mlp: MlpSpec::of(config, activation, layer),
+            residual: config.residual_multiplier.unwrap_or(1.0),
         }
     }
 }
@@ -253,7 +256,7 @@ impl AttentionSpec {
             scale: config.softmax_scale.unwrap_or(1.0 / (size as f64).sqrt()),
             soft_cap: config.attn_logit_softcapping,
             sinks: config.softmax_type.as_deref() == Some("learnable"),
-            temperature: config.attention_temperature.filter(|_| !rotates),
+            temperature: config.attention_temperature.filter(|t| t.everywhere || !rotates),
         }
     }
 }
@@ -323,6 +326,7 @@ mod tests {
         let size: Part = |layer| format!("{:?}", layer.attention.rotary.as_ref().map(|r| r.size));
         let qk_norm: Part = |layer| format!("{:?}", layer.attention.qk_norm);
         let warm: Part = |layer| layer.attention.temperature.is_some().to_string();
+        let residual: Part = |layer| layer.residual.to_string();
         let places: Part = |l| format!("{} {}", l.places.before, l.places.after);
         let mlp: Part = |layer| match &layer.mlp {
             MlpSpec::Dense(_) => "dense".into(),
@@ -339,6 +343,9 @@ mod tests {
             "no_rope_freq": [0, 1], "attention_chunk_size": 4, "qk_l2_norm": true,
             "attention_temperature": {"scale": 0.1, "floor": 8.0},
         });
+        let warm_everywhere = json!({
+            "attention_temperature": {"scale": 0.1, "floor": 8.0, "everywhere": true},
+        });
         let wide = json!({"qk_layernorm": true, "qk_layernorm_full_width": true});
         let experts = json!({
             "num_moe_experts": 4, "moe_layer_freq": [0, 1], "moe_router_score_function": "sigmoid",
@@ -354,6 +361,8 @@ mod tests {
             (&ropeless, base, ["Some(10000.0)", "None"]),
             (&ropeless, qk_norm, ["AfterRotation", "None"]),
             (&ropeless, warm, ["false", "true"]),
+            (&warm_everywhere, warm, ["true", "true"]),
+            (&json!({"residual_multiplier": 0.5}), residual, ["0.5", "0.5"]),
             (&json!({"rotary_percent": 0.5}), size, ["Some(8)", "Some(8)"]),
             (&json!({"qk_layernorm": true}), qk_norm, ["Head", "Head"]),
             (&wide, qk_norm, ["Width", "Width"]),

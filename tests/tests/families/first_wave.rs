@@ -1,4 +1,4 @@
-//! Starcoder2, Nemotron, Phi-3, OLMo 2, OLMoE, Qwen2-MoE, Gemma 2 and 3, GPT-OSS, Llama 4, GLM-4.5.
+//! The families that came after the first: what their configs say, and what is refused.
 
 use crate::support::{imports, model_config, refusal};
 use connector_tests::{Bench, Model, Tensor, config_of, export_options, options};
@@ -85,6 +85,56 @@ fn what_they_compute_is_in_their_configs() {
                 "moe_router_num_groups": null, "moe_shared_expert_intermediate_size": 20,
             }),
         ),
+        ("smollm3", json!({"no_rope_freq": [0, 1, 0, 1], "window_size": null, "kv_channels": 12})),
+        ("seed_oss", json!({"add_qkv_bias": true, "attention_bias": null, "kv_channels": 12})),
+        (
+            "glm4",
+            json!({
+                "layernorm_position": "both", "rotary_interleaved": true, "rotary_percent": 0.5,
+                "add_qkv_bias": true,
+            }),
+        ),
+        (
+            "minimax_m2",
+            json!({
+                "qk_layernorm_full_width": true, "rotary_percent": 0.5, "moe_ffn_hidden_size": 20,
+                "moe_router_score_function": "sigmoid", "moe_router_enable_expert_bias": true,
+            }),
+        ),
+        (
+            "granite",
+            json!({
+                "softmax_scale": 0.2, "embedding_multiplier": 12.0, "residual_multiplier": 0.22,
+                "logits_scaling": 3.0,
+            }),
+        ),
+        ("ernie4_5", json!({"rotary_interleaved": true, "attention_bias": null})),
+        (
+            "ernie4_5_moe",
+            json!({
+                "moe_layer_freq": [0, 1, 1, 0], "moe_router_score_function": null,
+                "moe_router_pre_softmax": false, "moe_router_enable_expert_bias": true,
+                "moe_shared_expert_intermediate_size": 40,
+            }),
+        ),
+        (
+            "exaone4",
+            json!({
+                "layernorm_position": "after", "window_size": [7, 0],
+                "window_attn_skip_freq": [1, 1, 0, 1], "no_rope_freq": [0, 0, 1, 0],
+            }),
+        ),
+        (
+            "ministral3",
+            json!({"attention_temperature": {"scale": 0.3, "floor": 5.0, "everywhere": true}}),
+        ),
+        (
+            "phi4_mini",
+            json!({"rope_scaling": {
+                "rope_type": "longrope", "short_factor": [1.0, 1.1], "long_factor": [1.5, 4.0],
+                "old_context_len": 8, "scale_factor": 32.0,
+            }}),
+        ),
     ] {
         imports(&Model::fixture(name), &want);
     }
@@ -114,6 +164,12 @@ fn absent_fields_mean_what_transformers_means() {
         ("qwen2_moe", "norm_topk_prob", json!({"moe_router_pre_softmax": true})),
         ("glm4_moe", "first_k_dense_replace", json!({"moe_layer_freq": [0, 1, 1]})),
         ("glm4_moe", "n_shared_experts", json!({"moe_shared_expert_intermediate_size": 20})),
+        ("smollm3", "tie_word_embeddings", json!({"share_embeddings_and_output_weights": true})),
+        ("seed_oss", "attention_bias", json!({"add_qkv_bias": true})),
+        ("granite", "residual_multiplier", json!({"residual_multiplier": null})),
+        ("ernie4_5_moe", "moe_k", json!({"moe_router_topk": 6})),
+        ("ernie4_5_moe", "moe_num_shared_experts", json!({"moe_router_topk": 2})),
+        ("exaone4", "layer_types", json!({"no_rope_freq": [0, 0, 1, 0]})),
     ] {
         imports(&changed(name, json!({absent: null})), &want);
     }
@@ -140,10 +196,20 @@ fn what_they_do_not_convert_is_refused_by_name() {
     let mixed = json!({"layer_types": ["full_attention", "linear_attention", "x", "x"]});
     let scaled = json!({"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4});
     let local = json!({"rope_parameters": {"sliding_attention": scaled}, "rope_theta": null});
+    let whole = json!({
+        "rope_type": "longrope", "short_factor": [1.0, 1.1], "long_factor": [1.5, 4.0],
+    });
+    let plain = json!({"rope_type": "default", "rope_theta": 1e4});
     for (name, changes, says) in [
         ("starcoder2", json!({"hidden_act": "tanh"}), "hidden_act"),
         ("nemotron", json!({"partial_rotary_factor": 1.5}), "partial_rotary_factor"),
-        ("phi3", json!({"rope_scaling": {"type": "longrope", "factor": 2.0}}), "longrope"),
+        ("phi3", json!({"rope_scaling": {"type": "longrope"}}), "short_factor\" is missing"),
+        ("phi4_mini", json!({"original_max_position_embeddings": 9}), "is 8"),
+        (
+            "phi4_mini",
+            json!({"partial_rotary_factor": null, "rope_parameters": whole}),
+            "2 numbers",
+        ),
         ("phi3", json!({"attention_bias": true}), "attention_bias"),
         ("olmoe", json!({"clip_qkv": 8.0}), "clip_qkv"),
         ("olmo2", json!({"hidden_act": "relu"}), "hidden_act"),
@@ -164,6 +230,22 @@ fn what_they_do_not_convert_is_refused_by_name() {
         // Megatron-core would score groups otherwise.
         ("glm4_moe", json!({"n_group": 4, "topk_group": 2}), "scores a group by its two best"),
         ("glm4_moe", json!({"first_k_dense_replace": 4}), "first_k_dense_replace"),
+        ("seed_oss", json!({"attention_out_bias": true}), "attention_out_bias"),
+        ("granite", json!({"logits_scaling": 0.0}), "logits_scaling"),
+        // Megatron-core does not scale the share of one that is chosen to 1.
+        ("minimax_m2", json!({"num_experts_per_tok": 1}), "num_experts_per_tok"),
+        ("minimax_m2", json!({"rotary_dim": 4}), "rotary_dim"),
+        ("minimax_m2", json!({"scoring_func": "softmax"}), "scoring_func"),
+        ("ernie4_5_moe", json!({"moe_norm_min": 0.5}), "moe_norm_min"),
+        ("ernie4_5_moe", json!({"moe_num_shared_experts": 0}), "moe_num_shared_experts"),
+        ("ernie4_5_moe", json!({"moe_layer_start_index": 9}), "no layer has experts"),
+        (
+            "exaone4",
+            json!({"sliding_window_pattern": "LLG", "layer_types": null}),
+            "sliding_window_pattern",
+        ),
+        ("ministral3", json!({"rope_parameters": null}), "\"rope_scaling\" is missing"),
+        ("ministral3", json!({"rope_parameters": plain}), "llama_4_scaling_beta"),
     ] {
         let text = refusal(&changed(name, changes.clone()));
         assert!(text.contains(says), "{name} {changes}: {text}");
@@ -177,4 +259,14 @@ fn tensors_of_another_prediction_are_refused() {
     model.add(Tensor::noise("model.layers.3.eh_proj.weight", &[48, 96]));
     let text = refusal(&model);
     assert!(text.contains("model.layers.3.eh_proj.weight"), "{text}");
+}
+
+/// Null is no window: then all layers rotate, as in EXAONE 4 of 1.2 billion.
+#[test]
+fn layers_without_windows_all_rotate() {
+    let mut model = Model::fixture("exaone4");
+    model.config["sliding_window"] = Value::Null;
+    assert!(refusal(&model).contains("layer_types"));
+    model.config["layer_types"] = json!(vec!["full_attention"; 4]);
+    imports(&model, &json!({"window_size": null, "no_rope_freq": null}));
 }

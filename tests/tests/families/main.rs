@@ -4,6 +4,7 @@ mod first_wave;
 mod gemma;
 mod mistral;
 mod mixtral;
+mod published;
 mod qwen;
 mod qwen3_moe;
 mod round_trip;

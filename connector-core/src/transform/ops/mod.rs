@@ -59,6 +59,7 @@ mod copy;
 mod dequantise;
 mod dims;
 mod matrix;
+mod one;
 mod qkv;
 mod rows;
 #[cfg(test)]
@@ -69,7 +70,7 @@ pub use concat::{concat2, concat3, concat4, merge_fc1, split_fc1, split2, split3
 pub use copy::{duplicate2, duplicate3, rename, same2, same3};
 pub use dequantise::{dequantise_fp8, dequantise_mxfp4};
 pub use matrix::transpose;
+pub use one::{squeeze, unsqueeze};
 pub use qkv::{merge_qkv, merge_qkv_concat, split_qkv, split_qkv_concat};
 pub use rows::{deinterleave_rows, interleave_rows, pad_rows, prune_rows};
-
 pub use vocab::{pad_vocab, prune_vocab};
