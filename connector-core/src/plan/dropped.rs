@@ -69,6 +69,9 @@ impl Plan {
     }
 }
 
+/// A tensor that a step reads, its elements, and the stretches that are read if those are not all.
+type Read = (Input, u64, Option<Vec<(u64, u64)>>);
+
 /// What no step reads of the tensors that steps read in part. `compared` are those that must hold the
 /// same bytes as others.
 pub(super) fn of_sources(
@@ -77,7 +80,7 @@ pub(super) fn of_sources(
     tensors: &[TensorInfo],
     compared: impl Iterator<Item = usize>,
 ) -> Vec<Dropped> {
-    let reads = |step: &Step| -> Vec<(Input, u64, Option<Vec<(u64, u64)>>)> {
+    let reads = |step: &Step| -> Vec<Read> {
         let len = |input: &Input| {
             let tensor = &tensors[input.tensor];
             tensor.elements() / input.index.map_or(1, |_| tensor.shape[0].max(1) as u64)

@@ -73,6 +73,7 @@ impl Transform for Forgets {
         targets: 1,
         kernel: Kernel::Moves(&Forgets),
         inverse: None,
+        each: false,
     };
 }
 
