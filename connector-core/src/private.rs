@@ -73,12 +73,12 @@ pub const fn check_row(operations: &[Operation], sources: usize, targets: usize,
     let operation = &first.over(sources);
     let (mut last, mut i) = (*operation, 0);
     while i < operations.len() {
+        check_each(&operations[i], if i > 0 { last.targets } else { sources });
         if i > 0 {
             let next = operations[i].over(last.targets);
             check_next(&last, &next);
             last = next;
         }
-        check_each(&operations[i]);
         check_not_keyed(&operations[i]);
         i += 1;
     }
@@ -157,19 +157,32 @@ const fn check_next(before: &Operation, next: &Operation) {
     panic!("{}", message.as_str());
 }
 
-/// Refuses `each` of an operation that decides itself how many tensors it takes or gives.
+/// Refuses `each` of an operation that decides itself how many tensors it takes or gives, or where the
+/// tensors are no whole groups.
 #[track_caller]
-const fn check_each(operation: &Operation) {
-    if operation.each && (operation.takes_group() || operation.targets == SPREAD) {
-        let name = Message::EMPTY.text("`").text(operation.name).text("` takes ").takes(operation);
-        let message = name
+const fn check_each(operation: &Operation, given: usize) {
+    if !operation.each {
+        return;
+    }
+    let text = Message::EMPTY.text("`").text(operation.name).text(" each` ");
+    let message = if operation.takes_group() || operation.targets == SPREAD {
+        text.text("does not say how many groups there are: `")
+            .text(operation.name)
+            .text("` takes ")
+            .takes(operation)
             .text(" and gives ")
             .gives(operation)
-            .text(", so that `each` does not say how many groups there are")
             .text(LINE)
-            .text("leave out `each`, or use an operation on single tensors");
-        panic!("{}", message.as_str());
-    }
+            .text("leave out `each`, or use an operation on single tensors")
+    } else if !given.is_multiple_of(operation.sources) {
+        text.text("takes groups of ")
+            .count(operation.sources, "tensor")
+            .text(", but is given ")
+            .number(given)
+    } else {
+        return;
+    };
+    panic!("{}", message.as_str());
 }
 
 /// Refuses an operation that is a row of its own.

@@ -35,8 +35,8 @@ const MAPPING: Mapping = mapping! {
     }
 
     // One block that all layers share.
-    "model.shared" => "decoder.layers.{layer}" {
-        "weight" => "shared.weight" repeat layer,
+    "model.shared" => "decoder.layers.{layer}.shared" repeat layer {
+        ..NORMS,
     }
 
     // A checkpoint has all of these, or none.

@@ -60,6 +60,7 @@ use proc_macro::TokenStream;
 /// | `target_key = "…"`, `= ("…", "…")` | the keys of the tensors that it returns |
 /// | `inverse = path` | the state transform or operation that undoes it; export needs it |
 /// | `when = condition` | the rule applies where the condition holds, see [`mapping!`] |
+/// | `repeat axis { rows }` | the same of all rows inside: one block that all layers share | heads of blocks |
 /// | `optional` | the sources may be absent; then the targets are not produced |
 /// | `stack = axis` | called for each index of an axis that only the sources have; the results become one tensor, the axis first |
 /// | `unstack = axis` | called for each index of the sources' first dimension, which becomes an axis of the targets |
@@ -188,8 +189,8 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 /// | `optional { rows }` | for each index of the heads the sources of all rows inside are there, or none is, but for those of rows that are `optional` themselves | heads of blocks |
 ///
 /// - Keys are patterns, see `connector_core::key`. Both sides of a row capture the same, but for
-///   an axis that is folded; so do the two heads of a block, unless the rows inside fold the
-///   difference. Rows whose keys only have `*` bind them by position.
+///   an axis that is folded or repeated; so do the two heads of a block, unless the rows inside
+///   fold the difference. Rows whose keys only have `*` bind them by position.
 /// - A condition is made of flags of the model's schema and of comparisons of an index with a number
 ///   or a field of the schema, `layer < 3`, `layer >= first_moe`, also with `<=`, `>`, `==` and `!=`;
 ///   the key captures the index. Of comparisons with numbers, or with one field, the compiler knows

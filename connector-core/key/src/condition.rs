@@ -432,21 +432,22 @@ mod tests {
 
     #[test]
     fn a_condition_holds_where_its_terms_do() {
-        let below = Below { text: "layer < 1", axis: "layer", field: "", plus: 1 };
-        let condition = Condition(&[Term::Flag("a"), Term::Below(below), Term::Not, Term::And]);
+        const BELOW: Below = Below { text: "layer < 1", axis: "layer", field: "", plus: 1 };
+        const CONDITION: Condition =
+            Condition(&[Term::Flag("a"), Term::Below(BELOW), Term::Not, Term::And]);
         for (a, first) in [(false, false), (false, true), (true, false), (true, true)] {
             let value = |term: &Term| match term {
                 Term::Flag("a") => Some(a),
-                Term::Below(other) if *other == below => Some(first),
+                Term::Below(other) if *other == BELOW => Some(first),
                 _ => None,
             };
-            assert_eq!(condition.holds(value), Some(a && !first));
-            let truth = condition.truth(&["a", "layer < 1"]).unwrap();
+            assert_eq!(CONDITION.holds(value), Some(a && !first));
+            let truth = CONDITION.truth(&["a", "layer < 1"]).unwrap();
             assert_eq!(truth.holds(u16::from(a) | u16::from(first) << 1), a && !first);
         }
-        assert_eq!(condition.holds(|_| None), None);
+        assert_eq!(CONDITION.holds(|_| None), None);
         assert_eq!(Condition::ALWAYS.holds(|_| None), Some(true));
-        assert_eq!(condition.truth(&["a"]), Err("layer < 1"));
+        assert_eq!(CONDITION.truth(&["a"]), Err("layer < 1"));
     }
 
     #[test]

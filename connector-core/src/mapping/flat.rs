@@ -103,6 +103,7 @@ struct Scope {
     when: Vec<Condition>,
     branches: Vec<BranchId>,
     together: Vec<Together>,
+    repeat: Option<&'static str>,
 }
 
 impl Scope {
@@ -120,6 +121,7 @@ impl Scope {
             source: self.source.join(&block.source),
             target: self.target.join(&block.target),
             when: self.and(block.when),
+            repeat: block.repeat.or(self.repeat),
             ..self.clone()
         };
         if block.optional {
@@ -140,6 +142,7 @@ impl FlatMapping {
             when: Vec::new(),
             branches: Vec::new(),
             together: Vec::new(),
+            repeat: None,
         };
         flat.add(mapping.rows, &top, &mut 0);
         for rules in transforms {
@@ -227,7 +230,10 @@ impl FlatMapping {
         self.rules.extend(rules.iter().map(|rule| FlatRule {
             rule,
             operations: rule.operations.to_vec(),
-            fold: rule.fold,
+            fold: match (rule.fold, scope.repeat) {
+                (Fold::None, Some(axis)) => Fold::Repeat(axis),
+                (fold, _) => fold,
+            },
             possible: true,
             sources: join(scope.source, rule.sources),
             targets: join(scope.target, rule.targets),

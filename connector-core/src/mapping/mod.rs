@@ -146,6 +146,8 @@ pub struct Block {
     pub when: Condition,
     /// Whether the sources of all rows together may be absent, for each index of the heads.
     pub optional: bool,
+    /// An axis of the target's head at each index of which the rows stand: `repeat axis`.
+    pub repeat: Option<&'static str>,
     /// The rows.
     pub rows: &'static [Row],
     /// Where the block is written.

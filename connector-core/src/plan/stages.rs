@@ -4,13 +4,15 @@ use super::{Act, Stage, Work};
 use crate::mapping::FlatRule;
 use crate::transform::{Kernel, Kind, Move, Moves, Numbers, Shape, compose};
 
+/// Two sources, by their numbers, that must hold the same bytes.
+pub(super) type Same = (usize, usize);
+
 /// What operations do over all their calls.
 pub(super) struct Laid {
     /// The types and shapes of the targets.
     pub kinds: Vec<Kind>,
     pub work: Work,
-    /// Pairs of sources that must hold the same bytes.
-    pub equal: Vec<(usize, usize)>,
+    pub equal: Vec<Same>,
 }
 
 /// `calls` are the sources of each, and `wanted` the targets' shapes of one.
@@ -60,7 +62,7 @@ fn stages(
     numbers: &Numbers<'_>,
     sources: &[Kind],
     wanted: Option<&[Shape]>,
-) -> Result<(Vec<Stage>, Vec<(usize, usize)>), Vec<String>> {
+) -> Result<(Vec<Stage>, Vec<Same>), Vec<String>> {
     let mut stages: Vec<Stage> = Vec::with_capacity(rule.operations.len());
     let mut same = Vec::new();
     for (number, operation) in rule.operations.iter().enumerate() {

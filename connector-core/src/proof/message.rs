@@ -123,10 +123,13 @@ impl Message {
         while flag < names.len() {
             if cube.named >> flag & 1 == 1 {
                 self = if begun { self.text(" && ") } else { self };
-                self = match (cube.bits >> flag & 1 == 1, contains(names[flag], b'<')) {
+                self = match (cube.bits >> flag & 1 == 1, position(names[flag], b'<')) {
                     (true, _) => self.text(names[flag]),
-                    (false, false) => self.text("!").text(names[flag]),
-                    (false, true) => self.text("!(").text(names[flag]).text(")"),
+                    (false, None) => self.text("!").text(names[flag]),
+                    (false, Some(at)) => {
+                        let (axis, bound) = names[flag].split_at(at);
+                        self.text(axis).text(">=").text(bound.split_at(1).1)
+                    }
                 };
                 begun = true;
             }
@@ -194,15 +197,15 @@ impl Message {
     }
 }
 
-pub(super) const fn contains(text: &str, byte: u8) -> bool {
+pub(super) const fn position(text: &str, byte: u8) -> Option<usize> {
     let (bytes, mut i) = (text.as_bytes(), 0);
     while i < bytes.len() {
         if bytes[i] == byte {
-            return true;
+            return Some(i);
         }
         i += 1;
     }
-    false
+    None
 }
 
 #[cfg(test)]
@@ -242,6 +245,8 @@ mod tests {
         ] {
             assert_eq!(Message::EMPTY.condition(truth, &["tied", "bias"]).as_str(), want);
         }
+        let from = Message::EMPTY.condition(tied.not().and(bias), &["layer < 3", "layer < n + 1"]);
+        assert_eq!(from.as_str(), "layer >= 3 && layer < n + 1");
         assert_eq!(Message::EMPTY.names(&["tied", "bias"]).as_str(), "`tied`, `bias`");
     }
 }

@@ -3,7 +3,7 @@
 
 use super::finding::Finding;
 use super::flat::{Key, Role};
-use super::message::{Message, contains};
+use super::message::{Message, position};
 use super::near::whole;
 use super::{Proof, Side, same_place};
 use crate::Location;
@@ -139,7 +139,7 @@ impl<const N: usize> Proof<'_, N> {
     const fn unknown_flag(&self, text: Message, flag: &str) -> Message {
         let names = self.flags.names();
         let model = self.schema(Side::Model);
-        if contains(flag, b'<') {
+        if position(flag, b'<').is_some() {
             let text = text.text("`").text(flag).text("` compares an axis of `").text(model.model);
             let text = text.text("` with a number or with one of its fields").text(LINE);
             let text = text.text("its axes are ").names(model.axes);

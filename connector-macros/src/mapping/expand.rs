@@ -9,6 +9,7 @@ use crate::operation::{self, Said};
 use crate::pattern::{Chosen, Key, combinations, distinct, expand_all, keys};
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
+use syn::ext::IdentExt;
 use syn::{Attribute, LitStr, Path};
 
 /// Turns rows as they are written into rows of the core.
@@ -107,6 +108,7 @@ impl<'a> Expansion<'a> {
                     target: #private::Pattern::EMPTY,
                     when: #when,
                     optional: false,
+                    repeat: ::core::option::Option::None,
                     rows: &[#(#inside),*],
                     at: #at,
                 })
@@ -206,6 +208,13 @@ impl<'a> Expansion<'a> {
         let Some(combinations) = combinations(&heads, &scope.chosen, errors) else { return };
         let (when, optional) = (block.when.expand(private), block.optional);
         let at = core_path::location(private, block.source.span());
+        let repeat = match &block.repeat {
+            Some(axis) => {
+                let axis = axis.unraw().to_string();
+                quote!(::core::option::Option::Some(#axis))
+            }
+            None => quote!(::core::option::Option::None),
+        };
         for chosen in combinations {
             // A head may be empty: the rows inside then have their whole keys.
             let [source, target] = heads.each_ref().map(|literal| match literal.value().as_str() {
@@ -216,7 +225,7 @@ impl<'a> Expansion<'a> {
             let mut inner = scope.clone();
             inner.chosen = chosen;
             let (head, other) = (source.as_slice(), target.as_slice());
-            errors.ok(inner.folds.enter(&block.rows, head, other));
+            errors.ok(inner.folds.enter(block, head, other));
             let pattern = |key: Option<Key>| match key {
                 Some(key) => key.expand(private),
                 None => quote!(#private::Pattern::EMPTY),
@@ -229,6 +238,7 @@ impl<'a> Expansion<'a> {
                     target: #target,
                     when: #when,
                     optional: #optional,
+                    repeat: #repeat,
                     rows: &[#(#inside),*],
                     at: #at,
                 })

@@ -1,4 +1,4 @@
-use super::parse::{Entry, RuleRow};
+use super::parse::{BlockRow, Entry, RuleRow};
 use crate::captures::{Captured, Place, agree, all, disagreement, extra, is_name, without};
 use crate::fold::{Fold, Written};
 use crate::pattern::{Key, KeySpan};
@@ -23,8 +23,20 @@ enum Open {
 
 impl FoldScope {
     /// Goes into a block; an error if its heads do not fit and no row inside makes it good.
-    pub fn enter(&mut self, rows: &[Entry], source: &[Key], target: &[Key]) -> syn::Result<()> {
-        let (from, to) = (all(source).concat(), all(target).concat());
+    pub fn enter(&mut self, block: &BlockRow, source: &[Key], target: &[Key]) -> syn::Result<()> {
+        let (mut from, to) = (all(source).concat(), all(target).concat());
+        if let Some(axis) = &block.repeat {
+            absent(from_ref(&from), &self.sources, axis, "the source has", "repeat")?;
+            if !to.contains(&axis.to_string()) {
+                let message = format!(
+                    "there is no `{{{axis}}}` in the head of the target: the rows stand at each index \
+                     of an axis there"
+                );
+                return Err(syn::Error::new(axis.span(), message));
+            }
+            // To the rows inside both heads have it.
+            add(&mut from, vec![axis.to_string()]);
+        }
         let fit = agree(from_ref(&from), from_ref(&to));
         add(&mut self.sources, from);
         add(&mut self.targets, to);
@@ -38,7 +50,7 @@ impl FoldScope {
         }
         let open = extra(from, to).map(Open::Sources);
         let open = open.or_else(|| extra(to, from).map(Open::Targets));
-        self.open = open.filter(|open| rows.iter().any(|row| may_close(row, open)));
+        self.open = open.filter(|open| block.rows.iter().any(|row| may_close(row, open)));
         match self.open {
             Some(_) => Ok(()),
             None => Err(disagreement(Place::Block, source, target)),

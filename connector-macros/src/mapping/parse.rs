@@ -84,12 +84,13 @@ pub struct EqualRow {
     pub extent: Extent,
 }
 
-/// `"prefix" => "prefix" [when flags] [optional] { rows }`
+/// `"prefix" => "prefix" [repeat axis] [when flags] [optional] { rows }`
 pub struct BlockRow {
     pub source: LitStr,
     pub target: LitStr,
     pub when: Condition,
     pub optional: bool,
+    pub repeat: Option<Ident>,
     pub rows: Vec<Entry>,
     pub extent: Extent,
 }
@@ -266,14 +267,20 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         let message = "a block has one prefix on each side";
         return Err(syn::Error::new(sources[0].span(), message));
     };
-    for word in suffix.words.iter().filter(|word| *word != "when" && *word != "optional") {
-        let message =
-            format!("`{word}` belongs to the rows inside; a block takes `when` and `optional`");
+    let of_rows = |word: &&Ident| !["repeat", "when", "optional"].iter().any(|of| *word == of);
+    for word in suffix.words.iter().filter(of_rows) {
+        let message = format!(
+            "`{word}` belongs to the rows inside; a block takes `repeat`, `when` and `optional`"
+        );
         errors.at(word.span(), message);
     }
     let (source, target) = (source.clone(), target.clone());
     let (when, optional) = (suffix.when.unwrap_or_default(), suffix.optional);
-    Ok(Entry::Block(BlockRow { source, target, when, optional, rows, extent }))
+    let repeat = match suffix.fold {
+        Some(Written::Repeat(axis)) => Some(axis),
+        _ => None,
+    };
+    Ok(Entry::Block(BlockRow { source, target, when, optional, repeat, rows, extent }))
 }
 
 /// What follows the left key of a comparison.

@@ -348,6 +348,8 @@ right! {
     }
 }
 
+const SHARED: Mapping = mapping! { ("q", "k") => "qk" via ops::merge_fc1 };
+
 right! {
     /// One block that all layers share.
     one_for_all_layers, Shared, "Shared",
@@ -359,9 +361,9 @@ right! {
         "d.{layer}.own": [4];
     },
     {
-        "shared" => "d.{layer}" {
-            "w" => "w" repeat layer,
-            ("q", "k") => "qk" via ops::merge_fc1 repeat layer,
+        "shared" => "d.{layer}" repeat layer {
+            "w" => "w",
+            ..SHARED,
         }
         "m.{layer}.own" => "d.{layer}.own",
     }

@@ -149,8 +149,7 @@ wrong! {
     an_index_below_zero: { "embed" => "embed", "head" => "head", "m.{layer}.fc" => "d.{layer}.fc",
             "m.{layer}.e.{e}.fc" => "d.{layer}.weight{e}", "m.{layer}.norm" => "d.{layer}.norm"
             when layer < 1, "m.{layer - 2}.norm" => "d.{layer}.norm" when layer != 0 } =>
-        ["rule d.1.norm: m.{layer - 2}.norm needs a capture or a number that is not there",
-         "unused-tensor m.1.norm"];
+        ["rule d.1.norm: m.{layer - 2}.norm needs a capture or a number that is not there"];
     an_unknown_flag_of_an_ignore: { ..ROWS, ignore "x" when meo } => ["rule x: `meo` is not"];
     an_unknown_flag_of_an_equal: { ..ROWS, "a" == "b" when meo } => ["rule a: `meo` is not"];
     an_unknown_number_in_a_source: { "embed" => "embed", "head" => "head",
