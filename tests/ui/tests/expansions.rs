@@ -4,7 +4,7 @@ use connector_core::key::{Condition, Pattern, Term};
 use connector_core::mapping::{Fold, Mapping, Row, Rule};
 use connector_core::schema::{Model, ParamSchema};
 use connector_core::transform::{Class, Kernel, Operation, SPREAD, StateTransform, Transform};
-use connector_core::{Tensor, TransformCtx, mapping, ops, param_schema, state_transform};
+use connector_core::{Tensor, mapping, ops, param_schema, state_transform};
 
 type Result<T> = std::result::Result<T, std::fmt::Error>;
 
@@ -104,7 +104,7 @@ fn a_schema_is_evaluated_under_a_config() {
     optional,
     reads = "model.scale",
 )]
-fn combine_qk(ctx: &TransformCtx<'_>, q: Tensor, _k: Tensor) -> Tensor {
+fn combine_qk(ctx: &connector_core::transform::TransformCtx, q: Tensor, _k: Tensor) -> Tensor {
     let _scale = ctx.read("model.scale");
     q
 }
