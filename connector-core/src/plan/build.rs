@@ -59,7 +59,10 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
     let ignored = builder.leave_out(&ignore);
 
     match (request.instance, request.mapping.direction) {
-        (Some(instance), Direction::Import) => targets::build(&mut builder, instance)?,
+        (Some(instance), Direction::Import) => {
+            targets::build(&mut builder, instance)?;
+            sources::read_twice(&mut builder);
+        }
         (Some(instance), Direction::Export) => origins::build(&mut builder, instance)?,
         (None, _) => sources::build(&mut builder),
     }

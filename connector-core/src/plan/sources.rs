@@ -157,10 +157,10 @@ fn written_twice(builder: &mut Builder<'_>) {
     }
 }
 
-/// Two rules whose patterns overlap and so read one tensor: `mlp.*.down_proj` for the experts and
-/// the shared experts. Without a schema nothing says which of the two outputs is wanted. Two rules
-/// that have the same pattern mean it.
-fn read_twice(builder: &mut Builder<'_>) {
+/// Two rules that read one tensor: because their patterns overlap, `mlp.*.down_proj` for the experts and
+/// the shared experts, or because under this config both of two parameters exist that should exclude each
+/// other. Without a schema two rules that have the same pattern mean it.
+pub(super) fn read_twice(builder: &mut Builder<'_>) {
     let mut seen: HashMap<usize, usize> = HashMap::new();
     let mut overlaps = Vec::new();
     for step in &builder.steps {
@@ -174,7 +174,8 @@ fn read_twice(builder: &mut Builder<'_>) {
     for (tensor, first, second) in overlaps {
         let name = &builder.tensor(tensor).name;
         let reads = |rule| builder.rule(rule).sources.iter().filter(|source| source.matches(name));
-        if !reads(first).any(|source| reads(second).any(|other| other == source)) {
+        let same = || reads(first).any(|source| reads(second).any(|other| other == source));
+        if builder.request.instance.is_some() || !same() {
             ambiguous(builder, Problem::ReadTwice, name, first, second);
         }
     }

@@ -18,6 +18,8 @@ mod index;
 mod meet;
 mod message;
 mod missing;
+#[cfg(test)]
+mod mutations;
 mod near;
 mod producers;
 mod readers;

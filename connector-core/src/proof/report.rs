@@ -79,7 +79,12 @@ impl<const N: usize> Proof<'_, N> {
 
     /// Adds what is wrong with a row and what to do; where the row is, if the compiler points
     /// elsewhere.
-    const fn describe(&self, text: Message, finding: Finding, elsewhere: bool) -> Message {
+    pub(super) const fn describe(
+        &self,
+        text: Message,
+        finding: Finding,
+        elsewhere: bool,
+    ) -> Message {
         let Some(number) = finding.key() else { return text };
         let key = &self.flat.keys[number];
         let text = match finding {

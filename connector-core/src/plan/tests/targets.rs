@@ -356,3 +356,21 @@ fn a_parameter_without_a_name_is_refused() {
         &["rule d.{layer}: its name needs an axis or a field that the schema does not"],
     );
 }
+
+param_schema! {
+    /// A norm of one of two kinds, which nothing says exclude each other.
+    TwoNorms(c: Sizes) {
+        flag dense = c.layers > 0;
+        flag sparse = c.layers > 1;
+        "dense.norm": [4] if dense;
+        "sparse.norm": [4] if sparse;
+    }
+}
+
+#[test]
+fn parameters_that_exist_together_have_no_source_in_common() {
+    const ROWS: Mapping = mapping! { "norm" => "dense.norm", "norm" => "sparse.norm" };
+    let planned = |layers| plan::<TwoNorms>(&Sizes::new(layers, 0, 0), ROWS, &["norm: 4"]);
+    assert_eq!(planned(1).makes(), ["dense.norm <- norm"]);
+    begin(&planned(2).refused(), &["ambiguous norm: by the rule here and by the rule at "]);
+}
