@@ -4,6 +4,7 @@
 use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
+use connector_core::testing::prove_lossless;
 use connector_core::{
     Error, Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema,
 };
@@ -145,6 +146,7 @@ macro_rules! right {
             #[test]
             fn comes_back() {
                 super::comes_back($architecture, tensors(&[$($tensor),*]));
+                prove_lossless::<HfHard>(&config()).unwrap();
             }
         }
     };
