@@ -48,6 +48,8 @@ pub enum FindingKind {
     Dtype,
     /// Two tensors that must hold the same bytes and do not.
     Unequal,
+    /// Numbers of a tensor that go nowhere.
+    Lost,
     /// A rule that cannot be carried out: an unknown flag, a missing number.
     Rule,
     /// Memory or disk that does not suffice.

@@ -12,7 +12,7 @@ use crate::Cancel;
 use crate::checkpoint::Flavor;
 use crate::connector::cache::{Cache, Cached, Entry};
 use crate::connector::{Direction, Planned, Record};
-use crate::engine::Loss;
+use crate::engine::{Loss, NotZero};
 use crate::plan::{PlanOptions, group_keys};
 use crate::store::{self, Overwrite, Staging, check_separate};
 use serde_json::{Value, json};
@@ -222,6 +222,7 @@ fn show_done(page: &mut Page, output: &Path, publish: &Publish, planned: &Planne
         page.more(HASHES);
     }
     show_losses(page, record);
+    show_dropped(page, record);
     let next = match planned.direction() {
         Direction::Import => imported(planned).into(),
         Direction::Export => exported(output, planned),
@@ -295,6 +296,20 @@ fn exported(output: &Path, planned: &Planned) -> String {
          reads Hugging Face directories: vLLM, SGLang, llama.cpp's converter",
         output.display()
     )
+}
+
+/// Rows of padding that are not zero and were not written.
+fn show_dropped(page: &mut Page, record: &Record) {
+    for (name, NotZero { dropped, not_zero, largest, .. }) in &record.dropped {
+        let rows = record.plan.dropped.iter().find(|rows| rows.keys == *name);
+        let rows = rows.map_or(String::new(), |rows| format!("{} of ", rows.rows));
+        let largest = largest.map_or(String::new(), |value| format!(", the largest {value}"));
+        let line = format!(
+            "{rows}{name} pad the vocabulary and are not written: {not_zero} of {dropped} elements \
+             are not zero{largest} (--keep-vocab-padding writes them)"
+        );
+        page.styled_field("dropped", WARNING, &line);
+    }
 }
 
 /// What a cast changed beyond rounding.

@@ -5,7 +5,7 @@ use super::text::{self, JOINED};
 use crate::checkpoint::{HfCheckpoint, MegatronCheckpoint};
 use crate::connector::{Direction, Planned, Registration};
 use crate::key::Pattern;
-use crate::plan::{IgnoredBy, Plan, PlanOptions, Summary};
+use crate::plan::{DroppedRows, IgnoredBy, Plan, PlanOptions, Summary};
 use crate::store::{Dtype, Source, TensorInfo};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -134,6 +134,10 @@ pub(super) fn show_plan(page: &mut Page, planned: &Planned, summary: &Summary) {
     }
     for keys in summary.compared.iter().take(MOST) {
         page.more(&format!("{keys} repeats another tensor and is only compared"));
+    }
+    for rows in summary.dropped.iter().take(MOST) {
+        let DroppedRows { keys, rows, operation, at, .. } = rows;
+        page.more(&format!("{operation} leaves out {rows} of {keys} ({at})"));
     }
     if summary.casts > 0 {
         page.field("cast", &casts(plan, what).join(", "));

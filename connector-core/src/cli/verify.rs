@@ -100,6 +100,7 @@ fn show(
             "bytes": verification.bytes,
             "casts": verification.casts,
             "padded": verification.padded,
+            "dropped": verification.dropped,
             "left_out": verification.left_out,
             "differences": differences,
             "findings": refused,
@@ -108,13 +109,22 @@ fn show(
 }
 
 fn show_equal(page: &mut Page, verification: &Verification) {
-    let Verification { equal, bytes, casts, padded, left_out, .. } = verification;
+    let Verification { equal, bytes, casts, padded, dropped, left_out, .. } = verification;
     let style = if verification.is_equal() { GOOD } else { super::style::PLAIN };
     let tensors = text::count(*equal, "tensor");
     page.styled_field("equal", style, &format!("{tensors}, {}, bit for bit", text::bytes(*bytes)));
     for cast in casts {
         let tensors = text::count(cast.tensors, "tensor");
         page.more(&format!("{tensors} after the cast {} → {}", cast.from, cast.to));
+    }
+    for (key, count) in dropped {
+        page.more(&format!(
+            "the padding of {key} is left out, of which {} not zero",
+            match count {
+                1 => "1 element is".into(),
+                _ => format!("{count} elements are"),
+            }
+        ));
     }
     if !padded.is_empty() {
         page.more(&format!("the padding of {} is zeros", text::some(padded, MOST)));

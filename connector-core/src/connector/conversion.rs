@@ -8,7 +8,7 @@ use crate::base::{Cancel, json};
 use crate::checkpoint::safetensors::OutputTensor;
 use crate::checkpoint::{Container, Layout, Tensors};
 use crate::connector::checked;
-use crate::engine::{self, Context, Done, EngineOptions, Job, Prepared, Progress};
+use crate::engine::{self, Context, Done, EngineOptions, Job, NotZero, Prepared, Progress};
 use crate::plan::{Finding, FindingKind, Output, Plan};
 use crate::store::failpoint::failpoint;
 use crate::store::{
@@ -84,8 +84,15 @@ impl Conversion {
     }
 
     /// The checks that need the disk: that nothing overlaps, that there is room, that tensors
-    /// which must be equal are. Nothing has been written.
-    pub fn check(&self, input: &Path, source: &dyn Source, target: &Target<'_>) -> Result<()> {
+    /// which must be equal are, that no number is lost. Nothing has been written. Returns what it is
+    /// of the padding of a vocabulary that is not zero and left out, by the number in
+    /// [`Plan::dropped`].
+    pub fn check(
+        &self,
+        input: &Path,
+        source: &dyn Source,
+        target: &Target<'_>,
+    ) -> Result<Vec<(usize, NotZero)>> {
         stage!("check");
         check_separate(input, target.output)?;
         // The files themselves may be links to elsewhere, as in a hub cache.
@@ -103,16 +110,38 @@ impl Conversion {
                 problem,
             )]));
         }
-        self.check_equal(source, target.cancel)
+        self.check_values(source, target.cancel)
     }
 
-    /// Compares the tensors that must be equal.
-    pub fn check_equal(&self, source: &dyn Source, cancel: &Cancel) -> Result<()> {
-        if self.plan.equal.is_empty() {
-            return Ok(());
+    /// Compares the tensors that must be equal, and looks at what goes nowhere, as
+    /// [`check`](Self::check) does.
+    pub fn check_values(
+        &self,
+        source: &dyn Source,
+        cancel: &Cancel,
+    ) -> Result<Vec<(usize, NotZero)>> {
+        let plan = &self.plan;
+        if !plan.equal.is_empty() {
+            checked(source, (self.threads, cancel), |source| {
+                Ok(engine::check_equal(plan, source, &self.prepared, cancel)?)
+            })?;
         }
+        let tensors = source.tensors();
+        let look = |source: &dyn Source| {
+            engine::not_zero(plan, tensors, &engine::read_from(source), cancel)
+        };
+        let may_go = |(number, _): &(usize, NotZero)| plan.is_vocab_padding(&plan.dropped[*number]);
+        let found = look(source)?;
+        if found.iter().all(may_go) {
+            return Ok(found);
+        }
+        // Only now are checksums worth reading the rest of what they are of.
         checked(source, (self.threads, cancel), |source| {
-            Ok(engine::check_equal(&self.plan, source, &self.prepared, cancel)?)
+            let found = look(source)?;
+            let lost = found.iter().filter(|found| !may_go(found));
+            let findings: Vec<Finding> =
+                lost.map(|(number, lost)| engine::lost(plan, tensors, *number, lost)).collect();
+            if findings.is_empty() { Ok(found) } else { Err(Error::refused(findings)) }
         })
     }
 
@@ -127,7 +156,8 @@ impl Conversion {
         convert: impl FnOnce(&Job<'_>) -> Result<Done>,
         finish: impl FnOnce(&Path, &mut Record) -> Result<()>,
     ) -> Result<(Record, Done)> {
-        self.check(input, source, target)?;
+        let left_out = self.check(input, source, target)?;
+        record.add_left_out(&self.plan, source.tensors(), left_out);
         let staging = Staging::begin(target.output, target.overwrite)?.sync(target.sync);
         let weights = staging.path().join(target.weights);
         fs::create_dir_all(&weights).map_err(store::Error::io("create", &weights))?;

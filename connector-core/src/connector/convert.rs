@@ -162,7 +162,7 @@ impl PlannedConvert {
         let output = output.as_ref();
         Staging::check(output, self.options.overwrite)?;
         let (path, source) = (self.checkpoint.path(), self.checkpoint.source());
-        self.conversion.check(path, source, &self.target(output, &NoProgress))
+        self.conversion.check(path, source, &self.target(output, &NoProgress)).map(drop)
     }
 
     /// Runs the conversion into the new directory `output`, and returns what its `conversion.json`

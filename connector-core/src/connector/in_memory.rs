@@ -3,6 +3,7 @@
 use super::Planned;
 use crate::base::parallel;
 use crate::connector::checked;
+use crate::engine::NotZero;
 use crate::{Error, Result, Tensor, engine};
 use std::collections::BTreeMap;
 
@@ -16,8 +17,17 @@ impl Planned {
     /// if tensors differ that must be equal, or candle has not the type of one;
     /// [`Damaged`](crate::checkpoint::Error::Damaged); [`Io`](crate::store::Error::Io).
     pub fn in_memory(&self) -> Result<BTreeMap<String, Tensor>> {
-        self.check_equal()?;
         let (plan, source, context) = (self.plan(), self.source(), self.context());
+        for (number, lost) in self.check_values()? {
+            let NotZero { dropped, not_zero, .. } = lost;
+            let tensor = &source.tensors()[plan.dropped[number].tensor].name;
+            tracing::warn!(
+                tensor,
+                dropped,
+                not_zero,
+                "rows of padding that are not zero stay behind"
+            );
+        }
         let made = checked(source, (parallel::cores(), self.cancel()), |source| {
             let fetch = |input| {
                 self.cancel().check()?;

@@ -10,7 +10,7 @@ use crate::checkpoint::{
     CONFIG_JSON, Container, FieldReport, Flavor, HfCheckpoint, MegatronCheckpoint, Sidecar,
     Sidecars, look,
 };
-use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, Progress};
+use crate::engine::{self, Bound, Context, EngineOptions, NoProgress, NotZero, Progress};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request};
 use crate::schema::Instance;
@@ -297,7 +297,8 @@ impl Planned {
     }
 
     /// Checks all that can be checked before the first write: that `output` may be written, that
-    /// it is apart from the source, that there is room, that tensors which must be equal are.
+    /// it is apart from the source, that there is room, that tensors which must be equal are, that no
+    /// number is lost.
     /// [`run`](Self::run) does so too.
     ///
     /// # Errors
@@ -311,7 +312,8 @@ impl Planned {
     /// [`check`](Self::check), whatever lies at `output`.
     pub(super) fn check_over(&self, output: &Path) -> Result<()> {
         let target = self.target(output, &NoProgress);
-        self.conversion.check(self.path(), self.source(), &target).map_err(self.named())
+        let checked = self.conversion.check(self.path(), self.source(), &target);
+        checked.map(drop).map_err(self.named())
     }
 
     /// Converts into the new directory `output`, and returns what its `conversion.json` says.
@@ -415,9 +417,9 @@ impl Planned {
         &self.work.cancel
     }
 
-    /// Compares the tensors that must be equal.
-    pub(super) fn check_equal(&self) -> Result<()> {
-        self.conversion.check_equal(self.source(), &self.work.cancel).map_err(self.named())
+    /// Compares the tensors that must be equal, and looks at what goes nowhere.
+    pub(super) fn check_values(&self) -> Result<Vec<(usize, NotZero)>> {
+        self.conversion.check_values(self.source(), &self.work.cancel).map_err(self.named())
     }
 
     /// What user functions may ask.

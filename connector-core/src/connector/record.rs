@@ -1,9 +1,9 @@
 use super::{Direction, Experts, Registration};
 use crate::Result;
 use crate::checkpoint::FieldReport;
-use crate::engine::{Done, Loss};
+use crate::engine::{Done, Loss, NotZero};
 use crate::plan::{Plan, PlanOptions, Summary};
-use crate::store::Source;
+use crate::store::{Source, TensorInfo};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -47,6 +47,9 @@ pub struct Record {
     pub config: FieldReport,
     /// What casts lost, by tensor; absent tensors lost nothing beyond rounding.
     pub losses: BTreeMap<String, Loss>,
+    /// What was not zero of the padding of a vocabulary that an export leaves out, by tensor.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped: BTreeMap<String, NotZero>,
     /// The files of tensors that were written.
     pub weights: Vec<FileRecord>,
     /// The other files that were copied from the source.
@@ -188,10 +191,21 @@ impl Record {
             plan: plan.summary(tensors),
             config,
             losses: BTreeMap::new(),
+            dropped: BTreeMap::new(),
             weights: Vec::new(),
             copied: Vec::new(),
             hashes: BTreeMap::new(),
         })
+    }
+
+    pub(super) fn add_left_out(
+        &mut self,
+        plan: &Plan,
+        tensors: &[TensorInfo],
+        left_out: Vec<(usize, NotZero)>,
+    ) {
+        let name = |number: usize| tensors[plan.dropped[number].tensor].name.clone();
+        self.dropped.extend(left_out.into_iter().map(|(number, lost)| (name(number), lost)));
     }
 
     pub(super) fn add_losses(&mut self, plan: &Plan, done: &Done) {

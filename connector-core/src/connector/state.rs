@@ -1,5 +1,6 @@
 //! Conversion in memory, on tensors.
 
+use crate::base::Cancel;
 use crate::engine::{self, Context, from_candle_dtype};
 use crate::mapping::{Direction, FlatMapping, Mapping, Rule};
 use crate::plan::{Finding, FindingKind, Plan, PlanOptions, Request, group_keys};
@@ -163,6 +164,7 @@ pub(crate) fn convert(
         device: &device,
     };
     check_equal(&plan, &infos, &tensors)?;
+    check_dropped(&plan, &infos, &tensors)?;
     let made = engine::run_in_memory(&plan, &infos, &engine::among(&tensors), &context)?;
     if target.instance.is_none() && !target.tensors.is_empty() {
         check_wanted(&made, &target.tensors)?;
@@ -191,6 +193,15 @@ fn check_equal(plan: &Plan, infos: &[TensorInfo], tensors: &[Tensor]) -> Result<
             findings.push(finding.note(format!("{differ} elements differ")).rule(equal.at));
         }
     }
+    if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
+}
+
+/// Passes if what the plan drops is zero, or the padding of a vocabulary.
+fn check_dropped(plan: &Plan, infos: &[TensorInfo], tensors: &[Tensor]) -> Result<()> {
+    let found = engine::not_zero(plan, infos, &engine::read_among(tensors), &Cancel::default())?;
+    let lost = found.iter().filter(|(number, _)| !plan.is_vocab_padding(&plan.dropped[*number]));
+    let findings: Vec<Finding> =
+        lost.map(|(number, lost)| engine::lost(plan, infos, *number, lost)).collect();
     if findings.is_empty() { Ok(()) } else { Err(Error::refused(findings)) }
 }
 

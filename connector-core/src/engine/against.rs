@@ -2,6 +2,7 @@ use super::cast::cast;
 use crate::engine::Result;
 use crate::plan::{Plan, Work};
 use crate::store::{self, Dtype, FileId, Sink, Source, TensorInfo, read_elements};
+use crate::transform::gaps;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::PathBuf;
@@ -59,7 +60,7 @@ impl<'a> Against<'a> {
             if self.outputs[output].tensor.is_none() {
                 continue;
             }
-            let gaps = gaps(plan, output);
+            let gaps = padding(plan, output);
             let dtype = plan.outputs[output].dtype;
             for (from, len) in &gaps {
                 let (start, len) = (from * dtype.bits() / 8, len * dtype.bits() / 8);
@@ -167,7 +168,7 @@ impl Sink for Against<'_> {
 }
 
 /// The runs of elements of an output that no move reaches: first element and length.
-fn gaps(plan: &Plan, output: usize) -> Vec<(u64, u64)> {
+fn padding(plan: &Plan, output: usize) -> Vec<(u64, u64)> {
     let Some(elements) = plan.outputs[output].elements() else { return Vec::new() };
     let step = &plan.steps[plan.outputs[output].step];
     let (Work::Moves(moves), Some(target)) =
@@ -179,15 +180,5 @@ fn gaps(plan: &Plan, output: usize) -> Vec<(u64, u64)> {
     if moves().map(|m| m.elements()).sum::<u64>() >= elements {
         return Vec::new();
     }
-    let mut runs: Vec<(u64, u64)> =
-        moves().flat_map(|m| m.runs()).map(|(_, to, len)| (to, len)).collect();
-    runs.sort_unstable();
-    let (mut gaps, mut at) = (Vec::new(), 0);
-    for (to, len) in runs.into_iter().chain([(elements, 0)]) {
-        if to > at {
-            gaps.push((at, to - at));
-        }
-        at = at.max(to + len);
-    }
-    gaps
+    gaps(moves().flat_map(|m| m.runs()).map(|(_, to, len)| (to, len)).collect(), elements)
 }

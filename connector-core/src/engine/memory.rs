@@ -1,5 +1,5 @@
 use super::Context;
-use super::function::{apply, does_not_fit};
+use super::function::{apply, does_not_fit, tensor_bytes};
 use crate::engine::{Error, Result};
 use crate::plan::{Input, Plan, Work};
 use crate::store::TensorInfo;
@@ -14,6 +14,18 @@ pub(crate) fn among(tensors: &[Tensor]) -> impl Fn(Input) -> Result<Tensor> {
     |input| match input.index {
         Some(index) => tensors[input.tensor].get(index).map_err(Error::candle),
         None => Ok(tensors[input.tensor].clone()),
+    }
+}
+
+/// Reads elements of tensors that are in memory.
+pub(crate) fn read_among(tensors: &[Tensor]) -> impl Fn(usize, u64, u64, &mut [u8]) -> Result<()> {
+    |tensor, from, len, bytes| {
+        let all = tensors[tensor].flatten_all();
+        let part = all.and_then(|all| all.narrow(0, from as usize, len as usize));
+        tensor_bytes(&part.map_err(Error::candle)?, |part| {
+            bytes.copy_from_slice(part);
+            Ok(())
+        })
     }
 }
 

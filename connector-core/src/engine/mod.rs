@@ -11,6 +11,7 @@ mod cast;
 mod compare;
 mod copy;
 mod direct;
+mod dropped;
 mod error;
 mod extents;
 mod flush;
@@ -26,6 +27,8 @@ mod whole;
 pub use crate::base::{NoProgress, Progress};
 pub(crate) use against::{Against, Mismatch};
 pub use cast::{Loss, cast};
+pub use dropped::NotZero;
+pub(crate) use dropped::{lost, not_zero, read_from};
 pub use error::{Error, Result};
 pub(crate) use extents::origins;
 pub(crate) use prepare::Prepared;
@@ -34,7 +37,7 @@ pub(crate) use put::put;
 #[cfg(feature = "candle")]
 pub(crate) use {
     function::{from_candle_dtype, probe, read_input, read_tensor, tensor_bytes, to_candle_dtype},
-    memory::{among, run_in_memory, run_step},
+    memory::{among, read_among, run_in_memory, run_step},
 };
 
 use direct::{DirectSink, DirectSource};

@@ -1,9 +1,11 @@
 use super::Job;
 use super::cast::{Tally, cast};
+use super::dropped::{ReadElements, read_from};
+use crate::base::Cancel;
 use crate::base::stage::stage;
 use crate::engine::Result;
 use crate::plan::{Act, Input, Plan, Stage, Work};
-use crate::store::{self, Source, TensorInfo, landings, read_elements};
+use crate::store::{TensorInfo, landings};
 use crate::transform::{Kind, Move};
 
 /// Runs a step in memory: one of many short moves (a transpose, interleaved rows), or one that
@@ -26,41 +28,52 @@ fn compute(
 ) -> Result<()> {
     let Job { plan, source, .. } = *job;
     let step = &plan.steps[number];
+    let (tensors, read) = (source.tensors(), read_from(source));
     for (call, inputs) in step.inputs.chunks(step.inputs.len() / calls.max(1)).enumerate() {
-        job.cancel.check()?;
-        let mut kinds: Vec<Kind> = inputs
-            .iter()
-            .map(|&input| {
-                let tensor = &source.tensors()[input.tensor];
-                let skip = usize::from(input.index.is_some());
-                (tensor.dtype, tensor.shape.get(skip..).unwrap_or_default().to_vec())
-            })
-            .collect();
-        let inputs = inputs.iter().map(|&input| read_input(source, input));
-        let mut bytes = inputs.collect::<store::Result<Vec<Vec<u8>>>>()?;
-        for Stage { act, results } in stages {
-            job.cancel.check()?;
-            let given: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
-            bytes = match act {
-                Act::Compute(operation) => {
-                    // Of each group one comes out.
-                    let arity = (given.len() / results.len().max(1)).max(1);
-                    let groups = kinds.chunks(arity).zip(given.chunks(arity));
-                    groups.map(|(kinds, given)| operation.run(kinds, given)).collect()
-                }
-                Act::Moves(moves) => {
-                    let made = results.iter().enumerate();
-                    made.map(|(target, kind)| moved(moves, target, &given, kind)).collect()
-                }
-            };
-            kinds.clone_from(results);
-        }
+        let bytes = staged(tensors, inputs, stages, &read, job.cancel)?;
         for (&output, bytes) in step.outputs.iter().zip(&bytes) {
             let elements = plan.outputs[output].elements().unwrap_or(0) / calls.max(1) as u64;
             write_part(job, output, call as u64 * elements, bytes, tally)?;
         }
     }
     Ok(())
+}
+
+/// What comes out of `stages`, one after the other.
+pub(super) fn staged(
+    tensors: &[TensorInfo],
+    inputs: &[Input],
+    stages: &[Stage],
+    read: &ReadElements<'_>,
+    cancel: &Cancel,
+) -> Result<Vec<Vec<u8>>> {
+    let kind = |input: &Input| {
+        let tensor = &tensors[input.tensor];
+        let skip = usize::from(input.index.is_some());
+        (tensor.dtype, tensor.shape.get(skip..).unwrap_or_default().to_vec())
+    };
+    let mut kinds: Vec<Kind> = inputs.iter().map(kind).collect();
+    cancel.check()?;
+    let inputs = inputs.iter().map(|&input| read_input(tensors, input, read));
+    let mut bytes = inputs.collect::<Result<Vec<Vec<u8>>>>()?;
+    for Stage { act, results } in stages {
+        cancel.check()?;
+        let given: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        bytes = match act {
+            Act::Compute(operation) => {
+                // Of each group one comes out.
+                let arity = (given.len() / results.len().max(1)).max(1);
+                let groups = kinds.chunks(arity).zip(given.chunks(arity));
+                groups.map(|(kinds, given)| operation.run(kinds, given)).collect()
+            }
+            Act::Moves(moves) => {
+                let made = results.iter().enumerate();
+                made.map(|(target, kind)| moved(moves, target, &given, kind)).collect()
+            }
+        };
+        kinds.clone_from(results);
+    }
+    Ok(bytes)
 }
 
 /// A target of moves, whole. That no run begins or ends inside a byte was checked when the plan was
@@ -80,11 +93,9 @@ fn moved(moves: &[Move], target: usize, inputs: &[&[u8]], (dtype, shape): &Kind)
 fn run_moves(job: &Job<'_>, number: usize, moves: &[Move], tally: &Tally) -> Result<()> {
     let Job { plan, source, .. } = *job;
     let step = &plan.steps[number];
-    let inputs = step
-        .inputs
-        .iter()
-        .map(|&input| read_input(source, input))
-        .collect::<store::Result<Vec<Vec<u8>>>>()?;
+    let (tensors, read) = (source.tensors(), read_from(source));
+    let inputs = step.inputs.iter().map(|&input| read_input(tensors, input, &read));
+    let inputs = inputs.collect::<Result<Vec<Vec<u8>>>>()?;
     let inputs: Vec<&[u8]> = inputs.iter().map(Vec::as_slice).collect();
     for (target, &output) in step.outputs.iter().enumerate() {
         job.cancel.check()?;
@@ -104,12 +115,12 @@ pub(super) fn extent(tensor: &TensorInfo, input: Input) -> (u64, u64) {
     }
 }
 
-fn read_input(source: &dyn Source, input: Input) -> store::Result<Vec<u8>> {
-    let tensor = &source.tensors()[input.tensor];
+fn read_input(tensors: &[TensorInfo], input: Input, read: &ReadElements<'_>) -> Result<Vec<u8>> {
+    let tensor = &tensors[input.tensor];
     let (from, len) = extent(tensor, input);
     let size = tensor.dtype.size(len).unwrap_or_else(|| tensor.bytes());
     let mut bytes = vec![0; size as usize];
-    read_elements(source, tensor, from, len, &mut bytes)?;
+    read(input.tensor, from, len, &mut bytes)?;
     Ok(bytes)
 }
 

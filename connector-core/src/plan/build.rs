@@ -4,7 +4,7 @@ use super::step;
 use super::together::Blocks;
 use super::{
     EqualCheck, Finding, FindingKind, Ignored, IgnoredBy, Output, Plan, Request, Step, copies,
-    leftovers, natural_order, origins, parse_patterns, sources, targets, together,
+    dropped, leftovers, natural_order, origins, parse_patterns, sources, targets, together,
 };
 use crate::base::{TensorInfo, parallel};
 use crate::key::{Captures, Pattern};
@@ -81,18 +81,22 @@ pub(super) fn build(request: &Request<'_>) -> Result<Plan, Vec<Finding>> {
     // The steps of an unstacked axis all ask for the same comparison.
     let mut compared = HashSet::new();
     builder.equal.retain(|equal| compared.insert((equal.left, equal.right)));
+    let compared = builder.equal.iter().map(|equal| equal.left);
+    let dropped = dropped::of_sources(&builder.steps, request.mapping, request.tensors, compared);
     let mut plan = Plan {
         mapping: request.mapping.clone(),
         steps: builder.steps,
         outputs: builder.outputs,
         equal: builder.equal,
         copies,
+        dropped,
         ignored: ignored.into_iter().chain(left_behind).collect(),
         skipped: 0,
         absent,
         configs: format!("{} {}", request.model.json(), request.format.json()),
     };
     keep_only(&mut plan, &only);
+    plan.dropped.extend(dropped::between(&plan.steps, &plan.mapping));
     sort(&mut plan);
     Ok(plan)
 }
@@ -112,6 +116,7 @@ fn keep_only(plan: &mut Plan, only: &[(Pattern<'_>, &str)]) {
     let read: HashSet<usize> =
         plan.steps.iter().flat_map(|s| &s.inputs).map(|i| i.tensor).collect();
     plan.equal.retain(|equal| read.contains(&equal.right));
+    plan.dropped.retain(|dropped| read.contains(&dropped.tensor));
 }
 
 /// Drops the steps that are not to be kept, with their outputs.

@@ -120,6 +120,12 @@ impl Plan {
             let right = &tensors[equal.right].name;
             other(format!("adds nothing: it must hold the same bytes as {right} ({})", equal.at))
         }));
+        let dropped = self.dropped.iter().filter(|dropped| is(dropped.tensor));
+        found.extend(dropped.map(|dropped| {
+            let rule = &self.mapping.rules[dropped.rule];
+            let what = dropped.text();
+            other(format!("{} leaves {what} out, which go nowhere ({})", rule.name(), rule.rule.at))
+        }));
         let copies = self.copies.iter().filter(|copy| copy.name == key);
         found.extend(copies.map(|copy| other(format!("a copy of {} ({})", copy.of, copy.at))));
         let reads = self.steps.iter().filter(|step| step.reads.iter().any(|&read| is(read)));

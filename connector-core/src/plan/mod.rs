@@ -8,6 +8,7 @@
 mod branches;
 mod build;
 mod copies;
+mod dropped;
 mod explain;
 mod finding;
 mod leftovers;
@@ -26,8 +27,9 @@ mod together;
 
 use crate::base::options;
 pub use crate::base::{Finding, FindingKind, KeyGroup, group_keys, natural_order};
+pub use dropped::{Between, Dropped};
 pub use explain::{Explanation, InputView, OutputView, Remark};
-pub use summary::{RuleUse, Summary};
+pub use summary::{DroppedRows, RuleUse, Summary};
 
 use crate::Location;
 use crate::base::{Dtype, TensorInfo};
@@ -83,6 +85,8 @@ pub struct Plan {
     pub equal: Vec<EqualCheck>,
     /// Outputs that `copy` rows ask for.
     pub copies: Vec<CopyOf>,
+    /// Elements that go nowhere, of tensors that are read.
+    pub dropped: Vec<Dropped>,
     /// Source tensors that are left behind on purpose.
     pub ignored: Vec<Ignored>,
     /// Parameters that exist but were not asked for.

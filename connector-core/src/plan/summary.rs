@@ -25,11 +25,28 @@ pub struct Summary {
     pub ignored: Vec<(String, IgnoredBy)>,
     /// Source tensors that add nothing and were compared instead, grouped.
     pub compared: Vec<String>,
+    /// Elements that go nowhere, of tensors that are read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<DroppedRows>,
     /// Targets that are not written, because an `optional` row found none of its sources, grouped.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
     /// Outputs whose type changes.
     pub casts: usize,
+}
+
+/// Rows, or other elements, of tensors that a rule reads and does not take anywhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct DroppedRows {
+    /// The tensors, grouped.
+    pub keys: String,
+    /// Which rows: `rows 97 to 127`.
+    pub rows: String,
+    /// The operation that leaves them out.
+    pub operation: String,
+    /// Where the rule is written.
+    pub at: String,
 }
 
 /// How often a rule is used.
@@ -96,9 +113,29 @@ impl Plan {
             rules,
             ignored: ignored.collect(),
             compared: group_keys(compared).into_iter().map(|group| group.text).collect(),
+            dropped: self.dropped_rows(tensors),
             absent: group_keys(self.absent.iter().cloned()).into_iter().map(|g| g.text).collect(),
             casts: self.outputs.iter().filter(|output| output.dtype != output.made_as).count(),
         }
+    }
+
+    fn dropped_rows(&self, tensors: &[TensorInfo]) -> Vec<DroppedRows> {
+        let mut alike: BTreeMap<(usize, String), Vec<String>> = BTreeMap::new();
+        for dropped in &self.dropped {
+            let keys = alike.entry((dropped.rule, dropped.text())).or_default();
+            keys.push(tensors[dropped.tensor].name.clone());
+        }
+        let rows = |((rule, rows), keys): ((usize, String), Vec<String>)| {
+            let rule = &self.mapping.rules[rule];
+            let (operation, at) = (rule.name(), rule.rule.at.to_string());
+            group_keys(keys).into_iter().map(move |group| DroppedRows {
+                keys: group.text,
+                rows: rows.clone(),
+                operation: operation.clone(),
+                at: at.clone(),
+            })
+        };
+        alike.into_iter().flat_map(rows).collect()
     }
 
     /// The use of a rule in its steps, if there are any.

@@ -17,6 +17,7 @@ pub use compute::{Compute, Kind};
 pub(crate) use context::ReadTensor;
 pub use context::{Config, Numbers, TransformCtx};
 pub use function::{Function, SPREAD, Tensor, TransformArg, TransformContext, TransformOutput};
+pub(crate) use moves::gaps;
 pub use moves::{LayOut, Move, Moves, Repeat, Shape};
 
 use crate::mapping::Rule;

@@ -72,6 +72,22 @@ impl Move {
         }
     }
 
+    /// What it reads: first element in the source and number of elements. Runs that continue each
+    /// other there come as one, wherever they go.
+    pub fn reads(&self) -> impl Iterator<Item = (u64, u64)> + use<> {
+        let mut this = *self;
+        this.repeat.sort_unstable_by_key(|repeat| repeat.from);
+        for repeat in &mut this.repeat {
+            if repeat.from == this.len {
+                this.len *= repeat.count;
+                *repeat = Repeat::ONCE;
+            }
+        }
+        // Where it goes does not matter: the targets lie as the sources do.
+        this.repeat.iter_mut().for_each(|repeat| repeat.to = repeat.from);
+        this.runs().map(|(from, _, len)| (from, len))
+    }
+
     /// The runs: first element in the source, first element in the target, number of elements.
     /// Runs that continue each other on both sides come as one.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64, u64)> + use<> {
@@ -91,6 +107,19 @@ impl Move {
             })
         })
     }
+}
+
+/// What `runs`, first elements and numbers of elements, leave out of so many elements.
+pub(crate) fn gaps(mut runs: Vec<(u64, u64)>, elements: u64) -> Vec<(u64, u64)> {
+    runs.sort_unstable();
+    let (mut gaps, mut at) = (Vec::new(), 0);
+    for (from, len) in runs.into_iter().chain([(elements, 0)]) {
+        if from > at {
+            gaps.push((at, from - at));
+        }
+        at = at.max(from + len);
+    }
+    gaps
 }
 
 /// What a built-in operation does with tensors of given shapes.
@@ -178,6 +207,18 @@ mod tests {
         assert_eq!(runs(m.repeated(2, 2, 2).repeated(2, 9, 9)).len(), 4);
     }
 
+    #[test]
+    fn what_is_read_is_told_from_what_is_left_out() {
+        // The columns of [3, 4] but the last, one after the other: a transpose that forgets it.
+        let columns = Move::run(0, 0, 0, 0, 1).repeated(3, 4, 1).repeated(3, 1, 3);
+        assert_eq!(columns.reads().collect::<Vec<_>>(), [(0, 3), (4, 3), (8, 3)]);
+        assert_eq!(gaps(columns.reads().collect(), 12), [(3, 1), (7, 1), (11, 1)]);
+        let whole = Move::run(0, 0, 0, 0, 1).repeated(4, 1, 3).repeated(3, 4, 1);
+        assert_eq!(whole.reads().collect::<Vec<_>>(), [(0, 12)]);
+        assert_eq!(gaps(vec![(4, 2), (0, 3), (1, 2)], 9), [(3, 1), (6, 3)]);
+        assert_eq!(gaps(vec![(2, 3), (0, 5)], 5), []);
+    }
+
     proptest! {
         #[test]
         fn runs_join_the_same_elements(
@@ -191,6 +232,13 @@ mod tests {
             let joined: Vec<_> = m.runs().flat_map(apart).collect();
             prop_assert_eq!(&joined, &pairs(m));
             prop_assert_eq!(joined.len() as u64, m.elements());
+            let mut read: Vec<u64> = m.reads().flat_map(|(from, len)| from..from + len).collect();
+            let mut from: Vec<u64> = joined.iter().map(|(from, _)| *from).collect();
+            for all in [&mut read, &mut from] {
+                all.sort_unstable();
+                all.dedup();
+            }
+            prop_assert_eq!(read, from);
 
             let back = m.reversed();
             prop_assert_eq!((back.source, back.target), (1, 0));

@@ -32,6 +32,8 @@ pub(super) struct Compared {
     pub casts: Vec<CastCount>,
     /// Outputs with padding.
     pub padded: Vec<String>,
+    /// How many elements of the padding are not zero, where they need not be.
+    pub dropped: BTreeMap<String, u64>,
     /// Outputs that the other one does not have.
     pub missing: Vec<String>,
     /// What the other one has beside them.
@@ -67,10 +69,14 @@ impl Comparison<'_> {
                 progress,
                 cancel: &self.options.cancel,
             })?;
-            let padded = if self.padding { against.check_padding(&plan)? } else { Vec::new() };
-            Ok((padded, against.mismatches()))
+            if self.padding {
+                return Ok((against.check_padding(&plan)?, against.mismatches(), BTreeMap::new()));
+            }
+            let padding = Against::new(&plan, other, &tensors);
+            padding.check_padding(&plan)?;
+            Ok((Vec::new(), against.mismatches(), padding.mismatches()))
         };
-        let (padded, mismatches) =
+        let (padded, mismatches, dropped) =
             checked(self.made, how, |made| checked(self.other, how, |other| compare(made, other)))?;
         self.made.check_unchanged()?;
         self.other.check_unchanged()?;
@@ -90,6 +96,10 @@ impl Comparison<'_> {
                 .map(|((from, to), tensors)| CastCount { from, to, tensors })
                 .collect(),
             padded: padded.into_iter().map(|output| plan.outputs[output].name.clone()).collect(),
+            dropped: dropped
+                .into_iter()
+                .map(|(output, mismatch)| (plan.outputs[output].name.clone(), mismatch.count))
+                .collect(),
             missing,
             extra: self.extra(&plan),
             differences,

@@ -105,7 +105,7 @@ impl Declared {
     /// [`Error::Refused`] if one does not.
     pub fn rows(&mut self, planned: &Planned) -> Result<()> {
         let (plan, tensors) = (planned.plan(), planned.source().tensors());
-        planned.check_equal()?;
+        planned.check_values()?;
         for ignored in &plan.ignored {
             let why = format!("ignored by {}", ignored.by);
             self.names.insert(tensors[ignored.tensor].name.clone(), why);
@@ -147,7 +147,8 @@ impl Declared {
         connector: Option<&'static Registration>,
         swapped: bool,
     ) -> Verification {
-        let Compared { equal, bytes, casts, padded, missing, extra, mut differences } = compared;
+        let Compared { equal, bytes, casts, padded, dropped, missing, extra, .. } = compared;
+        let mut differences = compared.differences;
         differences.extend(self.differences.drain(..).map(Difference::config));
         let (missing, unexpected) = if swapped { (extra, missing) } else { (missing, extra) };
         for (keys, is_missing) in [(missing, true), (unexpected, false)] {
@@ -168,6 +169,7 @@ impl Declared {
             bytes,
             casts,
             padded: group_keys(padded).into_iter().map(|group| group.text).collect(),
+            dropped,
             left_out: left_out.collect(),
             differences,
             refused: Vec::new(),

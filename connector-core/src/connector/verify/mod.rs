@@ -19,6 +19,7 @@ use compare::Comparison;
 use declared::Declared;
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 options! {
@@ -55,6 +56,9 @@ pub struct Verification {
     pub casts: Vec<CastCount>,
     /// Tensors whose further rows must be, and were compared with, zeros; grouped.
     pub padded: Vec<String>,
+    /// Tensors of the source whose rows of padding an export leaves out, and how many elements of
+    /// these are not zero.
+    pub dropped: BTreeMap<String, u64>,
     /// Tensors that need no counterpart, grouped, and why.
     pub left_out: Vec<(String, String)>,
     /// Everything that differs.

@@ -2,6 +2,7 @@
 
 mod branches;
 mod copies;
+mod dropped;
 mod folds;
 mod leftovers;
 mod optional;
