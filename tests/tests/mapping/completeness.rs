@@ -85,7 +85,7 @@ fn comes_back(architecture: &str, tensors: Vec<Tensor>) {
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
     for source in [bench.source(), bench.back()] {
         let verification =
-            verify(&source, &bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
+            verify(&source, bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(verification.is_equal(), "{architecture}: {verification:?}");
     }
 }
