@@ -13,9 +13,9 @@ pub use crate::mapping::{
 };
 pub use crate::proof::{Flags, Flat, Proof, check_include, count, flatten};
 pub use crate::schema::{
-    Configured, Declared, Entry, Exclusive, Experts, Included, Instance, Model, ModelConfig, Outer,
-    ParamSchema, Parameter, Schema, Sizes, Vocabulary, count as count_names, exclusive, experts_of,
-    list, names_of, sizes, spellings, terms, vocabulary_of,
+    Configured, Declared, Depends, Entry, Exclusive, Experts, Included, Instance, Model,
+    ModelConfig, Outer, ParamSchema, Parameter, Schema, Sizes, Vocabulary, count as count_names,
+    depends_of, exclusive, experts_of, list, names_of, sizes, spellings, terms, vocabulary_of,
 };
 pub use crate::store::Dtype;
 pub use crate::transform::{

@@ -1,3 +1,4 @@
+use connector_key::MAX_FLAGS;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
@@ -56,6 +57,35 @@ impl Condition {
         Condition(terms)
     }
 
+    /// Whether it holds under no combination of its flags.
+    pub fn is_never(&self) -> bool {
+        let mut names: Vec<String> = self.0.iter().filter_map(Term::asked).collect();
+        names.sort();
+        names.dedup();
+        !names.is_empty()
+            && names.len() <= MAX_FLAGS
+            && (0..1usize << names.len()).all(|bits| !self.holds(&names, bits))
+    }
+
+    fn holds(&self, names: &[String], bits: usize) -> bool {
+        let mut stack: Vec<bool> = Vec::new();
+        for term in &self.0 {
+            let value = match term {
+                Term::Flag(_) | Term::Below { .. } => {
+                    let number = names.iter().position(|name| Some(name) == term.asked().as_ref());
+                    number.is_some_and(|n| bits >> n & 1 == 1)
+                }
+                Term::Not => !stack.pop().unwrap_or_default(),
+                Term::And | Term::Or => {
+                    let [b, a] = [(); 2].map(|()| stack.pop().unwrap_or_default());
+                    if matches!(term, Term::And) { a && b } else { a || b }
+                }
+            };
+            stack.push(value);
+        }
+        stack.pop().unwrap_or(true)
+    }
+
     /// How many values its evaluation holds at once.
     fn depth(&self) -> usize {
         let (mut now, mut most) = (0usize, 0);
@@ -95,6 +125,17 @@ impl Condition {
     }
 }
 
+impl Term {
+    /// What is asked, as it is written; of a connective nothing is.
+    fn asked(&self) -> Option<String> {
+        match self {
+            Term::Flag(flag) => Some(flag.unraw().to_string()),
+            Term::Below { axis, field, plus } => Some(below(axis, field.as_ref(), *plus)),
+            Term::Not | Term::And | Term::Or => None,
+        }
+    }
+}
+
 /// `axis < 3`, `axis < field`, `axis < field + 1`
 fn below(axis: &Ident, field: Option<&Ident>, plus: u64) -> String {
     let axis = axis.unraw();
@@ -111,13 +152,14 @@ impl Parse for Condition {
         let mut terms = Vec::new();
         any(input, &mut terms)?;
         let condition = Condition(terms);
-        match condition.depth() > MAX_DEPTH {
-            true => {
-                let range = start..input.cursor();
-                Err(syn::Error::new_range(range, "this condition is nested too deeply"))
+        let mistake = match () {
+            () if condition.depth() > MAX_DEPTH => "this condition is nested too deeply",
+            () if condition.is_never() => {
+                "this condition never holds, whatever its flags are\ncorrect it, or drop what it is for"
             }
-            false => Ok(condition),
-        }
+            () => return Ok(condition),
+        };
+        Err(syn::Error::new_range(start..input.cursor(), mistake))
     }
 }
 
@@ -306,6 +348,8 @@ mod tests {
             ("l < 0", "always has the same result"),
             ("l == \"a\"", "compared with a number or a field"),
             ("moe(layer)", "without its axis: write `moe`"),
+            ("a && !a", "never holds"),
+            ("(a || b) && !b && !a", "never holds"),
         ] {
             assert!(postfix(text).is_err_and(|error| error.contains(want)), "{text}");
         }

@@ -18,6 +18,7 @@ pub struct Head {
     signature: Result<Signature, usize>,
     /// A hash of the text from the signature to the end of the body.
     pub fingerprint: u64,
+    body: TokenStream,
 }
 
 /// What a state transform takes and gives.
@@ -75,7 +76,14 @@ impl Head {
             _ => None,
         });
         let (vis, signature) = (Visibility::Inherited, Err(parameters.unwrap_or_default()));
-        Some(Head { cfgs: Vec::new(), vis, name, signature, fingerprint: 0 })
+        Some(Head {
+            cfgs: Vec::new(),
+            vis,
+            name,
+            signature,
+            fingerprint: 0,
+            body: TokenStream::new(),
+        })
     }
 
     /// A call of a function whose head is malformed. Where the compiler has reported that, the call
@@ -87,6 +95,17 @@ impl Head {
             #[allow(unreachable_code)]
             let _ = || #name(#(#parameters),*);
         })
+    }
+
+    /// Whether the body reads from the first parameter, if that is the context, or hands it on.
+    pub fn reads_from_its_context(&self) -> bool {
+        let Some(FnArg::Typed(first)) = self.signature.iter().flat_map(|s| &s.inputs).next() else {
+            return false;
+        };
+        match (&*first.pat, &*first.ty) {
+            (Pat::Ident(pat), Type::Reference(_)) => reads(self.body.clone(), &pat.ident),
+            _ => false,
+        }
     }
 
     /// Whether it is a method. Beside one no type can stand.
@@ -155,6 +174,20 @@ impl Head {
     }
 }
 
+fn reads(tokens: TokenStream, context: &Ident) -> bool {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    tokens.iter().enumerate().any(|(i, token)| match token {
+        TokenTree::Ident(ident) if ident == context => match &tokens[i + 1..] {
+            [TokenTree::Punct(dot), TokenTree::Ident(asked), ..] if dot.as_char() == '.' => {
+                asked == "read"
+            }
+            _ => true,
+        },
+        TokenTree::Group(group) => reads(group.stream(), context),
+        _ => false,
+    })
+}
+
 impl Parse for Head {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let attributes = input.call(Attribute::parse_outer)?;
@@ -164,9 +197,9 @@ impl Parse for Head {
         let name = signature.ident.clone();
         // Not the attributes: an edited comment does not make another function.
         let fingerprint = fingerprint(fork.parse()?);
-        input.parse::<TokenStream>()?;
+        let body = input.parse()?;
         let cfgs = attributes.into_iter().filter(|a| a.path().is_ident("cfg")).collect();
-        Ok(Head { cfgs, vis, name, signature: Ok(signature), fingerprint })
+        Ok(Head { cfgs, vis, name, signature: Ok(signature), fingerprint, body })
     }
 }
 

@@ -1,4 +1,5 @@
 use super::Side;
+use super::flat::Flat;
 use crate::key::{Below, Truth};
 
 /// A mistake in a mapping. Keys and parameters are numbers in their lists.
@@ -20,6 +21,32 @@ pub(super) enum Finding {
     Doubled { parameter: usize, first: usize, second: usize, both: Truth },
     /// A rule without inverse in an importer that exports.
     OneWay { key: usize },
+    /// A capture that is called otherwise than the axis of the parameter.
+    Misnamed { side: Side, key: usize, name: &'static str, axis: &'static str },
+    /// A source whose indices come in another order than those of the target.
+    Crossed { key: usize },
+    /// Several `*` of which nothing says what they are.
+    Stars { key: usize, parameter: usize },
+    /// An index, of part number `part`, that counts from somewhere where no other row ends.
+    Shifted { key: usize, part: usize },
+    /// One axis that has two offsets behind the same words.
+    TwoOffsets { key: usize, part: usize, other: usize },
+    /// A flag that has a value for each index of an axis which the key does not have.
+    NoLayer { key: usize, flag: &'static str, axis: &'static str },
+    /// A target that is a name of two parameters that exist together.
+    Ambiguous { key: usize, parameter: usize, other: usize },
+    /// `**` in a target.
+    AnyTarget { key: usize },
+    /// Targets of one rule, of which one exists where the other does not.
+    Unequal { key: usize, other: usize, when: Truth, others: Truth },
+    /// A source that may be absent of a parameter that may not.
+    Optional { key: usize, parameter: usize },
+    /// An `ignore` that matches what another row reads.
+    Swallowed { key: usize, by: usize },
+    /// A source that two rules read.
+    ReadTwice { key: usize, first: usize },
+    /// Two branches of a choice that read the same keys; the first of them.
+    Alike { key: usize, first: usize, second: usize },
     /// A parameter that exists where `gap` holds and that no row makes, or reads, there; a branch
     /// where it is missing, if others of the same choice have it.
     Missing { side: Side, parameter: usize, gap: Truth, differing: Option<usize> },
@@ -36,6 +63,19 @@ impl Finding {
             | Finding::Stranger { key, .. }
             | Finding::Idle { key, .. }
             | Finding::OneWay { key }
+            | Finding::Misnamed { key, .. }
+            | Finding::Crossed { key }
+            | Finding::Stars { key, .. }
+            | Finding::Shifted { key, .. }
+            | Finding::TwoOffsets { key, .. }
+            | Finding::NoLayer { key, .. }
+            | Finding::Ambiguous { key, .. }
+            | Finding::AnyTarget { key }
+            | Finding::Unequal { key, .. }
+            | Finding::Optional { key, .. }
+            | Finding::Swallowed { key, .. }
+            | Finding::ReadTwice { key, .. }
+            | Finding::Alike { key, .. }
             | Finding::Doubled { second: key, .. } => Some(key),
             Finding::Missing { .. } => None,
         }
@@ -69,6 +109,36 @@ impl Findings {
 
     pub const fn all(&self) -> &[Finding] {
         self.list.split_at(self.len).0
+    }
+
+    /// Whether one of the keys from `first` to `end` names its axes wrongly.
+    pub const fn are_misnamed(&self, first: usize, end: usize) -> bool {
+        let mut i = 0;
+        while i < self.len {
+            if let Finding::Misnamed { key, .. } = self.list[i]
+                && key >= first
+                && key < end
+            {
+                return true;
+            }
+            i += 1;
+        }
+        false
+    }
+
+    /// Whether two rules, by their first keys, make one parameter: their sources are the smaller mistake.
+    pub const fn are_doubled<const N: usize>(&self, flat: &Flat<N>, a: usize, b: usize) -> bool {
+        let mut i = 0;
+        while i < self.len {
+            if let Finding::Doubled { first, second, .. } = self.list[i] {
+                let (first, second) = (flat.keys[first].lead, flat.keys[second].lead);
+                if first == a && second == b || first == b && second == a {
+                    return true;
+                }
+            }
+            i += 1;
+        }
+        false
     }
 
     /// Whether a row was meant for this parameter and misspells it, or its condition: its own

@@ -26,20 +26,20 @@ pub(super) const fn fit(target: &Pattern<'static>, parameter: &Pattern<'static>)
 
 /// A place between two symbols of a pattern; a symbol is a byte of text or a capture.
 #[derive(Clone, Copy)]
-struct Place {
-    part: usize,
-    byte: usize,
+pub(super) struct Place {
+    pub part: usize,
+    pub byte: usize,
 }
 
 #[derive(Clone, Copy)]
-enum Symbol<'a> {
+pub(super) enum Symbol<'a> {
     End,
     Byte(u8),
     Capture(Part<'a>),
 }
 
 /// The symbol behind a place, and the place behind it.
-const fn next<'a>(pattern: &Pattern<'a>, mut at: Place) -> (Symbol<'a>, Place) {
+pub(super) const fn next<'a>(pattern: &Pattern<'a>, mut at: Place) -> (Symbol<'a>, Place) {
     loop {
         match pattern.part(at.part) {
             None => return (Symbol::End, at),

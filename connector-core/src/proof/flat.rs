@@ -52,8 +52,12 @@ pub(super) enum Role {
     Target,
     /// What a rule reads.
     Source,
-    /// What `==` and `ignore` rows allow to be there.
+    /// What `==` rows allow to be there, on the left.
     Allowed,
+    /// What that must equal.
+    Equal,
+    /// What `ignore` rows leave behind.
+    Ignored,
     /// The head of a block.
     Block,
 }
@@ -79,7 +83,7 @@ impl Role {
     }
 
     pub const fn is_source(self) -> bool {
-        matches!(self, Role::Source | Role::Allowed)
+        matches!(self, Role::Source | Role::Allowed | Role::Equal | Role::Ignored)
     }
 }
 
@@ -230,11 +234,11 @@ const fn add<const N: usize>(
                 let scope = Scope { when, ..scope };
                 let left = scope.key(Role::Allowed, &equal.left, equal.at);
                 flat.push(Key { unknown, ..left });
-                flat.push(scope.key(Role::Allowed, &equal.right, equal.at));
+                flat.push(scope.key(Role::Equal, &equal.right, equal.at));
             }
             Row::Ignore(ignore) => {
                 let (when, unknown) = truth(&ignore.when, scope.when, flags);
-                let key = Scope { when, ..scope }.key(Role::Allowed, &ignore.pattern, ignore.at);
+                let key = Scope { when, ..scope }.key(Role::Ignored, &ignore.pattern, ignore.at);
                 flat.push(Key { unknown, ..key });
             }
         }
@@ -295,6 +299,22 @@ impl<const N: usize> Flat<N> {
             branch = self.branches[branch].parent;
         }
         branch == outer
+    }
+
+    /// Whether two branches lie in different branches of one choice, of which one is taken.
+    pub const fn are_apart(&self, one: usize, other: usize) -> bool {
+        let mut a = one;
+        while a != 0 {
+            let mut b = other;
+            while b != 0 {
+                if a != b && self.branches[a].choice == self.branches[b].choice {
+                    return true;
+                }
+                b = self.branches[b].parent;
+            }
+            a = self.branches[a].parent;
+        }
+        false
     }
 
     const fn push(&mut self, key: Key) {

@@ -4,20 +4,14 @@ use super::fit::{Fit, fit};
 use super::message::Message;
 use super::report::LINE;
 use crate::key::{JoinError, MAX_FLAGS, Pattern, same};
-use crate::schema::{Declared, Entry, Schema, count};
+use crate::schema::{Declared, Depends, Entry, Schema, count};
 
-/// Refuses a block that does not fit where it is included, entry number `entry` of `schema`;
-/// `depends` has the schema's own flags that depend on axes, with each.
+/// Refuses a block that does not fit where it is included, entry number `entry` of `schema`.
 ///
 /// # Panics
 /// If it does not.
 #[track_caller]
-pub const fn check_include(
-    schema: &Schema,
-    entries: &[Entry],
-    entry: usize,
-    depends: &[(&str, &str)],
-) {
+pub const fn check_include(schema: &Schema, entries: &[Entry], entry: usize) {
     let mut place = 0;
     let include = loop {
         match &entries[place] {
@@ -38,9 +32,9 @@ pub const fn check_include(
         a += 1;
     }
     let mut d = 0;
-    while d < depends.len() {
-        let (flag, axis) = depends[d];
-        if has(block.outer.flags, flag) && !has(block.outer.axes, axis) {
+    while d < schema.depends.len() {
+        let Depends { name, axis, is_flag } = schema.depends[d];
+        if is_flag && has(block.outer.flags, name) && !has(block.outer.axes, axis) {
             text = outside(text, schema, entries, place, axis);
         }
         d += 1;

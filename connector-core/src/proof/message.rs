@@ -32,30 +32,44 @@ impl Message {
     pub const fn pattern(mut self, pattern: &Pattern<'_>) -> Self {
         let mut i = 0;
         while let Some(part) = pattern.part(i) {
-            self = match part {
-                Part::Text(text) => self.text(text),
-                Part::Word { name } if name.is_empty() => self.text("*"),
-                Part::Word { name } => self.text("{").text(name).text(":word}"),
-                Part::Field { name } => self.text("{").text(name).text(":field}"),
-                Part::Index { name, offset, scale } => {
-                    self = match offset {
-                        Offset::Constant(n) if scale == 1 => {
-                            self.text("{").number(n as usize).text(" + ")
-                        }
-                        Offset::Field(field) => self.text("{").text(field).text(" + "),
-                        _ => self.text("{"),
-                    };
-                    self = if scale == 1 { self } else { self.number(scale as usize).text(" * ") };
-                    self = self.text(name);
-                    match offset {
-                        Offset::Constant(n) if scale != 1 => self.text(" + ").number(n as usize),
-                        Offset::Minus(n) => self.text(" - ").number(n as usize),
-                        _ => self,
+            self = self.part(part);
+            i += 1;
+        }
+        self
+    }
+
+    const fn part(self, part: Part<'_>) -> Self {
+        match part {
+            Part::Text(text) => self.text(text),
+            Part::Word { name } if name.is_empty() => self.text("*"),
+            Part::Word { name } => self.text("{").text(name).text(":word}"),
+            Part::Field { name } => self.text("{").text(name).text(":field}"),
+            Part::Index { name, offset, scale } => {
+                let mut this = match offset {
+                    Offset::Constant(n) if scale == 1 => {
+                        self.text("{").number(n as usize).text(" + ")
                     }
-                    .text("}")
+                    Offset::Field(field) => self.text("{").text(field).text(" + "),
+                    _ => self.text("{"),
+                };
+                this = if scale == 1 { this } else { this.number(scale as usize).text(" * ") };
+                this = this.text(name);
+                match offset {
+                    Offset::Constant(n) if scale != 1 => this.text(" + ").number(n as usize),
+                    Offset::Minus(n) => this.text(" - ").number(n as usize),
+                    _ => this,
                 }
-                _ => self.text("**"),
-            };
+                .text("}")
+            }
+            _ => self.text("**"),
+        }
+    }
+
+    /// Adds a pattern with 0 for the index that is part number `zero`.
+    pub(super) const fn pattern_with_zero(mut self, pattern: &Pattern<'_>, zero: usize) -> Self {
+        let mut i = 0;
+        while let Some(part) = pattern.part(i) {
+            self = if i == zero { self.text("0") } else { self.part(part) };
             i += 1;
         }
         self

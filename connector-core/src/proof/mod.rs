@@ -7,6 +7,7 @@
 //! Everything here is a `const fn`, so loops are written out; the compiler interprets them, so that
 //! what grows with rows times parameters is avoided (see [`index`]).
 
+mod axes;
 mod cube;
 mod finding;
 mod fit;
@@ -14,10 +15,12 @@ mod flags;
 mod flat;
 mod include;
 mod index;
+mod meet;
 mod message;
 mod missing;
 mod near;
 mod producers;
+mod readers;
 mod report;
 
 pub use flags::Flags;
@@ -33,7 +36,7 @@ use finding::{Finding, Findings};
 use flat::Role;
 use index::Index;
 use near::{nearest, whole};
-use producers::{Keys, Known, Producers};
+use producers::{Keys, Known, NOTHING, Producers};
 
 /// What is known of a mapping.
 pub struct Proof<'a, const N: usize> {
@@ -75,8 +78,12 @@ impl<'a, const N: usize> Proof<'a, N> {
         if formed && proof.model.is_some() {
             let model = proof.examine(Side::Model, Keys::of_model(flat));
             if proof.format.is_some() {
-                proof.examine(Side::Format, Keys::of_format(flat, &model));
+                let format = proof.examine(Side::Format, Keys::of_format(flat, &model));
+                proof.examine_axes(&model, Some(&format));
+            } else {
+                proof.examine_axes(&model, None);
             }
+            proof.examine_readers(&model);
         }
         proof
     }
@@ -163,6 +170,29 @@ impl<'a, const N: usize> Proof<'a, N> {
         true
     }
 
+    /// What a target that names a parameter shows of itself.
+    const fn examine_target(&mut self, key: usize, pattern: &Pattern<'static>, keys: &Keys<N>) {
+        let (parameter, other) = (keys.parameter[key], keys.other[key]);
+        let (mut any, mut named, mut i) = (false, true, 0);
+        while let Some(part) = pattern.part(i) {
+            any |= matches!(part, Part::Any);
+            named &= matches!(part, Part::Text(_) | Part::Index { .. });
+            i += 1;
+        }
+        if any {
+            self.findings.add(Finding::AnyTarget { key });
+        }
+        if named && other != NOTHING {
+            self.findings.add(Finding::Ambiguous { key, parameter, other });
+        }
+        if let Some(rule) = self.flat.keys[key].rule
+            && rule.optional
+            && Truth::ALWAYS.implies(keys.exists[key])
+        {
+            self.findings.add(Finding::Optional { key, parameter });
+        }
+    }
+
     /// Holds the keys of a side against its schema; what became known of them.
     const fn examine(&mut self, side: Side, mut keys: Keys<N>) -> Keys<N> {
         let flat = self.flat;
@@ -208,6 +238,9 @@ impl<'a, const N: usize> Proof<'a, N> {
                 }
                 (Known::Idle(parameter), _) if own && is_model => {
                     self.findings.add(Finding::Idle { key, parameter });
+                }
+                (Known::Applies, Ok(pattern)) if own && is_model => {
+                    self.examine_target(key, pattern, &keys);
                 }
                 _ => {}
             }

@@ -31,6 +31,9 @@ struct Producer {
 const NOBODY: Producer =
     Producer { key: 0, when: Truth::NEVER, certain: Truth::NEVER, whole: false, branch: 0 };
 
+/// No parameter.
+pub(super) const NOTHING: usize = usize::MAX;
+
 /// What is known of the keys of one side.
 pub(super) struct Keys<const N: usize> {
     /// When each applies.
@@ -38,6 +41,12 @@ pub(super) struct Keys<const N: usize> {
     pub known: [Known; N],
     /// When a rule applies to a parameter that exists, by the rule's first key.
     pub live: [Truth; N],
+    /// The first parameter that each names, or [`NOTHING`].
+    pub parameter: [usize; N],
+    /// Another one that each names where both exist, or [`NOTHING`].
+    pub other: [usize; N],
+    /// When a parameter exists that it names.
+    pub exists: [Truth; N],
 }
 
 impl<const N: usize> Keys<N> {
@@ -49,7 +58,9 @@ impl<const N: usize> Keys<N> {
             when[key] = flat.keys[key].when;
             key += 1;
         }
-        Keys { when, known: [Known::No; N], live: [Truth::NEVER; N] }
+        let (parameter, never) = ([NOTHING; N], [Truth::NEVER; N]);
+        let known = [Known::No; N];
+        Keys { when, known, live: never, parameter, other: parameter, exists: never }
     }
 
     /// Of the sources: a rule reads where a target of its exists.
@@ -118,6 +129,14 @@ impl Producers {
                 };
                 let (when, branch) = (keys.when[candidate], key.branch);
                 let applies = exists.and(when);
+                if keys.parameter[candidate] == NOTHING {
+                    keys.parameter[candidate] = number;
+                } else if keys.parameter[candidate] != number
+                    && !keys.exists[candidate].and(applies).is_never()
+                {
+                    keys.other[candidate] = number;
+                }
+                keys.exists[candidate] = keys.exists[candidate].or(exists);
                 keys.live[key.lead] = keys.live[key.lead].or(applies);
                 // A parameter that never exists makes no row idle.
                 if !applies.is_never() || exists.is_never() {

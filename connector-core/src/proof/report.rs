@@ -106,6 +106,23 @@ impl<const N: usize> Proof<'_, N> {
             Finding::Doubled { parameter, first, both, .. } => {
                 self.doubled(text, key, parameter, first, both)
             }
+            Finding::Misnamed { side, name, axis, .. } => {
+                self.misnamed(text, number, side, name, axis)
+            }
+            Finding::Crossed { .. } => self.crossed(text, number),
+            Finding::Stars { parameter, .. } => self.stars(text, parameter),
+            Finding::Shifted { part, .. } => self.shifted(text, number, part),
+            Finding::TwoOffsets { other, .. } => self.two_offsets(text, number, other),
+            Finding::NoLayer { flag, axis, .. } => self.no_layer(text, flag, axis),
+            Finding::Ambiguous { parameter, other, .. } => self.ambiguous(text, parameter, other),
+            Finding::AnyTarget { .. } => self.any_target(text, key),
+            Finding::Unequal { other, when, others, .. } => {
+                self.unequal(text, (number, other), when, others)
+            }
+            Finding::Optional { parameter, .. } => self.optional(text, parameter),
+            Finding::Swallowed { by, .. } => self.swallow(text, number, by),
+            Finding::ReadTwice { first, .. } => self.twice(text, number, first),
+            Finding::Alike { first, second, .. } => self.alike(text, first, second),
             Finding::Missing { .. } => text,
         };
         if elsewhere || !same_place(key.at, key.entry) {
@@ -183,6 +200,26 @@ impl<const N: usize> Proof<'_, N> {
         let text = self.name(text, Side::Model, parameter).text(" exists only where `");
         let text = text.condition(exists, names).text("`").text(LINE);
         text.text("correct one of the two conditions, or remove the row")
+    }
+
+    const fn ambiguous(&self, text: Message, parameter: usize, other: usize) -> Message {
+        let text = text.text("the target is a name of two parameters, ");
+        let text = self.name(text, Side::Model, parameter);
+        let text = self.name(text.text(" and "), Side::Model, other).text(LINE);
+        text.text("write the other name of the one that is meant, or drop that name from `aka`")
+    }
+
+    const fn any_target(&self, text: Message, key: &Key) -> Message {
+        let Ok(pattern) = &key.pattern else { return text };
+        let text = text.text("`").pattern(pattern).text("` may be any parameter of `");
+        let text = text.text(self.schema(Side::Model).model).text("`, and so may any tensor be");
+        text.text(LINE).text("write the parameters' names; a prefix that differs is a block")
+    }
+
+    const fn optional(&self, text: Message, parameter: usize) -> Message {
+        let text = text.text("this row may be without its source, but ");
+        let text = self.name(text, Side::Model, parameter).text(" always exists").text(LINE);
+        text.text("drop `optional`, or, if it can be absent, give it a flag in the schema")
     }
 
     const fn doubled(

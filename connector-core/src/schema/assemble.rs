@@ -1,7 +1,7 @@
 //! A schema put together, in constants, of what it declares itself and of the blocks that it
 //! includes.
 
-use super::{Entry, Exclusive, Experts, Included, Parameter, Schema, Vocabulary};
+use super::{Depends, Entry, Exclusive, Experts, Included, Parameter, Schema, Vocabulary};
 use crate::key::{Condition, Pattern, Term};
 
 /// How many values of each kind the entries of a declaration stand for.
@@ -13,6 +13,8 @@ pub struct Sizes {
     pub spellings: usize,
     /// The terms of conditions that a block's parameters get from where it is included.
     pub terms: usize,
+    /// The flags and fields of blocks that depend on an axis.
+    pub depends: usize,
     /// What blocks say of flags that exclude each other.
     pub exclusive: usize,
 }
@@ -50,13 +52,15 @@ impl Declared {
 
 /// How much room the lists of a schema with these entries need.
 pub const fn sizes(entries: &[Entry]) -> Sizes {
-    let (mut sizes, mut e) = (Sizes { parameters: 0, spellings: 0, terms: 0, exclusive: 0 }, 0);
+    let zero = Sizes { parameters: 0, spellings: 0, terms: 0, depends: 0, exclusive: 0 };
+    let (mut sizes, mut e) = (zero, 0);
     while e < entries.len() {
         match &entries[e] {
             Entry::Parameter(_) => sizes.parameters += 1,
             Entry::Block(include) => {
                 let parameters = include.schema.parameters;
                 sizes.parameters += parameters.len();
+                sizes.depends += include.schema.depends.len();
                 sizes.exclusive += include.schema.one_of.len();
                 let mut p = 0;
                 while p < parameters.len() {
@@ -90,6 +94,27 @@ pub const fn count(entries: &[Entry], what: Declared) -> usize {
         e += 1;
     }
     count
+}
+
+/// What depends on axes: of its own, then of its blocks.
+pub const fn depends<const N: usize>(own: &[Depends], entries: &[Entry]) -> [Depends; N] {
+    let (mut all, mut n) = ([Depends { name: "", axis: "", is_flag: false }; N], 0);
+    while n < own.len() {
+        all[n] = own[n];
+        n += 1;
+    }
+    let mut e = 0;
+    while e < entries.len() {
+        if let Entry::Block(include) = &entries[e] {
+            let mut i = 0;
+            while i < include.schema.depends.len() {
+                all[n] = include.schema.depends[i];
+                (n, i) = (n + 1, i + 1);
+            }
+        }
+        e += 1;
+    }
+    all
 }
 
 /// The axis of experts: its own, or else a block's.

@@ -8,8 +8,8 @@ mod instance;
 
 #[doc(hidden)]
 pub use assemble::{
-    Declared, Sizes, count, exclusive, experts as experts_of, names as names_of,
-    parameters as list, sizes, spellings, terms, vocabulary as vocabulary_of,
+    Declared, Sizes, count, depends as depends_of, exclusive, experts as experts_of,
+    names as names_of, parameters as list, sizes, spellings, terms, vocabulary as vocabulary_of,
 };
 pub use instance::{Configured, Instance, expand, holds};
 pub(crate) use instance::{Existing, existing, names, parameters};
@@ -41,10 +41,23 @@ pub struct Schema {
     pub experts: Option<Experts>,
     /// What the config says of the vocabulary.
     pub vocabulary: Option<Vocabulary>,
+    /// Flags and fields whose values differ along an axis.
+    pub depends: &'static [Depends],
     /// Of a block: what it leaves to the schema that includes it.
     pub outer: Outer,
     /// Where the schema is declared.
     pub at: Location,
+}
+
+/// `flag moe(layer) = …;`: a value for each index of an axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Depends {
+    /// The flag, or the field.
+    pub name: &'static str,
+    /// The axis.
+    pub axis: &'static str,
+    /// Whether it is a flag.
+    pub is_flag: bool,
 }
 
 /// `axis e: experts(grouped) = …;`: each parameter with this axis in its name has two spellings.

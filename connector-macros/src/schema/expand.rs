@@ -151,19 +151,21 @@ fn constant(
         };
         quote!(#(#cfg)* #entry)
     });
-    let depends = declaration.flags.iter().filter(|flag| flag.value.is_some()).flat_map(|flag| {
-        flag.of.iter().map(|axis| {
-            let (flag, axis) = (flag.name.to_string(), axis.to_string());
-            quote!((#flag, #axis))
+    let depends = declaration.flags.iter().map(|flag| (flag, true));
+    let depends = depends.chain(declaration.fields.iter().map(|field| (field, false)));
+    let depends = depends.filter(|(value, _)| is_own(value)).flat_map(|(value, is_flag)| {
+        value.of.iter().map(move |axis| {
+            let (cfg, name, axis) = (&value.cfg, value.name.to_string(), axis.to_string());
+            quote!(#(#cfg)* #private::Depends { name: #name, axis: #axis, is_flag: #is_flag })
         })
     });
-    let depends = quote!(&[#(#depends),*]);
+    let depends = quote!({
+        const OWN: &[#private::Depends] = &[#(#depends),*];
+        &#private::depends_of::<{ OWN.len() + SIZES.depends }>(OWN, ENTRIES)
+    });
     let checks = parameters.list.iter().enumerate().filter_map(|(number, item)| {
         let Resolved::Include(Included { block, .. }) = &item.what else { return None };
-        let call = core_path::at(
-            block,
-            quote!(#private::check_include(&WHOLE, ENTRIES, #number, #depends)),
-        );
+        let call = core_path::at(block, quote!(#private::check_include(&WHOLE, ENTRIES, #number)));
         let (cfg, fits) = (&item.cfg, format_ident!("BLOCK_{number}_FITS"));
         Some(quote!(#(#cfg)* const #fits: () = #call;))
     });
@@ -189,6 +191,7 @@ fn constant(
                 parameters: &#private::list::<{ SIZES.parameters }>(ENTRIES, SPELLINGS, TERMS),
                 experts: #private::experts_of(#experts, ENTRIES),
                 vocabulary: #private::vocabulary_of(#vocabulary, ENTRIES),
+                depends: #depends,
                 outer: #private::Outer { axes: #outer_axes, flags: #outer_flags },
                 at: #at,
             };

@@ -177,6 +177,14 @@ impl<'a> Resolver<'a, '_> {
             }
             let Some(axes) = self.name(&key, scope.captures) else { continue };
             let when = scope.when.and(&written.when);
+            if when.is_never() {
+                let message = format!(
+                    "`{}` never exists: its condition and those of the prefixes around it exclude \
+                     each other\ncorrect one of the conditions, or drop the parameter",
+                    key.text()
+                );
+                errors.at(key.span(), message);
+            }
             self.indices_of_flags(key.text(), &when, &axes);
             self.indices_of_shape(&key, &written.shape, &axes);
             let spelt = written.aka.iter().zip(0..aka.len());

@@ -82,6 +82,15 @@ fn rules(
     let sources = in_order(arguments.sources.as_ref()?, head, function, errors)?;
     let targets = &arguments.targets;
     count_targets(targets, function, errors);
+    if !arguments.reads.is_empty() && !head.reads_from_its_context() {
+        let message = format!(
+            "`{}` reads nothing from its context, so what `reads` names would be lost\ntake \
+             `ctx: &TransformCtx` as the first parameter and call `ctx.read(\"…\")`; to leave a \
+             tensor behind on purpose, write an `ignore` row",
+            head.name
+        );
+        errors.on(Listed(&arguments.reads), message);
+    }
     let literals = sources.iter().chain(targets).chain(&arguments.reads);
     let mut rules = Vec::new();
     for chosen in combinations(literals, &[], errors)? {

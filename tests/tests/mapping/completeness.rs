@@ -476,8 +476,8 @@ mod quantised {
                 ("gate", "gate.scale", "up", "up.scale") => "fc1"
                     via (ops::dequantise_fp8 each, ops::merge_fc1) when fp8,
                 ("gate", "up") => "fc1" via ops::merge_fc1 when !fp8,
-                ("gate", "gate.scale") => "gate" via ops::dequantise_fp8,
-                ("up", "up.scale") => "up" via ops::dequantise_fp8,
+                ("alone.gate", "alone.gate.scale") => "gate" via ops::dequantise_fp8,
+                ("alone.up", "alone.up.scale") => "up" via ops::dequantise_fp8,
             }
         };
 
@@ -500,11 +500,13 @@ mod quantised {
         let mut model = Model { config, ..Model::default() };
         for layer in 0..3 {
             for (name, scale) in [("gate", 0.5), ("up", 2.0)] {
-                let name = format!("m.{layer}.{name}");
-                model.add(Tensor::new(&name, "F8_E4M3", &[4, 4], Fill::Noise));
-                let mut scales = Tensor::noise(&format!("{name}.scale"), &[1, 1]);
-                scales.bytes = f32::to_le_bytes(scale).to_vec();
-                model.add(scales);
+                let weight = Tensor::new(name, "F8_E4M3", &[4, 4], Fill::Noise);
+                for name in [format!("m.{layer}.{name}"), format!("m.{layer}.alone.{name}")] {
+                    let mut scales = Tensor::noise(&format!("{name}.scale"), &[1, 1]);
+                    scales.bytes = f32::to_le_bytes(scale).to_vec();
+                    model.add(scales);
+                    model.add(Tensor { name, ..weight.clone() });
+                }
             }
         }
         let bench = Bench::new(&model);

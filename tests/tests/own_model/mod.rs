@@ -139,8 +139,6 @@ fn scaled(ctx: &TransformCtx, x: Tensor) -> Result<Tensor, BoxError> {
 
 const ROWS: Mapping = mapping! {
     merge_by_hand, gather, transposed, turned, cut, scaled,
-    ignore "model.{layer}.scale",
-    ignore "model.shift",
 };
 
 struct HfProven;

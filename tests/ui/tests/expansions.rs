@@ -104,7 +104,8 @@ fn a_schema_is_evaluated_under_a_config() {
     optional,
     reads = "model.scale",
 )]
-fn combine_qk(q: Tensor, _k: Tensor) -> Tensor {
+fn combine_qk(ctx: &connector_core::transform::TransformCtx, q: Tensor, _k: Tensor) -> Tensor {
+    let _scale = ctx.read("model.scale");
     q
 }
 

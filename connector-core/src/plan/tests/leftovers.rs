@@ -4,7 +4,7 @@ use super::super::test_support::{Free, begin, nothing, plan};
 use super::{NEVER_CALLED, Sizes, Toy};
 use crate::mapping::{FlatMapping, Mapping};
 use crate::transform::{BoxError, StateTransform};
-use crate::{Tensor, mapping, param_schema, state_transform};
+use crate::{Tensor, TransformCtx, mapping, param_schema, state_transform};
 
 param_schema! {
     /// Layers, and more behind the last.
@@ -101,7 +101,8 @@ fn a_rule_comes_before_an_ignore_row() {
 }
 
 #[state_transform(source_key = "w.{l}", target_key = "v.{l}", reads = ("scale", "shift.{l}"))]
-fn scaled(_w: Tensor) -> Result<Tensor, BoxError> {
+fn scaled(ctx: &TransformCtx<'_>, _w: Tensor) -> Result<Tensor, BoxError> {
+    ctx.read("scale")?;
     Err(NEVER_CALLED.into())
 }
 

@@ -311,6 +311,7 @@ const ODD: Schema = Schema {
     }],
     experts: None,
     vocabulary: None,
+    depends: &[],
     outer: Outer { axes: &[], flags: &[] },
     at: HERE,
 };

@@ -1,8 +1,9 @@
 use connector_core::mapping::Mapping;
-use connector_core::{Tensor, mapping, state_transform};
+use connector_core::{Tensor, TransformCtx, mapping, state_transform};
 
 #[state_transform(source_key = "a", target_key = "b", reads = "scale")]
-fn scaled(a: Tensor) -> Tensor {
+fn scaled(ctx: &TransformCtx, a: Tensor) -> Tensor {
+    let _ = ctx.read("scale");
     a
 }
 

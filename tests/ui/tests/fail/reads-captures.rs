@@ -1,7 +1,8 @@
-use connector_core::{Tensor, state_transform};
+use connector_core::{Tensor, TransformCtx, state_transform};
 
 #[state_transform(source_key = "a.{layer}", target_key = "b.{layer}", reads = "scale.{l}")]
-fn f(a: Tensor) -> Tensor {
+fn f(ctx: &TransformCtx, a: Tensor) -> Tensor {
+    let _ = ctx.read("scale.0");
     a
 }
 

@@ -20,6 +20,7 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>
 )]
 pub(crate) fn merge_qk(ctx: &TransformCtx<'_>, q: Tensor, _k: Tensor) -> Result<Tensor> {
     ctx.number("heads").ok_or("no heads")?;
+    let _ = (ctx.read("model.scale")?, ctx.read("model.shift")?);
     Ok(q)
 }
 

@@ -1,0 +1,35 @@
+//! The condition holds under no flags.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    experts: usize,
+    tied: bool,
+    moe: Vec<bool>,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        flag tied = c.tied;
+        "wte": [4];
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf")]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "wte" => "wte",
+        "head" == "wte" when tied && !tied,
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,35 @@
+//! Two axes have changed places in the target.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    experts: usize,
+    tied: bool,
+    moe: Vec<bool>,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        axis layer = c.layers;
+        axis expert = c.experts;
+        "layers.{layer}.experts.{expert}": [4];
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf")]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "h.{layer}.experts.{expert}" => "layers.{expert}.experts.{layer}",
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,34 @@
+//! What no row knows would be dropped without a word.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    experts: usize,
+    tied: bool,
+    moe: Vec<bool>,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        "fc": [4];
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf")]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "fc" => "fc",
+        ignore "**",
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,35 @@
+//! The first layer is read by no row.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    experts: usize,
+    tied: bool,
+    moe: Vec<bool>,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        axis layer = c.layers;
+        "layers.{layer}.fc": [4];
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf")]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "h.{1 + layer}.fc" => "layers.{layer}.fc",
+        ignore "h.0.fc",
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}

@@ -1,0 +1,43 @@
+//! By their positions the `*` are other axes on each side.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+    experts: usize,
+    tied: bool,
+    moe: Vec<bool>,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        axis layer = c.layers;
+        axis expert = c.experts;
+        "layers.{layer}.experts.{expert}": [4];
+    }
+}
+
+param_schema! {
+    pub FinchOnHub(c: Config) {
+        axis layer = c.layers;
+        axis expert = c.experts;
+        "experts.{expert}.h.{layer}": [4];
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf", source_schema = FinchOnHub)]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "experts.*.h.*" => "layers.*.experts.*",
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}
