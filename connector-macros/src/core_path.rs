@@ -65,7 +65,8 @@ pub fn span(path: &Path) -> Span {
     path.segments.last().map_or_else(Span::call_site, |last| last.ident.span())
 }
 
-/// `tokens` as if all of them stood at `span`.
+/// `tokens` as if all of them stood at `span`, but for literals: where a number of the user's stands,
+/// lints would read that.
 pub fn spanned(span: Span, tokens: TokenStream) -> TokenStream {
     let with_span = |token| {
         let mut token = match token {
@@ -74,7 +75,9 @@ pub fn spanned(span: Span, tokens: TokenStream) -> TokenStream {
             }
             token => token,
         };
-        token.set_span(span);
+        if !matches!(token, TokenTree::Literal(_)) {
+            token.set_span(span);
+        }
         token
     };
     tokens.into_iter().map(with_span).collect()

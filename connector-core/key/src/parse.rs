@@ -224,6 +224,7 @@ const fn capture(text: &str) -> Result<Part<'_>, SyntaxErrorKind> {
         (_, [None, None], [_, Some(product)]) if is_name(left.as_bytes()) => {
             (Offset::Field(left), product)
         }
+        (_, [_, Some(_)], _) => return Err(SyntaxErrorKind::BadOffset),
         (_, _, [_, None]) => return Err(SyntaxErrorKind::BadName),
         _ => return Err(SyntaxErrorKind::BadOffset),
     };

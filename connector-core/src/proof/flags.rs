@@ -11,6 +11,7 @@ pub struct Flags {
     len: usize,
     /// Behind those that are declared, comparisons of an index.
     below: [Option<Below>; MAX_FLAGS],
+    below_count: usize,
     /// What holds of them under every config.
     facts: [Truth; MAX_FACTS],
     fact_count: usize,
@@ -30,6 +31,7 @@ impl Flags {
             names: [""; MAX_FLAGS],
             len: 0,
             below: [None; MAX_FLAGS],
+            below_count: 0,
             facts: [Truth::ALWAYS; MAX_FACTS],
             fact_count: 0,
         };
@@ -99,6 +101,7 @@ impl Flags {
                 );
                 self.names[self.len] = below.text;
                 self.below[self.len] = Some(below);
+                self.below_count += 1;
                 let mut f = 0;
                 while f < self.len {
                     if let Some(other) = self.below[f]
@@ -107,7 +110,7 @@ impl Flags {
                     {
                         let (low, high) =
                             if other.plus < below.plus { (f, self.len) } else { (self.len, f) };
-                        self.know(Truth::flag(low).not().or(Truth::flag(high)));
+                        self.learn_that(Truth::flag(low).not().or(Truth::flag(high)));
                     }
                     f += 1;
                 }
@@ -118,7 +121,7 @@ impl Flags {
     }
 
     #[track_caller]
-    const fn know(&mut self, fact: Truth) {
+    const fn learn_that(&mut self, fact: Truth) {
         assert!(self.fact_count < MAX_FACTS, "too much is known of the flags of an importer");
         self.facts[self.fact_count] = fact;
         self.fact_count += 1;
@@ -126,6 +129,9 @@ impl Flags {
 
     /// The axis of a comparison that `truth` depends on and that `pattern` does not capture.
     pub(super) const fn unbound(&self, truth: Truth, pattern: &Pattern<'_>) -> Option<Below> {
+        if self.below_count == 0 {
+            return None;
+        }
         let (flags, mut f) = (truth.flags(), 0);
         while f < self.len {
             if let Some(below) = self.below[f]
@@ -161,7 +167,7 @@ impl Flags {
         let Some(schema) = schema else { return };
         let mut i = 0;
         while i < schema.one_of.len() {
-            self.know(self.exclude(&schema.one_of[i]));
+            self.learn_that(self.exclude(&schema.one_of[i]));
             i += 1;
         }
     }
@@ -179,8 +185,16 @@ impl Flags {
         if of.exhaustive { one } else { one.or(none) }
     }
 
+    /// Whether anything is known of the flags beside their names.
+    pub(super) const fn know_more(&self) -> bool {
+        self.fact_count > 0
+    }
+
     /// `truth` where it is possible, as far as the flags `met` and its own say.
     pub(super) const fn possible(&self, mut truth: Truth, met: u16) -> Truth {
+        if self.fact_count == 0 {
+            return truth;
+        }
         let (mut met, mut learnt, mut i) = (met | truth.flags(), 0u32, 0);
         while i < self.fact_count {
             let of = self.facts[i].flags();
@@ -195,6 +209,11 @@ impl Flags {
             }
         }
         truth
+    }
+
+    /// What is as good as `truth` and shorter to write: it holds also where nothing can.
+    pub(super) const fn loosest(&self, truth: Truth) -> Truth {
+        truth.or(self.possible(Truth::ALWAYS, truth.flags()).not())
     }
 
     #[track_caller]

@@ -172,7 +172,7 @@ pub const fn flatten<const N: usize>(mapping: &'static Mapping, flags: Flags) ->
         branch: 0,
     };
     let mut choices = 0;
-    add(&mut flat, mapping.rows, scope, flags, &mut choices);
+    add(&mut flat, mapping.rows, scope, &flags, &mut choices);
     flat
 }
 
@@ -180,7 +180,7 @@ const fn add<const N: usize>(
     flat: &mut Flat<N>,
     rows: &'static [Row],
     scope: Scope,
-    flags: Flags,
+    flags: &Flags,
     choices: &mut usize,
 ) {
     let mut i = 0;
@@ -250,7 +250,7 @@ const fn add_rule<const N: usize>(
     flat: &mut Flat<N>,
     rule: &'static Rule,
     scope: Scope,
-    flags: Flags,
+    flags: &Flags,
 ) {
     let (when, unknown) = truth(&rule.when, scope.when, flags);
     let scope = Scope { when, ..scope };
@@ -354,7 +354,7 @@ const fn join(
 }
 
 /// `when` and `inherited` together; the name in `when` that is no flag.
-const fn truth(when: &Condition, inherited: Truth, flags: Flags) -> (Truth, Option<&'static str>) {
+const fn truth(when: &Condition, inherited: Truth, flags: &Flags) -> (Truth, Option<&'static str>) {
     match when.truth(flags.names()) {
         Ok(truth) => (truth.and(inherited), None),
         Err(unknown) => (inherited, Some(unknown)),

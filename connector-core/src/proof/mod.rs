@@ -209,7 +209,10 @@ impl<'a, const N: usize> Proof<'a, N> {
             let exists = self.condition(side, parameter);
             let it = &schema.parameters[parameter];
             let made = Producers::find(flat, &index, parameter, it, exists, &mut keys);
-            let exists = self.flags.possible(exists, made.flags());
+            let exists = match self.flags.know_more() {
+                true => self.flags.possible(exists, made.flags()),
+                false => exists,
+            };
             let made = made.made(flat, exists);
             let there = if is_model { made.certain } else { made.possible };
             let gap = exists.and(there.not());

@@ -247,9 +247,13 @@ impl<const N: usize> Proof<'_, N> {
         let (others, own) = (other.when.and(key.when.not()), key.when.and(other.when.not()));
         text = text.text("remove one of the two, or ");
         if !others.and(exists).is_never() {
-            text.text("write `when ").condition(others, names).text("` at the other row")
+            text.text("write `when ")
+                .condition(self.flags.loosest(others), names)
+                .text("` at the other row")
         } else if !own.and(exists).is_never() {
-            text.text("write `when ").condition(own, names).text("` at this row")
+            text.text("write `when ")
+                .condition(self.flags.loosest(own), names)
+                .text("` at this row")
         } else {
             text.text("tell them apart with `when`")
         }

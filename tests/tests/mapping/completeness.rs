@@ -4,6 +4,7 @@
 use connector_core::checkpoint::HfCheckpoint;
 use connector_core::connector::{VerifyOptions, verify};
 use connector_core::engine::NoProgress;
+use connector_core::testing::prove_lossless;
 use connector_core::{
     Error, Mapping, ModelConnector, Result, mapping, model_importer, ops, param_schema,
 };
@@ -84,7 +85,7 @@ fn comes_back(architecture: &str, tensors: Vec<Tensor>) {
     assert_same_tensors(&read_tensors(&bench.back()), &read_tensors(&bench.source()));
     for source in [bench.source(), bench.back()] {
         let verification =
-            verify(&source, &bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
+            verify(&source, bench.out(), &VerifyOptions::default(), &NoProgress).unwrap();
         assert!(verification.is_equal(), "{architecture}: {verification:?}");
     }
 }
@@ -145,6 +146,7 @@ macro_rules! right {
             #[test]
             fn comes_back() {
                 super::comes_back($architecture, tensors(&[$($tensor),*]));
+                prove_lossless::<HfHard>(&config()).unwrap();
             }
         }
     };
