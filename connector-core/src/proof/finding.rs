@@ -1,4 +1,5 @@
 use super::Side;
+use super::roles::Mistake;
 use crate::key::Truth;
 
 /// A mistake in a mapping. Keys and parameters are numbers in their lists.
@@ -16,6 +17,8 @@ pub(super) enum Finding {
     Doubled { parameter: usize, first: usize, second: usize, both: Truth },
     /// A rule without inverse in an importer that exports.
     OneWay { key: usize },
+    /// A tensor that is not what its row takes it for.
+    Role { key: usize, mistake: Mistake },
     /// A parameter that exists where `gap` holds and that no row makes, or reads, there; a branch
     /// where it is missing, if others of the same choice have it.
     Missing { side: Side, parameter: usize, gap: Truth, differing: Option<usize> },
@@ -30,6 +33,7 @@ impl Finding {
             | Finding::Stranger { key, .. }
             | Finding::Idle { key, .. }
             | Finding::OneWay { key }
+            | Finding::Role { key, .. }
             | Finding::Doubled { second: key, .. } => Some(key),
             Finding::Missing { .. } => None,
         }

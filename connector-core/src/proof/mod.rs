@@ -19,6 +19,7 @@ mod missing;
 mod near;
 mod producers;
 mod report;
+mod roles;
 
 pub use flags::Flags;
 pub use flat::{Flat, count, flatten};
@@ -34,6 +35,7 @@ use flat::Role;
 use index::Index;
 use near::{nearest, whole};
 use producers::{Keys, Known, Producers};
+use roles::Roles;
 
 /// What is known of a mapping.
 pub struct Proof<'a, const N: usize> {
@@ -77,6 +79,8 @@ impl<'a, const N: usize> Proof<'a, N> {
             if proof.format.is_some() {
                 proof.examine(Side::Format, Keys::of_format(flat, &model));
             }
+            let mut roles = Roles::of(flat, proof.model.as_ref(), proof.format.as_ref());
+            roles.examine(flat, &mut proof.findings);
         }
         proof
     }

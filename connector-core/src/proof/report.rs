@@ -91,6 +91,7 @@ impl<const N: usize> Proof<'_, N> {
             Finding::Doubled { parameter, first, both, .. } => {
                 self.doubled(text, key, parameter, first, both)
             }
+            Finding::Role { mistake, .. } => self.mistaken(text, number, mistake),
             Finding::Missing { .. } => text,
         };
         if elsewhere || !same_place(key.at, key.entry) {
