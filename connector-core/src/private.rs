@@ -7,7 +7,7 @@ pub use crate::config::{
     check_config, check_field, check_only,
 };
 pub use crate::connector::{Connect, Direction, Erased, ModelConnector, Registration};
-pub use crate::key::{Below, Condition, Pattern, Term};
+pub use crate::key::{Below, Condition, Pattern, Role, Term};
 pub use crate::mapping::{
     Block, Branch, Equal, Fold, Ignore, Include, Mapping, OneOf, Row, Rule, Rules,
 };
@@ -19,8 +19,8 @@ pub use crate::schema::{
 };
 pub use crate::store::Dtype;
 pub use crate::transform::{
-    BoxError, Class, Function, Kernel, Operation, SPREAD, StateTransform, Tensor, Transform,
-    TransformArg, TransformContext, TransformCtx, TransformOutput, ops,
+    BoxError, Class, Function, Kernel, Operation, SPREAD, Signature, StateTransform, Tensor,
+    Transform, TransformArg, TransformContext, TransformCtx, TransformOutput, ops,
 };
 pub use inventory;
 pub use std::boxed::Box;

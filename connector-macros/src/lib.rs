@@ -32,6 +32,7 @@ mod fold;
 mod mapping;
 mod operation;
 mod pattern;
+mod role;
 mod schema;
 mod signature;
 mod state_transform;

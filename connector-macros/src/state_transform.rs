@@ -141,6 +141,7 @@ impl Expansion {
                 class: #private::Class::#class,
                 sources: #sources,
                 targets: #targets,
+                signature: #private::Signature::Unknown,
                 kernel: #private::Kernel::Function(#private::Function {
                     call: #call,
                     group: #group,

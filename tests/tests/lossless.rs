@@ -7,7 +7,7 @@ use connector_core::gpt::GptConfig;
 use connector_core::schema::Model;
 use connector_core::testing::{Lossless, prove_lossless};
 use connector_core::transform::{
-    BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Transform,
+    BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Signature, Transform,
 };
 use connector_core::{
     Error, Mapping, ModelConnector, Result, Tensor, TransformCtx, engine, mapping, model_importer,
@@ -196,6 +196,7 @@ impl Transform for Forgets {
         class: Class::Bijective,
         sources: 1,
         targets: 1,
+        signature: Signature::Unknown,
         kernel: Kernel::Moves(&Forgets),
         inverse: Some(|| Forgets::OPERATION),
         each: false,

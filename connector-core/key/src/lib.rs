@@ -53,13 +53,17 @@ mod choice;
 mod condition;
 mod distance;
 mod fill;
+mod lexicon;
 mod matching;
 mod parse;
 mod pattern;
+mod role;
 
 pub use captures::{Capture, Captures};
 pub use choice::{Choice, choices, expand, substitute};
 pub use condition::{Below, Condition, MAX_FLAGS, MAX_MET, Term, Truth};
 pub use distance::{MAX_COMPARED, distance, same, similar};
+pub use lexicon::Name;
 pub use parse::{SyntaxError, SyntaxErrorKind};
 pub use pattern::{JoinError, MAX_PARTS, Offset, Part, Pattern};
+pub use role::{Kind, Meaning, Order, Role, Scope};

@@ -43,11 +43,11 @@ impl ModelConnector for HfGptOss {
             "self_attn.sinks" => "self_attention.core_attention.softmax_offset",
             "post_attention_layernorm.weight" => "pre_mlp_layernorm.weight",
             "mlp.router.{p:weight|bias}" => "mlp.router.{p}",
-            "mlp.experts.gate_up_proj" => "mlp.experts.local_experts.{e}.linear_fc1.weight"
+            "mlp.experts.gate_up_proj" as transposed interleaved => "mlp.experts.local_experts.{e}.linear_fc1.weight"
                 via (ops::transpose, ops::deinterleave_rows) unstack e,
-            "mlp.experts.gate_up_proj_bias" => "mlp.experts.local_experts.{e}.linear_fc1.bias"
+            "mlp.experts.gate_up_proj_bias" as interleaved => "mlp.experts.local_experts.{e}.linear_fc1.bias"
                 via ops::deinterleave_rows unstack e,
-            "mlp.experts.down_proj" => "mlp.experts.local_experts.{e}.linear_fc2.weight"
+            "mlp.experts.down_proj" as transposed => "mlp.experts.local_experts.{e}.linear_fc2.weight"
                 via ops::transpose unstack e,
             "mlp.experts.down_proj_bias"
                 => "mlp.experts.local_experts.{e}.linear_fc2.bias" unstack e,

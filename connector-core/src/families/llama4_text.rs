@@ -41,9 +41,11 @@ impl ModelConnector for HfLlama4 {
                 => "mlp.linear_fc1.weight" via ops::merge_fc1,
             "feed_forward.down_proj.weight" => "mlp.linear_fc2.weight",
             "feed_forward.router.weight" => "mlp.router.weight",
-            "feed_forward.experts.gate_up_proj" => "mlp.experts.local_experts.{e}.linear_fc1.weight"
+            "feed_forward.experts.gate_up_proj" as transposed
+                => "mlp.experts.local_experts.{e}.linear_fc1.weight"
                 via ops::transpose unstack e,
-            "feed_forward.experts.down_proj" => "mlp.experts.local_experts.{e}.linear_fc2.weight"
+            "feed_forward.experts.down_proj" as transposed
+                => "mlp.experts.local_experts.{e}.linear_fc2.weight"
                 via ops::transpose unstack e,
             (
                 "feed_forward.shared_expert.gate_proj.weight",

@@ -35,7 +35,8 @@ impl ModelConnector for HfOlmo2 {
             ..gpt::ATTENTION_PROJECTIONS,
             ..gpt::ATTENTION_BIASES,
             ..gpt::QK_NORMS,
-            "post_attention_layernorm.weight" => "self_attention.linear_proj.post_layernorm.weight",
+            "post_attention_layernorm.weight" as post_attention_norm
+                => "self_attention.linear_proj.post_layernorm.weight",
             ..gpt::GATED_PROJECTIONS,
             "post_feedforward_layernorm.weight" => "mlp.linear_fc2.post_layernorm.weight",
         },

@@ -154,7 +154,8 @@ param_block! {
 
 /// The rows of the block.
 pub const FOUR_NORMS: Mapping = mapping! {
-    "post_attention_layernorm.weight" => "self_attention.linear_proj.post_layernorm.weight",
+    "post_attention_layernorm.weight" as post_attention_norm
+        => "self_attention.linear_proj.post_layernorm.weight",
     "pre_feedforward_layernorm.weight" => "mlp.linear_fc1.layer_norm_weight",
     "post_feedforward_layernorm.weight" => "mlp.linear_fc2.post_layernorm.weight",
 };

@@ -8,7 +8,7 @@ mod flat;
 pub use flat::{BranchId, FlatEqual, FlatIgnore, FlatMapping, FlatRule, Together};
 
 use crate::Location;
-use crate::key::{Condition, Pattern};
+use crate::key::{Condition, Pattern, Role};
 use crate::transform::Operation;
 
 /// Which way a conversion goes.
@@ -65,6 +65,8 @@ pub struct Rule {
     pub optional: bool,
     /// Other source tensors that the function may ask its context for.
     pub reads: &'static [Pattern<'static>],
+    /// What its targets and then its sources are, as words say behind `as`; empty without any.
+    pub said: &'static [Role<'static>],
     /// Where the rule is written.
     pub at: Location,
 }

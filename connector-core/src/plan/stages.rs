@@ -167,6 +167,7 @@ mod tests {
             when: Condition::ALWAYS,
             optional: false,
             reads: &[],
+            said: &[],
             at: Location { file: "", line: 1, column: 1 },
         }));
         FlatMapping::new(&Mapping { rows: &[] }, &[std::slice::from_ref(rule)]).rules.remove(0)

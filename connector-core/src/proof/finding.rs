@@ -1,5 +1,6 @@
 use super::Side;
 use super::flat::Flat;
+use super::roles::Mistake;
 use crate::key::{Below, Truth};
 
 /// A mistake in a mapping. Keys and parameters are numbers in their lists.
@@ -47,6 +48,8 @@ pub(super) enum Finding {
     ReadTwice { key: usize, first: usize },
     /// Two branches of a choice that read the same keys; the first of them.
     Alike { key: usize, first: usize, second: usize },
+    /// A tensor that is not what its row takes it for.
+    Role { key: usize, mistake: Mistake },
     /// A parameter that exists where `gap` holds and that no row makes, or reads, there; a branch
     /// where it is missing, if others of the same choice have it.
     Missing { side: Side, parameter: usize, gap: Truth, differing: Option<usize> },
@@ -76,6 +79,7 @@ impl Finding {
             | Finding::Swallowed { key, .. }
             | Finding::ReadTwice { key, .. }
             | Finding::Alike { key, .. }
+            | Finding::Role { key, .. }
             | Finding::Doubled { second: key, .. } => Some(key),
             Finding::Missing { .. } => None,
         }

@@ -24,6 +24,7 @@ mod near;
 mod producers;
 mod readers;
 mod report;
+mod roles;
 
 pub use flags::Flags;
 pub use flat::{Flat, count, flatten};
@@ -39,6 +40,7 @@ use flat::Role;
 use index::Index;
 use near::{nearest, whole};
 use producers::{Keys, Known, NOTHING, Producers};
+use roles::Roles;
 
 /// What is known of a mapping.
 pub struct Proof<'a, const N: usize> {
@@ -86,6 +88,8 @@ impl<'a, const N: usize> Proof<'a, N> {
                 proof.examine_axes(&model, None);
             }
             proof.examine_readers(&model);
+            let mut roles = Roles::of(flat, proof.model.as_ref(), proof.format.as_ref());
+            roles.examine(flat, &mut proof.findings);
         }
         proof
     }

@@ -128,6 +128,7 @@ impl<const N: usize> Proof<'_, N> {
             Finding::Swallowed { by, .. } => self.swallow(text, number, by),
             Finding::ReadTwice { first, .. } => self.twice(text, number, first),
             Finding::Alike { first, second, .. } => self.alike(text, first, second),
+            Finding::Role { mistake, .. } => self.mistaken(text, number, mistake),
             Finding::Missing { .. } => text,
         };
         if elsewhere || !same_place(key.at, key.entry) {

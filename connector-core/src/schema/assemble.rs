@@ -2,7 +2,7 @@
 //! includes.
 
 use super::{Depends, Entry, Exclusive, Experts, Included, Parameter, Schema, Vocabulary};
-use crate::key::{Condition, Pattern, Term};
+use crate::key::{Condition, Pattern, Role, Term};
 
 /// How many values of each kind the entries of a declaration stand for.
 #[derive(Clone, Copy)]
@@ -243,6 +243,7 @@ const NOBODY: Parameter = Parameter {
     aka: &[],
     written_as: &[],
     keep: None,
+    said: Role::UNKNOWN,
     entry: (0, 0),
     at: crate::Location { file: "", line: 0, column: 0 },
 };

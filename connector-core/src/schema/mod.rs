@@ -16,7 +16,7 @@ pub(crate) use instance::{Existing, existing, names, parameters};
 
 use crate::Location;
 use crate::base::Dtype;
-use crate::key::{Condition, Pattern};
+use crate::key::{Condition, Pattern, Role};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -160,6 +160,8 @@ pub struct Parameter {
     pub written_as: &'static [(Condition, usize)],
     /// The type that a cast leaves it in.
     pub keep: Option<Dtype>,
+    /// What it is, as words say behind `as`.
+    pub said: Role<'static>,
     /// Which entry of the declaration it is, and of a block that this includes which parameter.
     pub entry: (usize, usize),
     /// Where it is declared.

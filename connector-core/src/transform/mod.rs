@@ -10,6 +10,7 @@ mod context;
 mod function;
 mod moves;
 pub mod ops;
+mod signature;
 
 pub(crate) use chain::compose;
 pub use compute::{Compute, Kind};
@@ -19,6 +20,7 @@ pub use context::{Config, Numbers, TransformCtx};
 pub use function::{Function, SPREAD, Tensor, TransformArg, TransformContext, TransformOutput};
 pub(crate) use moves::gaps;
 pub use moves::{LayOut, Move, Moves, Repeat, Shape};
+pub use signature::Signature;
 
 use crate::mapping::Rule;
 
@@ -36,6 +38,8 @@ pub struct Operation {
     pub sources: usize,
     /// How many tensors it gives; [`SPREAD`] if it decides itself.
     pub targets: usize,
+    /// What the tensors are that it takes and gives.
+    pub signature: Signature,
     /// How it is done.
     pub kernel: Kernel,
     /// The operation that brings the sources back.

@@ -7,6 +7,7 @@ use crate::core_path;
 use crate::errors::Errors;
 use crate::operation::{self, Said};
 use crate::pattern::{Chosen, Key, combinations, distinct, expand_all, keys};
+use crate::role::Words;
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 use syn::ext::IdentExt;
@@ -117,7 +118,7 @@ impl<'a> Expansion<'a> {
     }
 
     fn rule(&mut self, rule: &RuleRow, scope: &Scope, rows: &mut Vec<TokenStream>) {
-        let RuleRow { sources, targets, suffix, extent } = rule;
+        let RuleRow { sources, targets, said, suffix, extent } = rule;
         let (private, errors) = (self.private, self.errors);
         if suffix.via.is_empty() && (sources.len(), targets.len()) != (1, 1) {
             let message = format!(
@@ -140,6 +141,11 @@ impl<'a> Expansion<'a> {
         let Some(combinations) = combinations(literals, &scope.chosen, errors) else { return };
         let (when, optional) = (suffix.when.clone().unwrap_or_default(), suffix.optional);
         let when = when.expand(private);
+        let roles = said.iter().map(|said| Words::expand(said.as_ref(), private));
+        let said = match said.iter().any(Option::is_some) {
+            true => quote!(&[#(#roles),*]),
+            false => quote!(&[]),
+        };
         let at = core_path::location(private, sources[0].span());
         let mut checked = false;
         for chosen in combinations {
@@ -172,6 +178,7 @@ impl<'a> Expansion<'a> {
                     when: #when,
                     optional: #optional,
                     reads: &[],
+                    said: #said,
                     at: #at,
                 })
             });

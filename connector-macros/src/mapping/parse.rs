@@ -1,8 +1,9 @@
-use crate::args::{self, did_you_mean, list, skip_to_comma};
+use crate::args::{did_you_mean, list, skip_to_comma};
 use crate::attributes;
 use crate::condition::Condition;
 use crate::errors::Errors;
 use crate::fold::{Written, axis};
+use crate::role::{self, Words};
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::buffer::Cursor;
@@ -66,10 +67,13 @@ impl ToTokens for Extent {
     }
 }
 
-/// `SRC => DST [via op | via (op, …)] [stack axis | unstack axis | repeat axis] [when flags] [optional]`
+/// `SRC [as role] => DST [as role] [via op | via (op, …)] [stack axis | unstack axis | repeat axis]
+/// [when flags] [optional]`
 pub struct RuleRow {
     pub sources: Vec<LitStr>,
     pub targets: Vec<LitStr>,
+    /// What the targets are, then what the sources are.
+    pub said: Vec<Option<Words>>,
     pub suffix: Suffix,
     pub extent: Extent,
 }
@@ -177,16 +181,18 @@ fn begins_row(input: ParseStream<'_>) -> bool {
         || input.peek(word::one_of)
 }
 
+/// The first words of what may follow the keys of a row.
+const SUFFIXES: [&str; 6] = ["via", "stack", "unstack", "repeat", "when", "optional"];
+
 fn unknown_suffix(input: ParseStream<'_>) -> syn::Error {
-    const WORDS: [&str; 6] = ["via", "stack", "unstack", "repeat", "when", "optional"];
     if input.peek(Token![if]) {
         return input.error("the condition of a row is `when`: write `when tied`, not `if tied`");
     }
     let near = match input.fork().parse::<Ident>() {
-        Ok(word) => did_you_mean(&word.to_string(), WORDS),
+        Ok(word) => did_you_mean(&word.to_string(), SUFFIXES),
         Err(_) => String::new(),
     };
-    input.error(format!("expected `,`, or one of {}{near}", list(&WORDS)))
+    input.error(format!("expected `,`, or one of {}{near}", list(&SUFFIXES)))
 }
 
 /// A row with the attributes before it.
@@ -239,10 +245,10 @@ fn entry(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
 /// A row that begins with a key or a tuple of keys.
 fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
     let start = input.cursor();
-    let sources = args::strings(input)?;
+    let (sources, of_sources) = role::keys(input, &SUFFIXES)?;
     if input.peek(Token![==]) {
-        let [left] = &sources[..] else {
-            return Err(input.error("`==` compares two keys, not tuples of them"));
+        let ([left], [None]) = (&sources[..], &of_sources[..]) else {
+            return Err(input.error("`==` compares two keys, without `as` and not tuples of them"));
         };
         return equal(input, start, left.clone(), false).map(Entry::Equal);
     }
@@ -254,17 +260,18 @@ fn keyed(input: ParseStream<'_>, errors: &Errors) -> syn::Result<Entry> {
         return Err(input.error("expected `=>` and the target, or `==` and the key it equals"));
     }
     input.parse::<Token![=>]>()?;
-    let targets = args::strings(input)?;
+    let (targets, mut said) = role::keys(input, &SUFFIXES)?;
+    said.extend(of_sources);
     let suffix = suffix(input, errors)?;
     let extent = Extent::since(start, input);
     if !input.peek(token::Brace) {
-        return Ok(Entry::Rule(RuleRow { sources, targets, suffix, extent }));
+        return Ok(Entry::Rule(RuleRow { sources, targets, said, suffix, extent }));
     }
     let content;
     braced!(content in input);
     let rows = rows(&content, errors);
-    let ([source], [target]) = (&sources[..], &targets[..]) else {
-        let message = "a block has one prefix on each side";
+    let ([source], [target], [None, None]) = (&sources[..], &targets[..], &said[..]) else {
+        let message = "a block has one prefix on each side, without `as`";
         return Err(syn::Error::new(sources[0].span(), message));
     };
     let of_rows = |word: &&Ident| !["repeat", "when", "optional"].iter().any(|of| *word == of);

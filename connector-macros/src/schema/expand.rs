@@ -2,6 +2,7 @@ use super::parse::{Declaration, Exclusive, Kind, Value};
 use super::resolve::{Included, Item, Named, Parameters, Resolved};
 use crate::core_path;
 use crate::pattern::expand_all;
+use crate::role::Words;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
@@ -214,6 +215,7 @@ fn parameter(private: &TokenStream, number: usize, named: &Named<'_>) -> TokenSt
         Some(dtype) => quote!(::core::option::Option::Some(#private::Dtype::#dtype)),
         None => quote!(::core::option::Option::None),
     };
+    let said = Words::expand(named.written.said.as_ref(), private);
     let at = core_path::location(private, key.span());
     quote! {
         #private::Entry::Parameter(#private::Parameter {
@@ -222,6 +224,7 @@ fn parameter(private: &TokenStream, number: usize, named: &Named<'_>) -> TokenSt
             aka: #aka,
             written_as: &[#(#written_as),*],
             keep: #keep,
+            said: #said,
             entry: (#number, 0),
             at: #at,
         })

@@ -2,9 +2,11 @@ use crate::args;
 use crate::condition::Condition;
 use crate::core_path;
 use crate::errors::Errors;
+use crate::role::Words;
 use connector_key::MAX_MET;
 use proc_macro2::{Ident, TokenStream, TokenTree};
 use quote::quote_spanned;
+use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::{
@@ -89,11 +91,12 @@ pub enum What {
     },
 }
 
-/// `"name": [shape] [if flags] [keep dtype] [aka "…" [when flags], …];`
+/// `"name": [shape] [as role] [if flags] [keep dtype] [aka "…" [when flags], …];`
 pub struct Parameter {
     pub name: LitStr,
     /// What stands between the brackets.
     pub shape: TokenStream,
+    pub said: Option<Words>,
     pub when: Condition,
     pub keep: Option<Ident>,
     pub aka: Vec<Spelling>,
@@ -407,11 +410,14 @@ fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Resu
     let content;
     bracketed!(content in input);
     let shape = content.parse()?;
-    let mut parameter =
-        Parameter { name, shape, when: Condition::default(), keep: None, aka: Vec::new() };
+    let (said, when) = (None, Condition::default());
+    let mut parameter = Parameter { name, shape, said, when, keep: None, aka: Vec::new() };
     let mut seen: Vec<String> = Vec::new();
     while !input.is_empty() && !input.peek(Token![;]) {
-        let known = input.peek(Token![if]) || input.peek(word::keep) || input.peek(word::aka);
+        let known = input.peek(Token![if])
+            || input.peek(Token![as])
+            || input.peek(word::keep)
+            || input.peek(word::aka);
         if input.peek(word::when) {
             return Err(input.error(
                 "the condition of a parameter is `if`: write `if tied`, not `when tied`; `when` \
@@ -419,13 +425,17 @@ fn parameter(name: LitStr, input: ParseStream<'_>, errors: &Errors) -> syn::Resu
             ));
         }
         if !known {
-            return Err(input.error("expected `;`, or one of `if`, `keep`, `aka`"));
+            return Err(input.error("expected `;`, or one of `as`, `if`, `keep`, `aka`"));
         }
-        let word = input.call(<Ident as syn::ext::IdentExt>::parse_any)?;
+        let word = match input.peek(Token![as]) {
+            true => input.fork().call(Ident::parse_any)?,
+            false => input.call(Ident::parse_any)?,
+        };
         if seen.iter().any(|earlier| word == earlier) {
             errors.at(word.span(), format!("`{word}` is given twice: keep one"));
         }
         match word.to_string().as_str() {
+            "as" => parameter.said = Words::parse(input, &["keep", "aka"])?,
             "if" => parameter.when = input.parse()?,
             "keep" => parameter.keep = Some(input.parse()?),
             _ => parameter.aka = spellings(input)?,

@@ -65,6 +65,7 @@ impl Rules {
                     when: #when,
                     optional: #optional,
                     reads: #reads,
+                    said: &[],
                     at: #at,
                 }
             }

@@ -2,7 +2,7 @@
 
 use super::super::test_support::{Free, nothing, plan};
 use crate::transform::{
-    BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Transform,
+    BoxError, Class, Kernel, LayOut, Move, Moves, Numbers, Operation, Shape, Signature, Transform,
     TransformCtx,
 };
 use crate::{Mapping, Tensor, mapping, ops, param_schema};
@@ -71,6 +71,7 @@ impl Transform for Forgets {
         class: Class::Bijective,
         sources: 1,
         targets: 1,
+        signature: Signature::Unknown,
         kernel: Kernel::Moves(&Forgets),
         inverse: None,
         each: false,

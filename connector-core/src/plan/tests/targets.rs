@@ -306,6 +306,7 @@ const ODD: Schema = Schema {
         aka: &[],
         written_as: &[],
         keep: None,
+        said: crate::key::Role::UNKNOWN,
         entry: (0, 0),
         at: HERE,
     }],

@@ -101,7 +101,7 @@ operation! {
     /// (gate `[f, h]`, up `[f, h]`) → `[2·f, h]`: [gate; up]. Biases `[f]` alike.
     ///
     /// Refuses tensors of different shapes. NeMo 2's `TransformFns.merge_fc1`.
-    merge_fc1: Bijective, 2 => 1, back by split_fc1
+    merge_fc1: Bijective, ["gate", "up"] => ["concatenated gate_up"], back by split_fc1
 }
 
 impl LayOut for merge_fc1 {
@@ -151,7 +151,7 @@ operation! {
     /// [`merge_fc1`](struct@merge_fc1), two equal halves.
     ///
     /// Refuses an odd number of rows. NeMo 2's `TransformFns.split_fc1`.
-    split_fc1: Bijective, 1 => 2, back by merge_fc1
+    split_fc1: Bijective, ["concatenated gate_up"] => ["gate", "up"], back by merge_fc1
 }
 
 impl LayOut for split_fc1 {
@@ -199,7 +199,7 @@ macro_rules! concat_and_split {
             /// Refuses parts that differ in more than their number of rows. Parts with different
             /// numbers of rows come back only where their shapes are known, see
             #[doc = concat!("[`", stringify!($split), "`](struct@", stringify!($split), ").")]
-            $concat: Bijective, $n => 1, back by $split
+            $concat: Bijective, $n => 1, Concatenates, back by $split
         }
 
         operation! {
@@ -207,7 +207,7 @@ macro_rules! concat_and_split {
             ///
             /// The parts have the shapes that the targets' schema states. Refuses parts that do
             /// not make up the whole, and targets without a schema.
-            $split: Bijective, 1 => $n, back by $concat
+            $split: Bijective, 1 => $n, Cuts, back by $concat
         }
 
         impl LayOut for $concat {

@@ -13,7 +13,7 @@ use {
 
 operation! {
     /// The tensor as it is. A row without `via` does this.
-    rename: Bijective, 1 => 1, back by rename
+    rename: Bijective, 1 => 1, Keeps, back by rename
 }
 
 impl LayOut for rename {
@@ -82,14 +82,14 @@ macro_rules! duplicate {
             $(#[$doc])*
             ///
             /// NeMo 2's `TransformFns` has it under this name.
-            $duplicate: Copy, 1 => $n, back by $same
+            $duplicate: Copy, 1 => $n, Keeps, back by $same
         }
 
         operation! {
             $(#[$same_doc])*
             ///
             /// Refuses tensors of different shapes, and of different bytes.
-            $same: Copy, $n => 1, back by $duplicate
+            $same: Copy, $n => 1, Keeps, back by $duplicate
         }
 
         impl LayOut for $duplicate {

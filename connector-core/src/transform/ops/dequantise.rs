@@ -3,7 +3,7 @@
 
 use super::dims::{elements, exactly};
 use crate::base::Dtype;
-use crate::transform::{Class, Compute, Kernel, Kind, Operation, Transform};
+use crate::transform::{Class, Compute, Kernel, Kind, Operation, Signature, Transform};
 use half::bf16;
 
 #[cfg(feature = "candle")]
@@ -26,6 +26,7 @@ macro_rules! computation {
                 class: Class::Lossy,
                 sources: 2,
                 targets: 1,
+                signature: Signature::Dequantises,
                 kernel: Kernel::Compute(&$name {}),
                 inverse: None,
                 each: false,

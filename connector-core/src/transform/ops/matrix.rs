@@ -16,7 +16,7 @@ operation! {
     ///
     /// Refuses a tensor of fewer than two dimensions. In NeMo 2, Llama 4's experts and the
     /// projector of Gemma 3 come this way.
-    transpose: Bijective, 1 => 1, back by transpose
+    transpose: Bijective, 1 => 1, Transposes, back by transpose
 }
 
 /// The shape of the result, and the moves: as many as the shortest of r, c and the product of the

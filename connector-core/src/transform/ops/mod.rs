@@ -28,11 +28,26 @@
 //! # }
 //! ```
 
-/// Declares the type that stands for an operation by moves.
+/// Declares the type that stands for an operation by moves: what it takes and gives, in words for
+/// roles, or how many tensors and what it does to roles.
 macro_rules! operation {
     (
         $(#[$attribute:meta])*
-        $name:ident: $class:ident, $sources:literal => $targets:literal, back by $inverse:ident
+        $name:ident: $class:ident, [$($takes:literal),+] => [$($gives:literal),+],
+        back by $inverse:ident
+    ) => {
+        operation! {
+            $(#[$attribute])*
+            $name: $class, [$($takes),+].len() => [$($gives),+].len(), Makes {
+                takes: &[$($crate::key::Role::new($takes)),+],
+                gives: &[$($crate::key::Role::new($gives)),+],
+            }, back by $inverse
+        }
+    };
+    (
+        $(#[$attribute:meta])*
+        $name:ident: $class:ident, $sources:expr => $targets:expr,
+        $signature:ident $({ $($roles:tt)* })?, back by $inverse:ident
     ) => {
         $(#[$attribute])*
         #[allow(non_camel_case_types, reason = "named as a mapping writes it")]
@@ -46,6 +61,7 @@ macro_rules! operation {
                 class: $crate::transform::Class::$class,
                 sources: $sources,
                 targets: $targets,
+                signature: $crate::transform::Signature::$signature $({ $($roles)* })?,
                 kernel: $crate::transform::Kernel::Moves(&$name {}),
                 inverse: Some(|| <$inverse as $crate::transform::Transform>::OPERATION),
                 each: false,

@@ -15,12 +15,12 @@ operation! {
     /// `[1, …]` → `[…]`: the first dimension goes. Refuses one that is not 1.
     ///
     /// ERNIE's biases of experts come this way.
-    squeeze: Bijective, 1 => 1, back by unsqueeze
+    squeeze: Bijective, 1 => 1, Keeps, back by unsqueeze
 }
 
 operation! {
     /// `[…]` → `[1, …]`: the inverse of [`squeeze`].
-    unsqueeze: Bijective, 1 => 1, back by squeeze
+    unsqueeze: Bijective, 1 => 1, Keeps, back by squeeze
 }
 
 fn squeezed(shape: &Shape) -> Result<Shape, String> {

@@ -144,7 +144,7 @@ operation! {
     /// deal out to G groups, and those that do not fit `num_attention_heads` where the config
     /// has it. NeMo 2's `TransformFns.merge_qkv` and `merge_qkv_bias`.
     #[doc(alias = "merge_qkv_bias")]
-    merge_qkv: Bijective, 3 => 1, back by split_qkv
+    merge_qkv: Bijective, ["q", "k", "v"] => ["grouped qkv"], back by split_qkv
 }
 
 impl LayOut for merge_qkv {
@@ -195,7 +195,7 @@ operation! {
     /// Refuses rows that are not a multiple of H + 2·G. NeMo 2's `TransformFns.split_qkv` and
     /// `split_qkv_bias`.
     #[doc(alias = "split_qkv_bias")]
-    split_qkv: Bijective, 1 => 3, back by merge_qkv
+    split_qkv: Bijective, ["grouped qkv"] => ["q", "k", "v"], back by merge_qkv
 }
 
 impl LayOut for split_qkv {
@@ -240,7 +240,7 @@ operation! {
     /// H is `num_attention_heads`, G is `num_query_groups`. Refuses rows that are not a multiple
     /// of H + 2·G. NeMo 2's `TransformFns.merge_qkv_concat` and `merge_qkv_bias_concat`.
     #[doc(alias = "merge_qkv_bias_concat")]
-    merge_qkv_concat: Bijective, 1 => 1, back by split_qkv_concat
+    merge_qkv_concat: Bijective, ["concatenated qkv"] => ["grouped qkv"], back by split_qkv_concat
 }
 
 impl LayOut for merge_qkv_concat {
@@ -284,7 +284,7 @@ operation! {
     ///
     /// H is `num_attention_heads`, G is `num_query_groups`. Refuses rows that are not a multiple
     /// of H + 2·G.
-    split_qkv_concat: Bijective, 1 => 1, back by merge_qkv_concat
+    split_qkv_concat: Bijective, ["grouped qkv"] => ["concatenated qkv"], back by merge_qkv_concat
 }
 
 impl LayOut for split_qkv_concat {

@@ -32,7 +32,7 @@ operation! {
     ///
     /// Refuses an odd number of rows. It is what GPT-OSS's exporter in NeMo 2 does to each
     /// expert's gate and up.
-    interleave_rows: Bijective, 1 => 1, back by deinterleave_rows
+    interleave_rows: Bijective, ["concatenated"] => ["interleaved"], back by deinterleave_rows
 }
 
 impl LayOut for interleave_rows {
@@ -84,7 +84,7 @@ operation! {
     ///
     /// Refuses an odd number of rows. It is what GPT-OSS's importer in NeMo 2 does to each
     /// expert's gate and up, which alternate: `[x[0::2]; x[1::2]]`.
-    deinterleave_rows: Bijective, 1 => 1, back by interleave_rows
+    deinterleave_rows: Bijective, ["interleaved"] => ["concatenated"], back by interleave_rows
 }
 
 impl LayOut for deinterleave_rows {
@@ -163,7 +163,7 @@ operation! {
     /// [`prune_rows`](struct@prune_rows) drops was filled in here. NeMo 2's Mixtral importer
     /// leaves random numbers in the rows that are filled in; here the same input gives the same
     /// bytes.
-    pad_rows: Copy, 1 => 1, back by prune_rows
+    pad_rows: Copy, 1 => 1, Keeps, back by prune_rows
 }
 
 impl LayOut for pad_rows {
@@ -205,7 +205,7 @@ operation! {
     /// m is stated by the target's schema. Refuses a source with fewer rows than that. The way back
     /// holds if the rows that are dropped are zero, as [`pad_rows`](struct@pad_rows) fills them
     /// in; whatever else they hold is lost.
-    prune_rows: Copy, 1 => 1, back by pad_rows
+    prune_rows: Copy, 1 => 1, Keeps, back by pad_rows
 }
 
 impl LayOut for prune_rows {

@@ -36,7 +36,7 @@ operation! {
     ///
     /// m is the target's by its schema, `vocab_size` without one. Refuses a source that has not exactly `vocab_size` rows,
     /// so that an embedding that lost some is not filled up. Without padding it is a copy.
-    pad_vocab: Copy, 1 => 1, back by prune_vocab
+    pad_vocab: Copy, 1 => 1, OfVocabulary, back by prune_vocab
 }
 
 impl LayOut for pad_vocab {
@@ -77,7 +77,7 @@ operation! {
     /// `[m, …]` → `[vocab_size, …]`, m ≥ vocab_size: the rows without the padding. NeMo 2's
     /// `TransformFns.prune_padding`. The way back holds if the rows that are dropped are zero.
     #[doc(alias = "prune_padding")]
-    prune_vocab: Copy, 1 => 1, back by pad_vocab
+    prune_vocab: Copy, 1 => 1, OfVocabulary, back by pad_vocab
 }
 
 impl LayOut for prune_vocab {
