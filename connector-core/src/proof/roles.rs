@@ -436,10 +436,10 @@ const fn is_silent(said: &Role<'_>) -> bool {
 /// Which operand is what operand number `wrong` should be, if that one is what it is.
 const fn swapped(held: &Held, takes: &[Role<'_>], wrong: usize) -> Option<usize> {
     let mut i = 0;
-    while i < takes.len() {
+    while i < takes.len() && held.roles[wrong].meaning.is_known() {
         if i != wrong
-            && held.roles[i].meaning.is(takes[wrong].meaning)
-            && held.roles[wrong].meaning.is(takes[i].meaning)
+            && may_be(&held.roles[i], takes[wrong].meaning)
+            && may_be(&held.roles[wrong], takes[i].meaning)
         {
             return Some(i);
         }

@@ -21,7 +21,12 @@ impl<const N: usize> Proof<'_, N> {
         match mistake {
             Mistake::Operand { operation, takes, swapped } => {
                 let text = self.known(text, roles, key, &takes).text(", but `");
-                let text = is_what(text.text(operation.name).text("` takes "), &takes, is);
+                let text = text.text(operation.name).text("` takes ");
+                let text = if matches!(takes.order, Order::Interleaved) {
+                    text.text("one in which rows alternate")
+                } else {
+                    is_what(text, &takes, is)
+                };
                 let text = match swapped {
                     Some(_) => text.text(" here").text(LINE),
                     None => text.text(LINE),
@@ -53,7 +58,7 @@ impl<const N: usize> Proof<'_, N> {
                     .text(")`")
             }
             Mistake::Scales { weight } => {
-                let text = self.key(text, key).text(" are not the scales of ");
+                let text = self.key(text, key).text(" does not hold the scales of ");
                 let text = self.key(text, weight).text(LINE);
                 let text = text.text("pair each weight with its own, or say what it is: ");
                 self.as_word(text, key, "… scale")
@@ -207,7 +212,7 @@ impl<const N: usize> Proof<'_, N> {
     /// The ways out of a disagreement.
     const fn otherwise(&self, text: Message, key: usize, as_what: &Role<'_>) -> Message {
         let text = text.text(
-            "correct the row, or, if a name means something else in this model, say so behind it: ",
+            "correct the row, or, if a name means something else in this model, say so after it: ",
         );
         let (mut words, mut w) = ("…", 0);
         while w < Meaning::WORDS.len() {
@@ -219,17 +224,29 @@ impl<const N: usize> Proof<'_, N> {
             }
             w += 1;
         }
-        self.as_word(text, key, words)
+        if as_what.meaning.is(Meaning::OTHER) {
+            words = as_what.word;
+        }
+        let scope = match as_what.scope {
+            Scope::Expert => "expert ",
+            Scope::Shared => "shared ",
+            _ => "",
+        };
+        self.as_words(text, key, scope, words)
     }
 
     /// A key as the row has it, with a word behind it.
     const fn as_word(&self, text: Message, key: usize, words: &str) -> Message {
+        self.as_words(text, key, "", words)
+    }
+
+    const fn as_words(&self, text: Message, key: usize, scope: &str, word: &str) -> Message {
         let text = text.text("`\"");
         let text = match self.flat.keys[key].own(key) {
             Some(own) => text.pattern(own),
             None => text,
         };
-        text.text("\" as ").text(words).text("`")
+        text.text("\" as ").text(scope).text(word).text("`")
     }
 }
 

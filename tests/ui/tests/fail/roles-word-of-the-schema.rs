@@ -1,0 +1,31 @@
+//! A schema says what a tensor is, and nothing says it of its source.
+
+use connector_core::checkpoint::HfCheckpoint;
+use connector_core::{Error, Mapping, ModelConnector, Result, mapping, model_importer, param_schema};
+
+#[derive(Clone, serde::Serialize, serde::Deserialize)]
+pub struct Config {
+    layers: usize,
+}
+
+param_schema! {
+    pub Finch(c: Config) {
+        axis layer = c.layers;
+        "l.{layer}.a": [4] as codebook;
+    }
+}
+
+struct HfFinch;
+
+#[model_importer(Finch, "hf")]
+impl ModelConnector for HfFinch {
+    const MAPPING: Mapping = mapping! {
+        "m.{layer}.x" => "l.{layer}.a",
+    };
+
+    fn config(_: &HfCheckpoint) -> Result<Config> {
+        Err(Error::Cancelled)
+    }
+}
+
+fn main() {}
