@@ -33,7 +33,7 @@ struct HfShort;
 
 const SHORT: Mapping = mapping! {
     "w" => "w" via ops::prune_rows,
-    "t" => "t" via (ops::transpose, ops::prune_rows),
+    "t" as transposed => "t" via (ops::transpose, ops::prune_rows),
 };
 
 #[model_importer(ShortModel, "hf", architectures = ["ShortForTests"])]

@@ -50,7 +50,7 @@ impl ModelConnector for HfWithFunction {
                 "self_attn.q_proj.{p:weight|bias}",
                 "self_attn.k_proj.{p:weight|bias}",
                 "self_attn.v_proj.{p:weight|bias}",
-            ) => "self_attention.linear_qkv.{p}" via ops::concat3 when attention_bias,
+            ) => "self_attention.linear_qkv.{p}" as concatenated via ops::concat3 when attention_bias,
             ..gpt::GATED_MLP,
             ..gpt::MLP_BIASES,
         },

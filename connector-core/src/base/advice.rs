@@ -22,6 +22,11 @@ pub enum Advice {
     TakeConfig,
     /// To keep the field, if it has no effect on what the model computes.
     CarryField,
+    /// To accept that the framework computes this field of the model's config otherwise.
+    Accept {
+        /// The field.
+        field: &'static str,
+    },
     /// To correct the pattern, one of those that choose what is converted.
     CorrectOnly,
     /// To leave the tensor out.
@@ -47,6 +52,9 @@ impl fmt::Display for Advice {
             Advice::NameModel => "name one of them as the model",
             Advice::TakeConfig => "take the config from a config.json of Hugging Face instead",
             Advice::CarryField => "carry it, if it has no effect on what this model computes",
+            Advice::Accept { field } => {
+                return write!(f, "accept \"{field}\" to write it all the same");
+            }
             Advice::CorrectOnly => "it is one of the patterns that choose what is converted",
             Advice::Ignore => "ignore its key to drop it on purpose",
             Advice::AllowMemory { least } => return write!(f, "it takes at least {least}"),

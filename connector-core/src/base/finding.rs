@@ -52,6 +52,8 @@ pub enum FindingKind {
     Lost,
     /// A rule that cannot be carried out: an unknown flag, a missing number.
     Rule,
+    /// A framework would compute something else than the model does.
+    Framework,
     /// Memory or disk that does not suffice.
     Resource,
     /// Text that a model cannot be trained on.

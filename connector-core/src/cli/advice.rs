@@ -16,6 +16,7 @@ pub(super) fn option(advice: &Advice) -> String {
             "if it has no effect on what this model computes, `--carry` with its name keeps it"
                 .into()
         }
+        Advice::Accept { field } => format!("`--accept {field}` writes it all the same"),
         Advice::CorrectOnly => "it is a pattern of --only".into(),
         Advice::Ignore => "`--ignore` with its key drops it on purpose".into(),
         Advice::AllowMemory { least } => format!("--max-memory takes at least {least}"),

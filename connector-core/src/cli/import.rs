@@ -13,6 +13,7 @@ pub(super) fn run(args: &Import, screen: &mut Screen) -> Result<Exit, Failure> {
     let Import { selection, output, nemo_cache, publish, .. } = args;
     let mut options = selection.options()?;
     options.torch_dist = args.torch_dist()?;
+    options.accept = args.stored.accept.clone();
     options.overwrite = Overwrite::from(publish.overwrite);
     options.hash = publish.hash;
     options.engine.sync = !publish.no_sync;

@@ -38,10 +38,11 @@ pub enum Args {
     As(&'static str),
     /// By its opposite.
     Not(&'static str),
-    /// By several arguments, which are made and read together.
+    /// By several arguments, which are made and read together; or it is no field of Megatron-core's.
     Made,
-    /// It has no argument: what differs from Megatron-core's default cannot be said.
-    Unsaid,
+    /// It has no argument, nor a field of Megatron-core's config: what differs from the default cannot
+    /// be said, and changes this: "the scores of attention".
+    Unsaid(&'static str),
 }
 
 /// A model's config whose fields are declared, so that a [`config_map!`](crate::config_map) can be
@@ -120,7 +121,7 @@ macro_rules! config_fields {
                     name: ::core::stringify!($field),
                     kind: <$type as $crate::config::FieldType>::KIND,
                     core: ::core::option::Option::None,
-                    args: $crate::config::Args::Unsaid,
+                    args: $crate::config::Args::Made,
                 }, )*
             ];
         }

@@ -1,3 +1,4 @@
+use super::accepted::Accepted;
 use super::conversion::{Conversion, Target};
 use super::import::comes_back;
 use super::planned::{Files, MAX_SHARD_SIZE, settled};
@@ -11,7 +12,7 @@ use crate::checkpoint::{
     Container, Flavor, IO_JSON, MODEL_YAML, MegatronCheckpoint, Sidecars, is_tokenizer, look,
 };
 use crate::engine::{self, Bound, EngineOptions, NoProgress, Progress};
-use crate::framework::{Described, Surroundings};
+use crate::framework::{Described, Surroundings, Unsaid};
 use crate::plan::{FindingKind, PlanOptions};
 use crate::store::{Overwrite, Staging};
 use crate::{Error, Result};
@@ -29,6 +30,9 @@ pub struct ConvertOptions {
     pub format: String = "hf".into(),
     /// The model, if the checkpoint is not to tell.
     pub model: Option<String> = None,
+    /// Fields of the model's config that the framework may compute otherwise, as in
+    /// [`ImportOptions`](super::ImportOptions::accept).
+    pub accept: Vec<String> = Vec::new(),
     /// Threads and memory.
     pub engine: EngineOptions = EngineOptions::default(),
     /// The largest file of tensors, in bytes.
@@ -49,6 +53,7 @@ pub struct PlannedConvert {
     same: SameNames,
     files: Files,
     container: Container,
+    accepted: Vec<Unsaid>,
     /// What the record of the conversion that made the checkpoint says.
     before: Recorded,
     options: ConvertOptions,
@@ -110,7 +115,7 @@ impl PlannedConvert {
         if options.trained.hf_config.is_some() {
             check_described(path, &options)?;
         }
-        let (files, container) = beside(&checkpoint, &options)?;
+        let (files, container, accepted) = beside(&checkpoint, &options)?;
         if options.torch_dist.is_none() {
             spell_experts(&mut checkpoint, &options.format)?;
         }
@@ -125,7 +130,16 @@ impl PlannedConvert {
             &same.context(),
         )?;
         let before = Recorded::read(path)?.unwrap_or_default();
-        Ok(PlannedConvert { checkpoint, conversion, same, files, container, before, options })
+        Ok(PlannedConvert {
+            checkpoint,
+            conversion,
+            same,
+            files,
+            container,
+            accepted,
+            before,
+            options,
+        })
     }
 
     /// The checkpoint.
@@ -182,7 +196,10 @@ impl PlannedConvert {
         let (revision, complete) = (self.before.revision(), self.before.is_complete());
         let before = [self.before.ignored(), self.before.only(), self.before.carried()];
         let [ignore, only, carry] = before.map(<[_]>::to_vec);
-        let options = OptionsRecord::new(&PlanOptions { dtype: None, ignore, only, carry });
+        let options = OptionsRecord {
+            accepted: self.accepted.clone(),
+            ..OptionsRecord::new(&PlanOptions { dtype: None, ignore, only, carry })
+        };
         let plan = &self.conversion.plan;
         let mut record = Record::new(subject, plan, source, revision, options, Default::default())?;
         record.complete &= complete;
@@ -231,7 +248,10 @@ fn check_described(path: &Path, options: &ConvertOptions) -> Result<()> {
 ///
 /// Those in `context/` stay as they are where the output has such a folder too, and all are there
 /// that belong in it. Otherwise they are made and put as an import does.
-fn beside(checkpoint: &MegatronCheckpoint, options: &ConvertOptions) -> Result<(Files, Container)> {
+fn beside(
+    checkpoint: &MegatronCheckpoint,
+    options: &ConvertOptions,
+) -> Result<(Files, Container, Vec<Unsaid>)> {
     let (model, config) =
         (checkpoint.model().unwrap_or_default(), checkpoint.config().unwrap_or(&Value::Null));
     let dist = options.torch_dist;
@@ -269,13 +289,18 @@ fn beside(checkpoint: &MegatronCheckpoint, options: &ConvertOptions) -> Result<(
         }
         None => (Container::Safetensors, described.plain()?),
     };
-    let Surroundings { directory, mut made, mut moved, mut warnings, .. } = around;
+    let Surroundings { directory, mut made, mut moved, mut unsaid, mut warnings, .. } = around;
     let beside = if as_they_are {
-        (made, moved, warnings) = Default::default();
+        (made, moved, unsaid, warnings) = Default::default();
         context.map(|context| Sidecars::list(context, &[])).transpose()?
     } else {
         beside
     };
+    let Accepted { refused, accepted, warnings: told } = Accepted::new(unsaid, &options.accept);
+    if !refused.is_empty() {
+        return Err(Error::refused(refused));
+    }
+    warnings.extend(told);
     warnings.extend(beside.iter().flat_map(|beside| beside.warnings.clone()));
     let files = Files {
         weights: directory.weights,
@@ -286,5 +311,5 @@ fn beside(checkpoint: &MegatronCheckpoint, options: &ConvertOptions) -> Result<(
         made,
         warnings,
     };
-    Ok((files, container))
+    Ok((files, container, accepted))
 }

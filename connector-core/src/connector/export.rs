@@ -168,6 +168,7 @@ fn export(path: &Path, options: ExportOptions) -> Result<Planned> {
             beside,
         },
         work: options.work(),
+        refused: Vec::new(),
         input: Input::Model(Box::new(checkpoint)),
     };
     draft.plan()

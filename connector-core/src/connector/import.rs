@@ -1,3 +1,4 @@
+use super::accepted::Accepted;
 use super::cache::Cache;
 use super::hub::{Hub, Origin};
 use super::planned::{
@@ -13,7 +14,7 @@ use crate::checkpoint::{
     CONFIG_JSON, Container, Flavor, HfCheckpoint, IO_JSON, MODEL_YAML, Sidecars, look,
 };
 use crate::engine::{EngineOptions, NoProgress};
-use crate::framework::{Described, Surroundings};
+use crate::framework::{Described, Surroundings, Unsaid};
 use crate::mapping::FlatMapping;
 use crate::plan::{Finding, FindingKind, PlanOptions};
 use crate::schema::{self, Instance, Schema, parameters};
@@ -50,6 +51,9 @@ pub struct ImportOptions {
     pub pad_vocab_to_multiple_of: Option<usize> = None,
     /// How the experts of a mixture are named; `None` leaves it to the importer.
     pub experts: Option<Experts> = None,
+    /// Fields of the model's config that the framework may compute otherwise, by name: what it cannot
+    /// say is refused otherwise, and what is accepted stands in `conversion.json`.
+    pub accept: Vec<String> = Vec::new(),
     /// Where user functions run.
     pub device: DeviceChoice = DeviceChoice::default(),
     /// Whether an output that is there is replaced.
@@ -270,7 +274,7 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
         files: &names,
         tokenizer: &connector.tokenizer(&names),
     };
-    let (container, Surroundings { directory, made, moved, warnings, .. }) = match &options
+    let (container, Surroundings { directory, made, moved, unsaid, warnings, .. }) = match &options
         .torch_dist
     {
         Some(dist) => {
@@ -283,6 +287,7 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
         }
         None => (Container::Safetensors, described.plain().map_err(Error::from).map_err(named)?),
     };
+    let Accepted { refused, accepted, warnings: told } = Accepted::new(unsaid, &options.accept);
     let draft = Draft {
         direction: Direction::Import,
         registration,
@@ -296,20 +301,22 @@ fn import(source: &Path, options: ImportOptions) -> Result<Planned> {
             read: vec![(source.join(CONFIG_JSON), checkpoint.config_text().to_vec())],
             moved,
             made,
-            warnings: [&warnings[..], &beside.warnings].concat(),
+            warnings: [warnings, told, beside.warnings.clone()].concat(),
             beside: Some(beside),
         },
-        work: options.work(container),
+        work: options.work(container, accepted),
+        refused,
         input: Input::Format(Box::new(checkpoint)),
     };
     draft.plan()
 }
 
 impl ImportOptions {
-    fn work(self, container: Container) -> Work {
+    fn work(self, container: Container, accepted: Vec<Unsaid>) -> Work {
         let record = OptionsRecord {
             pad_vocab_to_multiple_of: self.pad_vocab_to_multiple_of,
             experts: self.experts,
+            accepted,
             ..OptionsRecord::new(&self.plan)
         };
         let flavor = self.torch_dist.map(|dist| dist.flavor);

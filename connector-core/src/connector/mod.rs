@@ -1,6 +1,7 @@
 //! Connectors: what joins a model to a format, the registry in which they are found, and the
 //! conversions that use them.
 
+mod accepted;
 pub mod cache;
 mod checked;
 mod conversion;

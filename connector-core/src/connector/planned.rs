@@ -94,6 +94,8 @@ pub(super) struct Draft {
     pub report: FieldReport,
     pub files: Files,
     pub work: Work,
+    /// What keeps it from being written beside what the plan finds.
+    pub refused: Vec<Finding>,
 }
 
 impl Draft {
@@ -103,7 +105,7 @@ impl Draft {
     /// [`Error::Refused`] with all findings.
     pub fn plan(self) -> Result<Planned> {
         let Draft { input, direction, registration, configuration, format, .. } = self;
-        let Draft { mapping, report, files, work, .. } = self;
+        let Draft { mapping, report, files, work, refused, .. } = self;
         let named = |error| name_subject(error, registration, direction);
         let plan = catch(|| {
             stage!("plan");
@@ -118,7 +120,7 @@ impl Draft {
         })
         .map_err(|panic| input.cannot_compute(panic))
         .map_err(named)?;
-        let config_findings = input.findings();
+        let config_findings = [input.findings(), refused].concat();
         let plan = match plan {
             Ok(plan) if config_findings.is_empty() => plan,
             Ok(_) => return Err(named(Error::refused(config_findings))),

@@ -2,6 +2,7 @@ use super::{Direction, Experts, Registration};
 use crate::Result;
 use crate::checkpoint::FieldReport;
 use crate::engine::{Done, Loss, NotZero};
+use crate::framework::Unsaid;
 use crate::plan::{Plan, PlanOptions, Summary};
 use crate::store::{Source, TensorInfo};
 use serde::Serialize;
@@ -98,6 +99,9 @@ pub struct OptionsRecord {
     /// Fields of the format's config that the connector did not have to know.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub carry: Vec<String>,
+    /// What the framework computes otherwise, and the user accepted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub accepted: Vec<Unsaid>,
     /// What the vocabulary was padded to a multiple of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pad_vocab_to_multiple_of: Option<usize>,
@@ -139,6 +143,7 @@ impl OptionsRecord {
             ignore: options.ignore.clone(),
             only: options.only.clone(),
             carry: options.carry.clone(),
+            accepted: Vec::new(),
             pad_vocab_to_multiple_of: None,
             experts: None,
             keep_vocab_padding: false,

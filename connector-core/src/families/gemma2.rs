@@ -2,7 +2,7 @@
 
 use crate::config::{ConfigMap, Scalar};
 use crate::connector::ModelConnector;
-use crate::framework::{Frameworks, OwnField};
+use crate::framework::{Frameworks, Otherwise, OwnField};
 use crate::gpt::{self, GptConfig};
 use crate::mapping::Mapping;
 use crate::{config_map, mapping, model_importer, param_schema};
@@ -77,6 +77,12 @@ impl ModelConnector for HfGemma2 {
                 // The last of every two layers has no window.
                 ("window_attn_skip_freq", Scalar::Int(2)),
             ])
+            // HF's layers 0, 2, … are the layers 1, 3, … there, and these classes window the even ones.
+            .otherwise(&[Otherwise::new(
+                "window_attn_skip_freq",
+                "a window in every other layer from the second on",
+                "which layers see all tokens",
+            )])
             .own_fields(&[
                 OwnField::new("query_pre_attn_scalar", "softmax_scale")
                     .via(gpt::PRE_ATTENTION_SCALAR),

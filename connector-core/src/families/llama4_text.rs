@@ -92,6 +92,7 @@ impl ModelConnector for HfLlama4 {
     const FRAMEWORKS: Option<Frameworks> = Some(
         Frameworks::GENERIC
             .nemo("nemo.collections.llm.gpt.model.llama", "LlamaModel", "Llama4Config")
+            .own_layers()
             .own_fields(&[
                 OwnField::new("attention_chunk_size", "attention_chunk_size"),
                 OwnField::new("nope_layer_interval", "no_rope_freq").via(INTERVAL),

@@ -3,7 +3,7 @@
 
 use super::Frameworks;
 use super::found::{Class, Foreign};
-use super::megatron_core::Megatron;
+use super::megatron_core::{LAYERS, Megatron};
 use super::python::Python;
 use crate::base::json;
 use crate::checkpoint::Flavor;
@@ -26,6 +26,11 @@ pub(super) fn write(frameworks: &Frameworks, model: &Megatron<'_>, tokenizer: bo
     let own = frameworks.own_of(Flavor::MegatronBridge).map_or(&[][..], |classes| classes.own);
     for (name, value) in model.fields(Flavor::MegatronBridge, own) {
         put(name, value.yaml());
+    }
+    if let Some(args) = model.layer_spec(frameworks.own_of(Flavor::MegatronBridge)) {
+        let mut spec = json!({"_target_": LAYERS, "_partial_": true});
+        args.into_iter().for_each(|(name, on)| spec[name] = on.into());
+        put("transformer_layer_spec", spec);
     }
     put("should_pad_vocab", json!(true));
     // Megatron-core's default is 0.1.

@@ -23,6 +23,8 @@ pub(super) struct Call {
     pub module: String,
     pub name: String,
     pub args: Vec<(&'static str, Node)>,
+    /// Whether it is left to be called with more arguments, as by Python's `functools.partial`.
+    pub partial: bool,
 }
 
 #[derive(Debug)]
@@ -35,7 +37,12 @@ impl Call {
     /// A call of the class or function at a path.
     pub fn new(path: &str, args: Vec<(&'static str, Node)>) -> Self {
         let (module, name) = path.rsplit_once('.').unwrap_or(("builtins", path));
-        Call { module: module.into(), name: name.into(), args }
+        Call { module: module.into(), name: name.into(), args, partial: false }
+    }
+
+    /// A call that is left to be made with more arguments.
+    pub fn partial(path: &str, args: Vec<(&'static str, Node)>) -> Self {
+        Call { partial: true, ..Call::new(path, args) }
     }
 }
 
@@ -55,6 +62,8 @@ impl From<Python> for Node {
 const VERSION: &str = "0.0.1";
 /// Where Fiddle defines its classes.
 const CONFIG: &str = "fiddle._src.config";
+/// Where its class of calls that are left to be made is.
+const PARTIAL: &str = "fiddle._src.partial";
 const METADATA: &str = "BuildableTraverserMetadata";
 
 /// The graph whose root is `call`.
@@ -108,7 +117,8 @@ impl Graph {
         ];
         let metadata = object(CONFIG, METADATA, items, pyref(CONFIG, METADATA));
         let metadata = self.add("buildable_traverser_metadata", metadata);
-        let mut config = object(CONFIG, "Config", children, metadata);
+        let (module, class) = if call.partial { (PARTIAL, "Partial") } else { (CONFIG, "Config") };
+        let mut config = object(module, class, children, metadata);
         config["paths"] = json!([path]);
         self.add(&snake_case(&call.name), config)
     }

@@ -36,6 +36,10 @@ const YOUNG: [&str; 15] = [
     "window_attn_skip_freq",
 ];
 
+/// Megatron-core's function that makes each layer as the config says, dense or with experts.
+pub(super) const LAYERS: &str =
+    "megatron.core.models.gpt.gpt_layer_specs.get_gpt_decoder_block_spec";
+
 /// Llama 3.1's scaling of rotary frequencies.
 pub(super) struct Llama3<'a> {
     fields: &'a Value,
@@ -100,7 +104,8 @@ impl<'a> Megatron<'a> {
                 }
                 // Those of each framework's own.
                 "mlp_bias" | "rope_scaling" | "params_dtype" => {}
-                name if field.args == Args::Unsaid || own.iter().any(|own| own.model == name) => {}
+                name if matches!(field.args, Args::Unsaid(_))
+                    || own.iter().any(|own| own.model == name) => {}
                 name if YOUNG.contains(&name) && self.get(name).is_none() => {}
                 name => fields.extend(self.value(field).map(|value| (name, value))),
             }
@@ -113,10 +118,31 @@ impl<'a> Megatron<'a> {
             (own.name, Python::from(&value))
         }));
         fields.push(("cp_comm_type", self.cp_comm_type()));
+        // NeMo's classes fuse where they are not told otherwise.
+        if !self.fuses_activation() {
+            fields.push(("bias_activation_fusion", Python::Bool(false)));
+        }
         if let Some(factor) = self.linear_rope() {
             fields.push(("seq_len_interpolation_factor", Python::from(factor)));
         }
         fields
+    }
+
+    /// The arguments of [`LAYERS`], where NeMo's and Megatron-Bridge's classes for models of layers
+    /// that are all alike do not do: `own` says what a family has of its own.
+    pub fn layer_spec(&self, own: Option<&Frameworks>) -> Option<Vec<(&'static str, bool)>> {
+        let layers = self.get("moe_layer_freq").and_then(Value::as_array);
+        let differ = layers.is_some_and(|layers| layers.iter().any(|kind| *kind != 1));
+        let l2_norm = self.is("qk_l2_norm");
+        let needed = (differ || l2_norm) && !own.is_some_and(|own| own.own_layers);
+        needed.then(|| vec![("use_transformer_engine", true), ("qk_l2_norm", l2_norm)])
+    }
+
+    /// Whether Megatron-core's kernels that fuse a bias and an activation compute this one: for `gelu`
+    /// they take its approximation, and others are refused.
+    pub fn fuses_activation(&self) -> bool {
+        self.is("gated_linear_unit")
+            && matches!(self.text("activation_func"), Some("silu" | "quick_gelu"))
     }
 
     /// The arguments of Megatron-LM that say one field each.
@@ -185,83 +211,21 @@ impl<'a> Megatron<'a> {
     pub fn llama3_rope(&self) -> Option<Llama3<'a>> {
         self.rope("llama3").map(|fields| Llama3 { fields })
     }
-
-    /// What a framework's config cannot say: what Megatron-core's cannot, and what its own classes do
-    /// otherwise, of which `frameworks` has the value.
-    pub fn unsaid(&self, flavor: Flavor, frameworks: Option<&Frameworks>) -> Vec<String> {
-        let classes = frameworks.and_then(|frameworks| frameworks.own_of(flavor));
-        let mut unsaid = Vec::new();
-        if self.is("attention_bias") != self.is("mlp_bias") && self.get("mlp_bias").is_some() {
-            let (with, without) =
-                if self.is("mlp_bias") { ("MLP", "attention") } else { ("attention", "MLP") };
-            unsaid.push(format!("biases in the {with} and none in the {without}"));
-        }
-        if self.activation(flavor).is_none() {
-            let name = self.text("activation_func").unwrap_or_default();
-            unsaid.push(format!("the activation {name}"));
-        }
-        if self.rope("yarn").is_some() {
-            unsaid.push("rotary scaling as YaRN".into());
-        }
-        if self.rope("longrope").is_some() {
-            unsaid.push("rotary scaling as LongRoPE".into());
-        }
-        if self.is("moe_router_enable_expert_bias")
-            && self.text("moe_router_score_function") != Some("sigmoid")
-        {
-            unsaid.push("biases for the choice of experts beside a softmax".into());
-        }
-        let own = classes.map_or(&[][..], |classes| classes.own);
-        for OwnField { name, model, via } in own {
-            if let (Some(here), Some(via)) = (self.get(model), via)
-                && (via.write)(here).is_null()
-            {
-                unsaid.push(format!("\"{model}\" is {here}, and \"{name}\" does not say it"));
-            }
-        }
-        for field in GptConfig::FIELDS.iter().filter(|field| field.args == Args::Unsaid) {
-            if own.iter().any(|own| own.model == field.name) {
-                continue;
-            }
-            let core = field.core.map_or(Value::Null, Scalar::value);
-            let implied = classes.and_then(|classes| classes.implies(field.name));
-            let there = implied.map_or(core.clone(), Scalar::value);
-            let here = self.get(field.name).unwrap_or(&core);
-            if *here != there {
-                unsaid.push(format!("\"{}\" is {here}, and there it is {there}", field.name));
-            }
-        }
-        unsaid
-    }
 }
 
 impl Llama3<'_> {
     pub fn python(&self, name: &str) -> Python {
         Python::from(&self.fields[name])
     }
-
-    /// What Megatron-core's own scaling, which Megatron-LM and Megatron-Bridge use, cannot say: it
-    /// takes a factor and has constants for all else (`RotaryEmbedding._apply_scaling`).
-    pub fn unsaid(&self) -> Option<String> {
-        let number = |name: &str| self.fields[name].as_f64();
-        let names = ["low_freq_factor", "high_freq_factor", "old_context_len"];
-        let found = names.map(number);
-        (found != [1.0, 4.0, 8192.0].map(Some)).then(|| {
-            let [low, high, len] = found.map(Option::unwrap_or_default);
-            format!(
-                "rotary scaling with the factors {low} and {high} and a context of {len} (only 1, 4 \
-                 and 8192)"
-            )
-        })
-    }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use serde_json::json;
 
-    fn config(change: Value) -> Value {
+    /// A config of a small Llama, with a change.
+    pub fn config(change: Value) -> Value {
         let mut config = json!({
             "num_layers": 2, "hidden_size": 48, "ffn_hidden_size": 80, "num_attention_heads": 6,
             "num_query_groups": 2, "kv_channels": 8, "seq_length": 256, "vocab_size": 97,
@@ -304,39 +268,5 @@ mod tests {
         }
         assert_eq!(Megatron::new(&config(json!({}))).unwrap().vocab_rows(), 128);
         assert_eq!(Megatron::new(&json!({"num_layers": 2})).err(), Some("hidden_size"));
-    }
-
-    #[test]
-    fn what_no_field_says_is_listed() {
-        for (change, want) in [
-            (json!({}), &[][..]),
-            (json!({"attention_bias": true, "mlp_bias": true}), &[]),
-            (json!({"attention_bias": true}), &["biases in the attention and none in the MLP"]),
-            (json!({"activation_func": "gelu"}), &["the activation gelu"]),
-            (
-                json!({"apply_embedding_scaling": true}),
-                &["\"apply_embedding_scaling\" is true, and there it is false"],
-            ),
-            (
-                json!({"num_moe_experts": 4, "moe_router_enable_expert_bias": true}),
-                &["biases for the choice of experts beside a softmax"],
-            ),
-        ] {
-            let config = config(change.clone());
-            assert_eq!(
-                Megatron::new(&config).unwrap().unsaid(Flavor::MegatronLm, None),
-                want,
-                "{change}"
-            );
-        }
-        for (low, length, fits) in [(1.0, 8192, true), (2.0, 8192, false), (1.0, 64, false)] {
-            let scaling = json!({"rope_scaling": {
-                "rope_type": "llama3", "scale_factor": 8.0, "low_freq_factor": low,
-                "high_freq_factor": 4.0, "old_context_len": length,
-            }});
-            let config = config(scaling);
-            let model = Megatron::new(&config).unwrap();
-            assert_eq!(model.llama3_rope().unwrap().unsaid().is_none(), fits, "{low} {length}");
-        }
     }
 }

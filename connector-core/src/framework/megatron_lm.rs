@@ -121,7 +121,7 @@ pub(super) fn read(args: Map<String, Value>) -> Foreign {
         let value = match field.args {
             Args::As(name) => given(name),
             Args::Not(name) => given(name).and_then(|on| Some((!on.as_bool()?).into())),
-            Args::Same | Args::Made | Args::Unsaid => None,
+            Args::Same | Args::Made | Args::Unsaid(_) => None,
         };
         made.extend(value.map(|value| (field.name, value)));
     }

@@ -28,11 +28,13 @@ mod surroundings;
 #[cfg(test)]
 mod tests;
 mod translate;
+mod unsaid;
 mod without_effect;
 
 pub(crate) use found::{Candidate, describe};
 pub(crate) use names::NemoNames;
-pub use names::{Frameworks, NemoValue, OwnField};
+pub use names::{Frameworks, NemoValue, Otherwise, OwnField};
 #[cfg(feature = "train")]
 pub(crate) use surroundings::model_yaml;
 pub(crate) use surroundings::{Described, Surroundings};
+pub use unsaid::Unsaid;

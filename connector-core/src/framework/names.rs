@@ -5,8 +5,10 @@ use crate::config::{Codec, Scalar};
 /// [`FRAMEWORKS`](crate::ModelConnector::FRAMEWORKS).
 ///
 /// From it and the model's config come the files that rebuild the model there, and by it a config
-/// that a framework wrote is recognised. A field that a framework's class has no place for, an
-/// embedding that is scaled say, is a warning of the import.
+/// that a framework wrote is recognised. A model with a field that a framework's class has no place
+/// for, an embedding that is scaled say, is imported for it only if the user accepts that ([`Unsaid`]).
+///
+/// [`Unsaid`]: super::Unsaid
 ///
 /// ```
 /// use connector_core::framework::Frameworks;
@@ -22,6 +24,25 @@ pub struct Frameworks {
     /// Fields of the model's config that the classes imply.
     pub(crate) implied: &'static [(&'static str, Scalar)],
     pub(crate) own: &'static [OwnField],
+    /// Whether the classes make layers that differ.
+    pub(crate) own_layers: bool,
+    pub(crate) otherwise: &'static [Otherwise],
+}
+
+/// A field of a model's config that NeMo's and Megatron-Bridge's own classes for the model do not go
+/// by.
+#[derive(Clone, Copy, Debug)]
+pub struct Otherwise {
+    pub(crate) field: &'static str,
+    pub(crate) there: &'static str,
+    pub(crate) changes: &'static str,
+}
+
+impl Otherwise {
+    /// The field `field`, in place of which the classes compute with `there`, which changes `changes`.
+    pub const fn new(field: &'static str, there: &'static str, changes: &'static str) -> Self {
+        Otherwise { field, there, changes }
+    }
 }
 
 /// A field that of NeMo's and Megatron-Bridge's classes only those for one family have.
@@ -104,6 +125,8 @@ impl Frameworks {
         bridge: BridgeNames { provider: BridgeNames::GPT, classes: &[] },
         implied: &[],
         own: &[],
+        own_layers: false,
+        otherwise: &[],
     };
 
     /// NeMo's classes: their module, `nemo.collections.llm.gpt.model.llama`, the class of the model,
@@ -161,6 +184,22 @@ impl Frameworks {
     #[must_use]
     pub const fn own_fields(mut self, fields: &'static [OwnField]) -> Self {
         self.own = fields;
+        self
+    }
+
+    /// NeMo's and Megatron-Bridge's own classes for this model make layers that differ, dense ones and
+    /// mixtures of experts. All others are told to.
+    #[must_use]
+    pub const fn own_layers(mut self) -> Self {
+        self.own_layers = true;
+        self
+    }
+
+    /// Fields that NeMo's and Megatron-Bridge's own classes for this model do not go by, so that the
+    /// user has to accept what they compute.
+    #[must_use]
+    pub const fn otherwise(mut self, fields: &'static [Otherwise]) -> Self {
+        self.otherwise = fields;
         self
     }
 

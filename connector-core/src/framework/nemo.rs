@@ -6,7 +6,7 @@
 //! left to the run, and of the optimizer's only those are given that differ from its defaults.
 
 use super::fiddle::{self, Call, Node};
-use super::megatron_core::Megatron;
+use super::megatron_core::{LAYERS, Megatron};
 use super::python::Python;
 use super::{Frameworks, NemoNames, NemoValue};
 use crate::checkpoint::Flavor;
@@ -60,6 +60,10 @@ fn config(frameworks: &Frameworks, model: &Megatron<'_>, context: &Context) -> C
     let own = frameworks.own_of(Flavor::Nemo).map_or(&[][..], |classes| classes.own);
     let all = model.fields(Flavor::Nemo, own);
     fields.extend(all.into_iter().map(|(name, v)| (name, v.into())));
+    if let Some(args) = model.layer_spec(frameworks.own_of(Flavor::Nemo)) {
+        let args = args.into_iter().map(|(name, on)| (name, Python::Bool(on).into())).collect();
+        fields.push(("transformer_layer_spec", Call::partial(LAYERS, args).into()));
+    }
     for &(name, value) in names.also {
         let value = match value {
             NemoValue::Is(value) => Python::Bool(value),

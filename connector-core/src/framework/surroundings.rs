@@ -2,7 +2,7 @@
 
 use super::bridge::{self, RUN_CONFIG};
 use super::megatron_core::Megatron;
-use super::{Frameworks, common, megatron_lm, nemo};
+use super::{Frameworks, Unsaid, common, megatron_lm, nemo};
 use crate::base::json::pretty;
 use crate::checkpoint::torch_dist::LayerLayout;
 use crate::checkpoint::{Directory, Error, Flavor, IO_JSON, MODEL_YAML, Result, TRACKER};
@@ -38,7 +38,9 @@ pub(crate) struct Surroundings {
     /// Files of the source that are copied to another place than their own, in the folder of the
     /// files beside the tensors.
     pub moved: BTreeMap<String, String>,
-    /// What the user should know: what the framework's config cannot say.
+    /// What the framework computes otherwise.
+    pub unsaid: Vec<Unsaid>,
+    /// What the user should know.
     pub warnings: Vec<String>,
 }
 
@@ -83,7 +85,7 @@ impl Described<'_> {
                 match model {
                     Ok(model) => {
                         args = Some(megatron_lm::write(&model));
-                        around.warn(flavor, unsaid_in_args(&model));
+                        around.unsaid = model.unsaid(flavor, self.frameworks);
                     }
                     Err(field) => around.warnings.push(format!(
                         "common.pt has no args for --use-checkpoint-args: the config of {} has no \
@@ -139,12 +141,7 @@ impl Described<'_> {
         around.put(beside, MODEL_YAML, yaml(&described)?);
         let io_json = pretty(&nemo::write(frameworks, &model, &context)).map_err(reason)?;
         around.put(beside, IO_JSON, io_json);
-
-        let mut unsaid = model.unsaid(Flavor::Nemo, Some(frameworks));
-        if model.llama3_rope().is_some() && names.llama3_config.is_none() {
-            unsaid.push("rotary scaling as in Llama 3.1".into());
-        }
-        around.warn(Flavor::Nemo, unsaid);
+        around.unsaid = model.unsaid(Flavor::Nemo, self.frameworks);
         Ok(())
     }
 
@@ -161,17 +158,9 @@ impl Described<'_> {
         };
         let config = bridge::write(frameworks, &model, !self.tokenizer.is_empty());
         around.put(iteration, RUN_CONFIG, yaml(&config)?);
-        let mut unsaid = model.unsaid(Flavor::MegatronBridge, Some(frameworks));
-        unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
-        around.warn(Flavor::MegatronBridge, unsaid);
+        around.unsaid = model.unsaid(Flavor::MegatronBridge, self.frameworks);
         Ok(())
     }
-}
-
-fn unsaid_in_args(model: &Megatron<'_>) -> Vec<String> {
-    let mut unsaid = model.unsaid(Flavor::MegatronLm, None);
-    unsaid.extend(model.llama3_rope().and_then(|rope| rope.unsaid()));
-    unsaid
 }
 
 impl Surroundings {
@@ -182,6 +171,7 @@ impl Surroundings {
             gated: false,
             made: Vec::new(),
             moved: BTreeMap::new(),
+            unsaid: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -195,16 +185,6 @@ impl Surroundings {
             "{file} is not written: {model} does not say what the framework calls it \
              (ModelConnector::FRAMEWORKS), or its config is not that of a GPT; {what}"
         ));
-    }
-
-    fn warn(&mut self, flavor: Flavor, unsaid: Vec<String>) {
-        let framework = flavor.framework();
-        self.warnings.extend(unsaid.into_iter().map(|what| {
-            format!(
-                "the config of {framework} cannot say it: {what}; a model that {framework} builds \
-                 from this checkpoint's config computes something else, the weights are right"
-            )
-        }));
     }
 }
 

@@ -108,24 +108,28 @@ optional {
     qk_layernorm: bool = OFF, Args::Same;
     /// Whether these norms are over all heads together, not over each. A matter of the layer's spec
     /// in Megatron-core, not of its config.
-    qk_layernorm_full_width: bool = OFF, Args::Unsaid;
+    qk_layernorm_full_width: bool = OFF,
+        Args::Unsaid("the norms of queries and keys, whose weights have other shapes there");
     /// Whether queries and keys are divided by their root mean square after they are rotated, in
     /// layers that rotate them (Llama 4).
     qk_l2_norm: bool = OFF, Args::Same;
     /// Where the norms of attention and the MLP are, if not before each: `after`, or `both`. A
     /// matter of the layer's spec in Megatron-core.
-    layernorm_position: Option<String> = NULL, Args::Unsaid;
+    layernorm_position: Option<String> = NULL,
+        Args::Unsaid("where the norms of every layer are, and which weights it has");
     /// Whether norms multiply by 1 + weight. The weights are the same on both sides.
     layernorm_zero_centered_gamma: bool = OFF, Args::As("apply_layernorm_1p");
     /// Whether the embedding is multiplied by the square root of `hidden_size` when the model runs.
     /// NeMo 1's name; NeMo 2 does it for Gemma without saying so.
-    apply_embedding_scaling: bool = OFF, Args::Unsaid;
+    apply_embedding_scaling: bool = OFF,
+        Args::Unsaid("the input of the first layer");
     /// What the embedding is multiplied by; absent for 1.
-    embedding_multiplier: Option<f64> = NULL, Args::Unsaid;
+    embedding_multiplier: Option<f64> = NULL, Args::Unsaid("the input of the first layer");
     /// What attention and the MLP give is multiplied by this before it is added; absent for 1.
-    residual_multiplier: Option<f64> = NULL, Args::Unsaid;
+    residual_multiplier: Option<f64> = NULL, Args::Unsaid("what every layer adds");
     /// What logits are divided by; absent for 1.
-    logits_scaling: Option<f64> = NULL, Args::Unsaid;
+    logits_scaling: Option<f64> = NULL,
+        Args::Unsaid("the logits, though not their order");
     /// How the rotary frequencies are stretched for long sequences.
     rope_scaling: Option<RopeScaling> = NULL, Args::Made;
     /// The share of a head that is rotated, from its first element on (`partial_rotary_factor`);
@@ -135,7 +139,8 @@ optional {
     rotary_interleaved: bool = OFF, Args::Same;
     /// The base in layers with a window, whose frequencies are not stretched
     /// (`rope_local_base_freq`); absent if all layers have one.
-    rotary_base_local: Option<f64> = NULL, Args::Unsaid;
+    rotary_base_local: Option<f64> = NULL,
+        Args::Unsaid("the rotary frequencies of layers with a window");
     /// Which layers do not rotate, 1; absent if all do.
     no_rope_freq: Option<Vec<usize>> = NULL, Args::Same;
     /// What the products of queries and keys are multiplied by; absent for the root of the head's
@@ -145,13 +150,17 @@ optional {
     /// with, which is then dropped; absent for a plain one.
     softmax_type: Option<String> = Scalar::Text("vanilla"), Args::Same;
     /// The products of queries and keys are kept below this, by a tanh.
-    attn_logit_softcapping: Option<f64> = NULL, Args::Unsaid;
+    attn_logit_softcapping: Option<f64> = NULL,
+        Args::Unsaid("the scores of attention");
     /// So are the logits.
-    final_logit_softcapping: Option<f64> = NULL, Args::Unsaid;
+    final_logit_softcapping: Option<f64> = NULL,
+        Args::Unsaid("the logits, though not their order");
     /// Layers that rotate see only tokens of their own's chunk, of so many (Llama 4).
-    attention_chunk_size: Option<usize> = NULL, Args::Unsaid;
+    attention_chunk_size: Option<usize> = NULL,
+        Args::Unsaid("what tokens see in sequences longer than a chunk");
     /// How queries grow with their position.
-    attention_temperature: Option<Temperature> = NULL, Args::Unsaid;
+    attention_temperature: Option<Temperature> = NULL,
+        Args::Unsaid("the scores of attention, far into a sequence");
     /// The largest gate, and the largest size of the other factor, of a gated linear unit.
     activation_func_clamp_value: Option<f64> = NULL, Args::Same;
     /// What is added to the other factor of a gated linear unit.

@@ -51,12 +51,12 @@ struct HfChained;
 impl ModelConnector for HfChained {
     const MAPPING: Mapping = mapping! {
         "model.{layer}" => "layers.{layer}" {
-            ("gate", "up") => "fc1" via (ops::merge_fc1, ops::interleave_rows),
-            "table" => "table" via (ops::transpose, ops::deinterleave_rows),
-            "all" => "experts.{e}" via (ops::transpose, ops::deinterleave_rows) unstack e,
-            "each.{e}" => "packed" via (ops::interleave_rows, ops::transpose) stack e,
-            "flipped" => "flipped" via (ops::deinterleave_rows, flip, ops::transpose),
-            ("q", "k") => "mlp" via (ops::merge_fc1, flip, ops::deinterleave_rows),
+            ("gate", "up") => "fc1" as interleaved via (ops::merge_fc1, ops::interleave_rows),
+            "table" as transposed interleaved => "table" via (ops::transpose, ops::deinterleave_rows),
+            "all" as transposed interleaved => "experts.{e}" via (ops::transpose, ops::deinterleave_rows) unstack e,
+            "each.{e}" => "packed" as transposed interleaved via (ops::interleave_rows, ops::transpose) stack e,
+            "flipped" as interleaved => "flipped" via (ops::deinterleave_rows, flip, ops::transpose),
+            ("q" as gate, "k" as up) => "mlp" via (ops::merge_fc1, flip, ops::deinterleave_rows),
         },
     };
 
@@ -144,7 +144,7 @@ struct HfPacked;
 #[model_importer(Packed, "hf", architectures = ["Packed"])]
 impl ModelConnector for HfPacked {
     const MAPPING: Mapping = mapping! {
-        ("blocks", "scales")
+        ("blocks" as interleaved, "scales")
             => "experts.{e}" via (ops::dequantise_mxfp4, ops::deinterleave_rows) unstack e,
     };
 
@@ -170,7 +170,7 @@ fn dequantise_gate_up(blocks: Tensor, scales: Tensor) -> candle_core::Result<Ten
 #[model_importer(ByHand, "hf", architectures = ["ByHand"])]
 impl ModelConnector for HfByHand {
     const MAPPING: Mapping = mapping! {
-        ("blocks", "scales") => "experts.{e}" via dequantise_gate_up unstack e,
+        ("blocks" as interleaved, "scales") => "experts.{e}" via dequantise_gate_up unstack e,
     };
 
     fn config(_: &HfCheckpoint) -> Result<Sizes> {

@@ -251,7 +251,7 @@ right! {
     {
         "m.{layer}" => "d.{layer}" {
             "gate_up" => "fc1",
-            "experts.gate_up" => "experts.fc1.weight{e}" via ops::transpose unstack e,
+            "experts.gate_up" as transposed => "experts.fc1.weight{e}" via ops::transpose unstack e,
         }
     }
 }
@@ -321,7 +321,8 @@ right! {
         copy "encoder.embed" == "shared",
         "encoder.0.bias" => "encoder.bias",
         "encoder.{encoder}.o" => "encoder.{encoder}.proj",
-        ("decoder.{decoder}.k", "decoder.{decoder}.v") => "decoder.{decoder}.kv" via ops::merge_fc1,
+        ("decoder.{decoder}.k" as gate, "decoder.{decoder}.v" as up)
+            => "decoder.{decoder}.kv" as gate_up via ops::merge_fc1,
     }
 }
 
@@ -350,7 +351,7 @@ right! {
     }
 }
 
-const SHARED: Mapping = mapping! { ("q", "k") => "qk" via ops::merge_fc1 };
+const SHARED: Mapping = mapping! { ("q" as gate, "k" as up) => "qk" via ops::merge_fc1 };
 
 right! {
     /// One block that all layers share.

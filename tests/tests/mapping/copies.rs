@@ -39,9 +39,9 @@ impl ModelConnector for HfFurther {
         "embed" => "embedding",
         "head" => "output",
         "head" == "embed" when tied,
-        ("layers.{layer}.a", "layers.{layer}.b") => "layers.{layer}.up" via ops::merge_fc1,
+        ("layers.{layer}.a", "layers.{layer}.b") => "layers.{layer}.up" as gate_up via ops::merge_fc1,
         ("layers.{num_layers + mtp}.a", "layers.{num_layers + mtp}.b")
-            => "mtp.{mtp}.up" via ops::merge_fc1,
+            => "mtp.{mtp}.up" as gate_up via ops::merge_fc1,
         copy "layers.{num_layers + mtp}.embed" == "embed",
         copy "layers.{num_layers + mtp}.head" == "head" when !tied,
     };

@@ -36,7 +36,7 @@ impl ModelConnector for HfAdapted {
         "layers.{layer}" => "layers.{layer}" {
             "up" => "up",
             "lora" => "adapter" optional {
-                ("a", "b") => "up" via ops::merge_fc1,
+                ("a", "b") => "up" as gate_up via ops::merge_fc1,
                 "c" => "down",
             },
         },

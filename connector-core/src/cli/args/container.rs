@@ -22,6 +22,10 @@ pub(in crate::cli) struct Stored {
     /// How torch_dist stores layers [default: stacked, or per-layer where layers differ]
     #[arg(long, value_enum, value_name = "LAYERS", help_heading = "How")]
     pub layout: Option<Layers>,
+    /// Write for the framework although it computes with another value of this field of the model's
+    /// config; may be repeated, or several with commas
+    #[arg(long, value_name = "FIELD", value_delimiter = ',', help_heading = "How")]
+    pub accept: Vec<String>,
     /// How many files of tensors torch_dist has: more where --max-shard-size asks for it, fewer where
     /// tensors are large
     #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..=MOST_FILES), help_heading = "How")]

@@ -42,6 +42,7 @@ impl Convert {
             torch_dist: self.stored.torch_dist()?,
             trained: self.trained.options(),
             model: self.model.clone(),
+            accept: self.stored.accept.clone(),
             engine: self.how.resources.engine(),
             max_shard_size: self.how.max_shard_size.bytes,
             overwrite: Overwrite::from(self.publish.overwrite),
