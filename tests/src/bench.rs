@@ -1,6 +1,8 @@
 use crate::{Model, Stored, Tree, read_tensors, tree};
 use connector_core::connector::Record;
-use connector_core::{Error, ExportOptions, ImportOptions, Result, export_ckpt, import_ckpt};
+use connector_core::{
+    Advice, Error, ExportOptions, ImportOptions, Planned, Result, export_ckpt, import_ckpt,
+};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,6 +18,18 @@ pub struct Bench {
 pub fn options(change: impl FnOnce(&mut ImportOptions)) -> ImportOptions {
     let mut options = ImportOptions::default();
     change(&mut options);
+    options
+}
+
+/// The same options, and all accepted that the framework computes otherwise than the model in `source`.
+pub fn accepting(source: &Path, mut options: ImportOptions) -> ImportOptions {
+    if let Err(Error::Refused(refusal)) = Planned::import(source, options.clone()) {
+        let advice = refusal.findings.iter().flat_map(|finding| &finding.advice);
+        options.accept.extend(advice.filter_map(|advice| match advice {
+            Advice::Accept { field } => Some((*field).into()),
+            _ => None,
+        }));
+    }
     options
 }
 

@@ -15,7 +15,7 @@ mod model;
 mod tensor;
 mod tree;
 
-pub use bench::{Bench, export_options, options};
+pub use bench::{Bench, accepting, export_options, options};
 pub use child::{Child, Ended};
 pub use compare::{Stored, assert_same_tensors, read_tensors};
 pub use families::{config, config_of, interleave_qkv, llama, mixtral};

@@ -7,8 +7,8 @@ use connector_core::connector::{Planned, TorchDist, VerifyOptions, diff, verify}
 use connector_core::engine::NoProgress;
 use connector_core::{ImportOptions, export_ckpt};
 use connector_tests::{
-    Bench, Child, Model, assert_same_tensors, export_options, fixture, fixtures, options,
-    read_tensors, tree,
+    Bench, Child, Model, accepting, assert_same_tensors, export_options, fixture, fixtures,
+    options, read_tensors, tree,
 };
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ fn for_framework(flavor: Flavor) -> ImportOptions {
 
 fn imported(name: &str, flavor: Flavor) -> Bench {
     let bench = Bench::new(&Model::fixture(name));
-    bench.import(for_framework(flavor));
+    bench.import(accepting(&bench.source(), for_framework(flavor)));
     bench
 }
 
@@ -378,9 +378,11 @@ fn a_class_for_another_config_says_what_it_can() {
     model.config.as_object_mut().unwrap().shift_remove("layer_types");
     model.config["use_qk_norm"] = json!(false);
     let bench = Bench::new(&model);
-    let planned = Planned::import(bench.source(), for_framework(Flavor::Nemo)).unwrap();
-    let warnings = planned.warnings().join("\n");
-    assert!(warnings.contains("\"nope_layer_interval\" does not say it"), "{warnings}");
+    let refused = bench.refuse(for_framework(Flavor::Nemo)).to_string();
+    assert!(refused.contains("no_rope_freq: NeMo would compute something else"), "{refused}");
+    assert!(refused.contains("the default of \"nope_layer_interval\""), "{refused}");
+    let options = accepting(&bench.source(), for_framework(Flavor::Nemo));
+    let planned = Planned::import(bench.source(), options).unwrap();
     planned.run(bench.out(), &NoProgress).unwrap();
     let context = io_json(&bench.out().join("context/io.json"));
     // The class has another default.
@@ -445,29 +447,48 @@ fn each_family_has_its_provider_and_its_tokenizer_beside_it() {
 }
 
 #[test]
-fn what_a_framework_cannot_say_is_a_warning() {
+fn what_a_framework_computes_otherwise_is_refused_or_accepted_by_its_field() {
     for (name, flavor, want) in [
         ("llama", Flavor::Nemo, &[][..]),
         ("llama", Flavor::MegatronLm, &[]),
         ("llama3_tied", Flavor::Nemo, &[]),
-        ("llama3_tied", Flavor::MegatronLm, &["context of 64"]),
-        ("llama3_tied", Flavor::MegatronBridge, &["context of 64"]),
+        ("llama3_tied", Flavor::MegatronLm, &["rope_scaling"]),
+        ("llama3_tied", Flavor::MegatronBridge, &["rope_scaling"]),
         ("gemma", Flavor::Nemo, &[]),
         ("gemma", Flavor::MegatronBridge, &[]),
-        (
-            "gemma",
-            Flavor::MegatronLm,
-            &["gelu_pytorch_tanh", "\"apply_embedding_scaling\" is true"],
-        ),
+        ("gemma", Flavor::MegatronLm, &["activation_func", "apply_embedding_scaling"]),
     ] {
-        let planned =
-            Planned::import(fixture(&format!("{name}/hf")), for_framework(flavor)).unwrap();
-        let warnings = planned.warnings();
-        assert_eq!(warnings.len(), want.len(), "{name} {flavor:?}: {warnings:?}");
-        for (warning, want) in warnings.iter().zip(want) {
-            assert!(warning.contains(want), "{warning}");
+        let bench = Bench::new(&Model::fixture(name));
+        let options = accepting(&bench.source(), for_framework(flavor));
+        assert_eq!(options.accept, want, "{name} {flavor:?}");
+        // Without a framework nothing is refused, and with one nothing is written.
+        bench.import(connector_tests::options(|_| {}));
+        if want.is_empty() {
+            continue;
+        }
+        let bench = Bench::new(&Model::fixture(name));
+        let refused = bench.refuse(for_framework(flavor)).to_string();
+        assert!(want.iter().all(|field| refused.contains(field)), "{refused}");
+        assert!(!bench.out().exists());
+        bench.import(options);
+        let record = json_file(&bench.out().join("conversion.json"));
+        let accepted = record["options"]["accepted"].as_array().unwrap();
+        let fields: Vec<&str> = accepted.iter().filter_map(|a| a["field"].as_str()).collect();
+        assert_eq!(fields, want, "{name} {flavor:?}");
+        for said in ["framework", "here", "there", "changes"] {
+            assert!(accepted[0][said].as_str().is_some_and(|text| !text.is_empty()), "{said}");
         }
     }
+}
+
+#[test]
+fn what_need_not_be_accepted_is_said() {
+    let bench = Bench::new(&Model::fixture("llama"));
+    let mut options = for_framework(Flavor::Nemo);
+    options.accept.push("rope_scaling".into());
+    let planned = Planned::import(bench.source(), options).unwrap();
+    let [warning] = planned.warnings() else { panic!("{:?}", planned.warnings()) };
+    assert!(warning.contains("\"rope_scaling\" is accepted, and need not be"), "{warning}");
 }
 
 #[test]

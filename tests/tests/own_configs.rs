@@ -5,7 +5,7 @@ use connector_core::Planned;
 use connector_core::checkpoint::Flavor;
 use connector_core::connector::{TorchDist, VerifyOptions, diff};
 use connector_core::engine::NoProgress;
-use connector_tests::{Bench, Model, export_options, fixture, fixtures, options, tree};
+use connector_tests::{Bench, Model, accepting, export_options, fixture, fixtures, options, tree};
 use serde_json::{Map, Value, json};
 use std::fs;
 use std::path::Path;
@@ -48,7 +48,7 @@ fn bridges_own() {
         let Some(mut own) = read(&name, "bridge_config.json") else { continue };
         let bench = Bench::new(&Model::fixture(&name));
         let flavor = TorchDist::default().flavor(Flavor::MegatronBridge);
-        bench.import(options(|o| o.torch_dist = Some(flavor)));
+        bench.import(accepting(&bench.source(), options(|o| o.torch_dist = Some(flavor))));
         let folder = bench.out().join("iter_0000000");
         let file = folder.join("run_config.yaml");
         let mut run: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
@@ -103,7 +103,8 @@ fn nemos_own() {
     for name in fixtures() {
         let Some(mut own) = read(&name, "nemo_config.json") else { continue };
         let bench = Bench::new(&Model::fixture(&name));
-        bench.import(options(|o| o.torch_dist = Some(TorchDist::default())));
+        let nemo = options(|o| o.torch_dist = Some(TorchDist::default()));
+        bench.import(accepting(&bench.source(), nemo));
         let file = bench.out().join("context/model.yaml");
         let mut model: Value = serde_saphyr::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
         for field in ["activation_func", "params_dtype", "autocast_dtype"] {

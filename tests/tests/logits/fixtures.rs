@@ -8,7 +8,7 @@ use connector_core::families::{GemmaModel, LlamaModel, MistralModel, MixtralMode
 use connector_core::model::{GPTModel, GptFamily, Loaded, LogitDistance, oracle_logits};
 use connector_core::{DeviceChoice, Result};
 use connector_tests::{
-    Bench, Model, export_options, fixture, fixtures, options as import_options, variant,
+    Bench, Model, accepting, export_options, fixture, fixtures, options as import_options, variant,
 };
 use std::path::Path;
 
@@ -91,10 +91,11 @@ fn every_way_gives_the_same_bits() {
                 continue;
             }
             let bench = Bench::new(&Model::fixture(name));
-            bench.import(import_options(|o| {
+            let options = import_options(|o| {
                 o.torch_dist = Some(TorchDist::default().layers(layers));
                 o.pad_vocab_to_multiple_of = Some(64);
-            }));
+            });
+            bench.import(accepting(&bench.source(), options));
             assert!(logits(&bench.out()) == want, "{name}: torch_dist, {layers:?}, padded");
         }
     }
