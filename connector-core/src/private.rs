@@ -2,6 +2,7 @@
 //! macros of one version cannot be used with the core of another.
 
 pub use crate::Location;
+pub use crate::Result as ConnectorResult;
 pub use crate::config::{
     Absent, ConfigFields, ConfigMap, Field, FieldRow, Row as ConfigRow, Scalar, check_carried,
     check_config, check_field, check_only,
@@ -23,12 +24,27 @@ pub use crate::transform::{
     Transform, TransformArg, TransformContext, TransformCtx, TransformOutput, ops,
 };
 pub use inventory;
+pub use serde_json::Value;
 pub use std::boxed::Box;
 pub use std::marker::PhantomData;
 pub use std::vec::Vec;
 
 use crate::proof::{LINE, Message};
 use std::format;
+
+/// The parameters of `M`, which follow the model's config or the format's.
+pub fn source_instance<M: Model, C: ModelConfig>(
+    config: &C,
+    format: &Value,
+) -> ConnectorResult<Option<Box<dyn Instance>>> {
+    if let Some(config) = (config as &dyn std::any::Any).downcast_ref::<M::Config>() {
+        return Ok(M::instance(config));
+    }
+    let config = serde_json::from_value(format.clone());
+    let reason = |error: serde_json::Error| format!("the format's: {error}");
+    let config = config.map_err(|e| crate::Error::ModelConfig { reason: reason(e) })?;
+    Ok(M::instance(&config))
+}
 
 /// The tensors of a call as the function's arguments.
 pub fn arguments<const N: usize>(

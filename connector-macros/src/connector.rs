@@ -222,6 +222,16 @@ impl ImplBlock {
             Some(model) if !self.has("type", "Model") => out.extend(quote!(type Model = #model;)),
             _ => {}
         }
+        if let (Some(schema), Some(model)) = (&arguments.source_schema, &arguments.model) {
+            out.extend(quote! {
+                fn source_instance(
+                    config: &<#model as #private::Model>::Config,
+                    format: &#private::Value,
+                ) -> #private::ConnectorResult<::core::option::Option<#private::Box<dyn #private::Instance>>> {
+                    #private::source_instance::<#schema, _>(config, format)
+                }
+            });
+        }
         if !self.has("const", "ARCHITECTURES") {
             let names = &arguments.architectures;
             out.extend(quote!(const ARCHITECTURES: &'static [&'static str] = &[#(#names),*];));

@@ -144,6 +144,20 @@ pub trait ModelConnector: Send + Sync + 'static {
         Ok(Self::Model::instance(config))
     }
 
+    /// The format's parameters under a config, of either side's, if the attribute names a
+    /// `source_schema`. The attribute writes this.
+    ///
+    /// # Errors
+    /// If the schema follows the format's config, and `format` is none.
+    #[doc(hidden)]
+    fn source_instance(
+        config: &<Self::Model as Model>::Config,
+        format: &Value,
+    ) -> Result<Option<Box<dyn Instance>>> {
+        let _ = (config, format);
+        Ok(None)
+    }
+
     /// Runs a planned conversion. NeMo's `apply`; the default is [`Job::convert`], which an own one
     /// calls too, with what is to be checked before or done after it.
     ///

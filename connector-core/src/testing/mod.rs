@@ -4,6 +4,8 @@ mod config;
 #[cfg(feature = "candle")]
 mod elements;
 #[cfg(feature = "candle")]
+mod landed;
+#[cfg(feature = "candle")]
 mod lossless;
 
 #[cfg(feature = "candle")]
@@ -11,9 +13,9 @@ mod shown;
 
 pub use config::{ConfigProof, prove_config};
 #[cfg(feature = "candle")]
-pub use lossless::{prove_lossless, prove_registered};
+pub use lossless::{prove_import, prove_lossless};
 #[cfg(feature = "candle")]
-pub use shown::{Exempt, Lossless};
+pub use shown::{Exempt, Lossless, Origin};
 
 use crate::Result;
 use crate::connector::Registry;
