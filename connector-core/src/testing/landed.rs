@@ -2,6 +2,7 @@
 
 use super::elements::{Elements, index, moved, numbers};
 use crate::Result;
+use crate::mapping::Fold;
 use crate::plan::{Finding, FindingKind, Plan, Work};
 use crate::transform::{Class, Tensor};
 use std::collections::BTreeSet;
@@ -94,6 +95,8 @@ impl<'a> Landed<'a> {
         let operations = &self.plan.mapping.rules[step.rule].operations;
         let copies = operations.iter().any(|operation| operation.class == Class::Copy)
             && !matches!(step.work, Work::Function { .. });
+        // Each index of the axis is a step of its own.
+        let repeats = matches!(self.plan.mapping.rules[step.rule].fold, Fold::Repeat(_));
         for (output, values) in values.iter().enumerate() {
             for (at, &value) in values.iter().enumerate() {
                 // Rows of padding.
@@ -104,7 +107,10 @@ impl<'a> Landed<'a> {
                     return Some(((output, at), "holds no element of its sources".into()));
                 }
                 match self.fates[value as usize] {
-                    Fate::Landed(by, ..) if by == number && copies => {
+                    Fate::Landed(by, ..)
+                        if by == number && copies
+                            || repeats && self.plan.steps[by].rule == step.rule =>
+                    {
                         self.copying.insert(step.rule);
                     }
                     fate @ (Fate::Landed(..) | Fate::Used(_)) => {
