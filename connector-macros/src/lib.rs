@@ -110,6 +110,7 @@ pub fn state_transform(arguments: TokenStream, item: TokenStream) -> TokenStream
 /// | `one of a, b, c;`, `at most one of a, b;` | flags that exclude each other, as kinds of layers do; the compiler relies on it, and a plan refuses a config under which it is not so |
 /// | `field name(axis) = …;`, `flag name(axis) = …;` | the same for each index of an axis |
 /// | `"name": [shape];` | a parameter, or one for each index of the axes in its name |
+/// | `"name": [shape] as gate;` | what the parameter is, where its name does not say it: see [`model_importer`](macro@model_importer) |
 /// | `"prefix" { … }`, `"prefix" if flags { … }` | parameters whose names begin with `prefix.` |
 /// | `..BLOCK;`, `..BLOCK if flags;` | the parameters of a [`param_block!`], and its axes, fields and flags |
 ///
@@ -170,6 +171,7 @@ pub fn param_block(tokens: TokenStream) -> TokenStream {
 /// | `("a", "b") => "c" via op`, `"a" => ("b", "c") via op` | through an operation: one of `connector_core::ops`, or a function with [`macro@state_transform`] that has no keys of its own |
 /// | `"a" => "b" via (first, second)` | through several, each of which takes what the one before it gives; export goes from the last to the first |
 /// | `("a", "b", "c", "d") => "e" via (first each, second)` | `first` is applied to each group of as many tensors as it takes: to `a` and `b`, then to `c` and `d` |
+/// | `"src" as gate => "dst"` | what a tensor is, on either side, where its name says something else or nothing |
 /// | `"src" => "dst" { rows }` | rows under a prefix on each side; either may be `""` |
 /// | `..PATH` | the rows of another mapping |
 /// | `name` | the rule of a keyed state transform |
@@ -293,6 +295,16 @@ pub fn config_map(tokens: TokenStream) -> TokenStream {
 /// - *Readers.* No `ignore` matches what a rule reads where both apply. No tensor becomes two parameters
 ///   that exist together, but for one row that makes both. Branches of a `one_of` read different keys. A
 ///   target is the name of one parameter, and no `**`.
+///
+/// - *Roles.* What a tensor is, its name says, in the words of transformers and Megatron-core
+///   (`mlp.gate_proj.weight` is the gate of an MLP, `linear_qkv` queries, keys and values by group), or a
+///   word behind `as` in the row or the schema. Operations say what they take and give, and each row must
+///   agree: `merge_fc1` takes gate and up, `deinterleave_rows` rows that alternate, `transpose` what is
+///   stored `[in, out]`, `dequantise_fp8` a weight and its own scales, and a bias is laid out as its weight.
+///   Behind `as` stand a word for what the tensor is (`q`, `k`, `v`, `qkv`, `gate`, `up`, `gate_up`, `down`,
+///   `input_norm`, `router`, … or one of your own), and where it is needed `expert` or `shared`; `weight`,
+///   `bias` or `scale`; `concatenated`, `grouped` or `interleaved`; `transposed`. Tensors whose names say
+///   nothing may be anything, but two may not change names.
 ///
 /// It sees patterns and conditions, not configs: that layer 31 is there, that shapes fit, and that
 /// parameters with one source exclude each other where flags do not say so, the plan proves, for each

@@ -39,7 +39,7 @@ impl Unsaid {
         Finding::new(FindingKind::Framework, *field, problem)
             .note(format!("this model has {here}; {framework} computes with {there}"))
             .note(format!("that changes {changes}; the weights are right"))
-            .advise(Advice::Accept { field: *field })
+            .advise(Advice::Accept { field })
     }
 
     /// What is said of it once it is accepted.
