@@ -529,7 +529,7 @@ fn an_option_of_torch_dist_asks_for_it_and_safetensors_refuses_it() {
     assert_eq!(done.code, Some(0), "{}", done.text);
     assert!(done.text.contains("--use-checkpoint-args"), "{}", done.text);
     assert!(bench.out().join("release/__0_1.distcp").is_file());
-    for option in ["--flavor=nemo", "--files=2", "--layout=stacked"] {
+    for option in ["--flavor=nemo", "--files=2", "--layout=stacked", "--accept=rope_scaling"] {
         let refused = Child::import(program, &bench.source(), &bench.back())
             .arg("--container=safetensors")
             .arg(option)

@@ -65,6 +65,7 @@ impl Stored {
             (self.flavor.is_some(), "--flavor"),
             (self.layout.is_some(), "--layout"),
             (self.files.is_some(), "--files"),
+            (!self.accept.is_empty(), "--accept"),
         ];
         let given = given.into_iter().find(|(given, _)| *given).map(|(_, option)| option);
         match (self.container, given) {
