@@ -9,8 +9,8 @@ use connector_core::engine::NoProgress;
 use connector_core::store::Overwrite;
 use connector_core::{Advice, Error, export_ckpt, store};
 use connector_tests::{
-    Bench, Child, Model, assert_same_tensors, contents, export_options, fixture, options,
-    read_tensors, tree,
+    Bench, Child, Model, accepting, assert_same_tensors, contents, export_options, fixture,
+    options, read_tensors, tree,
 };
 use std::fs;
 use std::path::Path;
@@ -115,9 +115,19 @@ fn the_directory_of_one_framework_becomes_that_of_another() {
         let bench = Bench::new(&Model::fixture("gemma"));
         let dist = |flavor| Some(TorchDist::default().flavor(flavor));
         bench.import(options(|options| options.torch_dist = dist(Flavor::Nemo)));
-        convert(&bench.out(), &bench.back(), |options| options.torch_dist = dist(flavor));
+        let there =
+            accepting(&bench.source(), options(|options| options.torch_dist = dist(flavor)));
+        if !there.accept.is_empty() {
+            let to = ConvertOptions::default().torch_dist(TorchDist::default().flavor(flavor));
+            let refused = convert_ckpt(bench.out(), bench.back(), to).unwrap_err().to_string();
+            assert!(refused.contains("would compute something else"), "{refused}");
+        }
+        convert(&bench.out(), &bench.back(), |options| {
+            options.torch_dist = dist(flavor);
+            options.accept.clone_from(&there.accept);
+        });
         let direct = Bench::new(&Model::fixture("gemma"));
-        direct.import(options(|options| options.torch_dist = dist(flavor)));
+        direct.import(there);
         assert_same_files(&bench.back(), &direct.out());
         // And from there to what candle loads.
         let plain = bench.dir().join("plain");
