@@ -19,7 +19,7 @@ operation! {
 }
 
 operation! {
-    /// `[…]` → `[1, …]`: the inverse of [`squeeze`].
+    /// `[…]` → `[1, …]`: the inverse of [`squeeze`](struct@squeeze).
     unsqueeze: Bijective, 1 => 1, Keeps, back by squeeze
 }
 
